@@ -1,0 +1,35 @@
+# Two commands matter: `make demo` shows the main job, `make test` proves it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo format check test test-gpu
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@command -v bwrap >/dev/null || { apt-get update -qq && apt-get install -y -qq bubblewrap; } || \
+	  { echo "bubblewrap is missing: run 'sudo apt-get install bubblewrap', then 'make install' again"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[trainer,dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/pgolf-train data build --corpus jargon --out data/demo
+	@$(BIN)/pgolf-train demo --data data/demo --seeds 42,314,1337 --out data/demo_submission --overwrite
+	@$(BIN)/pgolf-verify data/demo_submission --track demo --data data/demo --out data/demo_run
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install
+	$(BIN)/pytest -q
+
+test-gpu:
+	pytest -q -m gpu

@@ -1,0 +1,1 @@
+"""What the referee knows: data, no code."""
