@@ -1,0 +1,29 @@
+"""What stops the trainer.
+
+TrainerError         exit 4: one line, safe to show: what, where, how to mend
+├── RecipeError      exit 2: the recipe or a setting cannot mean anything
+├── DataError        exit 2: data or tokenizer are missing, damaged, or do not fit together
+└── LaunchError      exit 4: a training process could not be started or died
+"""
+
+
+class TrainerError(Exception):
+    """One line that may be shown to a user as it is."""
+
+    exit_code = 4
+
+
+class RecipeError(TrainerError):
+    """A recipe or a setting is missing, malformed or contradicts itself."""
+
+    exit_code = 2
+
+
+class DataError(TrainerError):
+    """Data or tokenizer are missing, damaged, or do not fit together."""
+
+    exit_code = 2
+
+
+class LaunchError(TrainerError):
+    """A training process could not be started, or died."""
