@@ -1,0 +1,101 @@
+"""SentencePiece tokenizers: trained the way the challenge's are, or reused."""
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from trainer.data.byte_lengths import load_sentencepiece
+from trainer.errors import DataError
+
+BOS_ID = 1
+MAX_VOCAB_SIZE = 65536  # token ids are stored as uint16
+
+# The options of the published tokenizers (parameter-golf, data/download_hf_docs_and_tokenize.py).
+TRAINING_OPTIONS: dict[str, Any] = {
+    "model_type": "bpe",
+    "character_coverage": 0.999,
+    "byte_fallback": True,
+    "split_digits": True,
+    "normalization_rule_name": "nmt_nfkc",
+    "add_dummy_prefix": False,
+    "hard_vocab_limit": False,
+    "pad_id": 0,
+    "bos_id": BOS_ID,
+    "eos_id": 2,
+    "unk_id": 3,
+}
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> bytes:
+    """Train a BPE model; same texts, same bytes.
+
+    Args:
+        texts: training documents; each line of a document is one training sentence, because
+            SentencePiece leaves out sentences above 4,192 bytes.
+        vocab_size: number of tokens, control and byte tokens included.
+
+    Returns:
+        The serialised model.
+
+    Raises:
+        DataError: the text does not support a vocabulary of this size.
+    """
+    if vocab_size > MAX_VOCAB_SIZE:
+        raise DataError(f"--vocab-size {vocab_size}: shards hold at most {MAX_VOCAB_SIZE} tokens")
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=training_sentences(texts),
+            model_writer=model,
+            vocab_size=vocab_size,
+            minloglevel=2,
+            **TRAINING_OPTIONS,
+        )
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"--vocab-size {vocab_size}: SentencePiece refuses: {reason}") from None
+    trained_size = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).vocab_size()
+    if trained_size != vocab_size:
+        raise DataError(
+            f"--vocab-size {vocab_size}: too large for this text, which supports {trained_size}; "
+            f"use --vocab-size {trained_size} or more text"
+        )
+    return model.getvalue()
+
+
+def training_sentences(texts: Iterable[str]) -> Iterator[str]:
+    """The non-empty lines of all texts, without NUL, which SentencePiece cannot take."""
+    for text in texts:
+        for line in text.replace("\0", " ").splitlines():
+            if sentence := line.strip():
+                yield sentence
+
+
+def check_reused_tokenizer(path: Path, vocab_size: int | None) -> int:
+    """The vocabulary size of an existing model that can write shards.
+
+    Raises:
+        DataError: no model, another begin-of-document id than the published one, or a
+            vocabulary that is too large or not the one asked for.
+    """
+    model = load_sentencepiece(path)
+    size = int(model.vocab_size())
+    if model.bos_id() != BOS_ID:
+        raise DataError(f"{path}: its BOS id is {model.bos_id()}; shards need {BOS_ID}")
+    if size > MAX_VOCAB_SIZE:
+        raise DataError(f"{path}: {size} tokens; shards hold at most {MAX_VOCAB_SIZE}")
+    if vocab_size not in (None, size):
+        raise DataError(f"{path}: has {size} tokens, not the {vocab_size} of --vocab-size")
+    return size
+
+
+def vocabulary_listing(model_path: Path) -> str:
+    """The `.vocab` file of a model: one `piece<TAB>score` a line."""
+    model = load_sentencepiece(model_path)
+    return "".join(
+        f"{model.id_to_piece(token)}\t{model.get_score(token):g}\n"
+        for token in range(model.vocab_size())
+    )

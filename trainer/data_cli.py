@@ -1,0 +1,141 @@
+"""`pgolf-train data`: get, build and inspect token shards. Only commands print."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from trainer.errors import DataError
+
+if TYPE_CHECKING:
+    from trainer.data.build import BuildOutcome
+    from trainer.data.build_request import BuildRequest
+
+DirectoryPath = click.Path(file_okay=False, path_type=Path)
+AnyPath = click.Path(path_type=Path)
+
+
+class BuildOptions(TypedDict):
+    """The command line of `data build`; None where an option was not given."""
+
+    sources: tuple[Path, ...]
+    corpus: str | None
+    out: Path
+    name: str | None
+    val_docs: int | None
+    val_source: Path | None
+    vocab_size: int | None
+    tokenizer: Path | None
+    shard_tokens: int | None
+    workers: int | None
+    overwrite: bool
+
+
+@click.group("data")
+def data() -> None:
+    """Token shards: published ones, your own, and what is in a folder."""
+
+
+@data.command()
+@click.argument("sources", metavar="[SOURCE]...", nargs=-1, type=AnyPath)
+@click.option("--corpus", metavar="NAME", help="A corpus that ships with pgolf, e.g. jargon.")
+@click.option("--out", required=True, type=DirectoryPath, help="Where the data folder goes.")
+@click.option("--name", help="Name of the data set; default: the first source's.")
+@click.option("--val-docs", type=click.IntRange(1), help="The first N documents are validation.")
+@click.option("--val", "val_source", type=AnyPath, help="Or: validation is what is in here.")
+@click.option("--vocab-size", type=click.IntRange(1), help="Tokens to train; default 1024.")
+@click.option("--tokenizer", type=AnyPath, help="Reuse this SentencePiece .model.")
+@click.option("--shard-tokens", type=click.IntRange(1), help="Tokens a shard; default 100000000.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: one a core.")
+@click.option("--overwrite", is_flag=True, help="Replace another build in OUT.")
+def build(**options: Unpack[BuildOptions]) -> None:
+    r"""Make shards, tokenizer and manifest from documents.
+
+    SOURCE is a JSONL file ({"text": "..."} a line), a text file (one document), or a folder of
+    .jsonl, .txt and .md files. Training documents that validation holds too are left out. Nothing
+    is done when OUT already holds this build.
+
+    \b
+    Examples:
+      pgolf-train data build --corpus jargon --out data/demo
+      pgolf-train data build docs.jsonl --val-docs 500 --vocab-size 4096 --out data/docs
+      pgolf-train data build notes/ --val held_out/ --tokenizer old.model --out data/notes
+    """
+    from trainer.data.build import build_dataset
+    from trainer.data.progress import ProgressDisplay
+
+    request = corpus_request(options) if options["corpus"] else documents_request(options)
+    with ProgressDisplay() as progress:
+        outcome = build_dataset(request, progress)
+    click.echo(describe_build(request, outcome))
+
+
+def corpus_request(options: BuildOptions) -> "BuildRequest":
+    """A build of a shipped corpus, whose every byte is pinned."""
+    from trainer.data.build_request import BuildRequest
+    from trainer.data.documents import shipped_corpus
+
+    corpus = shipped_corpus(options["corpus"] or "")
+    allowed = {"corpus", "out", "workers", "overwrite"}
+    if any(value for option, value in options.items() if option not in allowed):
+        raise DataError("--corpus has its own documents, split and tokenizer; give only --out")
+    return BuildRequest(
+        sources=(corpus.train,),
+        val_source=corpus.val,
+        tokenizer=corpus.tokenizer,
+        pinned_manifest=corpus.manifest,
+        name=corpus.name,
+        out=options["out"],
+        workers=options["workers"] or 1,  # small: starting processes would take longer
+        overwrite=options["overwrite"],
+    )
+
+
+def documents_request(options: BuildOptions) -> "BuildRequest":
+    """A build of the user's own documents."""
+    from trainer.data.build_request import PUBLISHED_SHARD_TOKENS, BuildRequest
+
+    sources: tuple[Path, ...] = options["sources"]
+    if not sources:
+        raise DataError("nothing to build from; give SOURCE files or folders, or --corpus jargon")
+    if bool(options["val_docs"]) == bool(options["val_source"]):
+        raise DataError("say what validation is: either --val-docs N or --val SOURCE")
+    name = options["name"] or sources[0].resolve().stem
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise DataError(f"--name {name!r}: use letters, digits, '_', '-' and '.' alone")
+    return BuildRequest(
+        sources=sources,
+        val_docs=options["val_docs"] or 0,
+        val_source=options["val_source"],
+        vocab_size=options["vocab_size"],
+        tokenizer=options["tokenizer"],
+        shard_tokens=options["shard_tokens"] or PUBLISHED_SHARD_TOKENS,
+        name=name,
+        out=options["out"],
+        workers=options["workers"] or os.cpu_count() or 1,
+        overwrite=options["overwrite"],
+    )
+
+
+def describe_build(request: "BuildRequest", outcome: "BuildOutcome") -> str:
+    """The summary that a build prints."""
+    manifest = outcome.manifest
+    title = "already built" if outcome.was_up_to_date else "built"
+    lines = [f"{title}: {request.out / 'datasets' / manifest.inputs.name}"]
+    for label, split in (("train", manifest.train), ("val", manifest.val)):
+        lines.append(
+            f"  {label:<10} {split.num_documents:,} documents, {split.num_tokens:,} tokens, "
+            f"{split.num_bytes:,} bytes of text ({split.counted_bytes:,} counted), "
+            f"{len(split.shards)} shards"
+        )
+    tokenizer = manifest.tokenizer
+    lines.append(f"  tokenizer  {request.out / tokenizer.path}, {tokenizer.vocab_size:,} tokens")
+    dropped = manifest.dropped_from_train
+    if dropped.exact or dropped.normalised:
+        lines.append(
+            f"  left out   {dropped.exact} training documents that validation holds too, and "
+            f"{dropped.normalised} that differ from one of its own in case and punctuation alone"
+        )
+    return "\n".join(lines)
