@@ -1,0 +1,335 @@
+"""Is one sample of seeds better than another? Plain floats in, one frozen answer out.
+
+Scores are bits per byte (BPB), lower is better, one value a seed. The primary test is Welch's, one
+sided, with a margin, on the raw values and with sample variances (ddof 1). Everything beside it
+informs and never decides.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, pstdev, variance
+
+from verifier.errors import UsageError
+from verifier.units import bits_per_byte
+
+WELCH = "one-sided Welch t-test"
+CONFIDENCE = 0.95
+"""Level of the interval of the gain, two sided whatever the test's alpha."""
+POWER = 0.8
+"""The usual planning target: four clear gains in five are found."""
+MAX_SEEDS = 100
+"""Seeds beyond which a plan is called unreachable; no public record ran more than seven."""
+SPREAD_ALPHA = 0.01
+"""Level below which a sample's own spread contradicts the spread given from outside."""
+OUTLIER_STDS = 5.0
+"""A seed this far from its median is another mode: the largest honest distance is 3 (#1204)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedNoise:
+    """The spread between seeds, known from many records."""
+
+    std_bpb: float
+    degrees_of_freedom: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """What a comparison is held to.
+
+    The margin is per token, and a token is a different amount of text for each tokenizer: it is
+    converted with the challenger's own tokens and bytes, as submissions do (a challenger states its
+    gain in its own nats). 0.005 nats a token are 0.0030 BPB for sp1024 and 0.0019 for sp8192.
+    """
+
+    margin_nats_per_token: float
+    num_tokens: float
+    """Tokens that the challenger's evaluation scores."""
+    num_bytes: float
+    """Bytes of text that those tokens stand for."""
+    alpha: float
+    noise: SeedNoise | None = None
+    claimed_std_bpb: float | None = None
+    """The deviation stated for these very challenger values, to catch a population's (ddof 0)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExternalVarianceTest:
+    """The t-test that takes the spread between seeds from outside, beside the primary test."""
+
+    std_bpb: float
+    degrees_of_freedom: float
+    p_value: float | None
+    """None when refused."""
+    refused: str | None
+    """Why the outside spread does not fit these samples."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Significance:
+    """How sure it is that the challenger beats the prior by more than the margin.
+
+    Attributes:
+        gain_bpb: prior mean less challenger mean; None when a score is missing.
+        margin_bpb: the margin in BPB of the challenger's tokenizer.
+        margin_nats_per_token: the same margin as the rule states it.
+        p_value: of the primary test; None when it is not computable, and a warning says why.
+        test: the name of the primary test.
+        degrees_of_freedom: Welch and Satterthwaite's.
+        ci_low: lower end of the two-sided 95 % interval of the gain (margin not subtracted), BPB.
+        ci_high: its upper end.
+        alpha: the level that p_value is held against.
+        passed: p_value < alpha; None when not computable, which is never a pass.
+        smallest_p: the smallest p that a permutation test reaches with so many seeds, one over the
+            number of ways to split them. Welch's p has no such floor: below smallest_p it rests on
+            the normal distribution of seeds, not on the data's ranks alone.
+        seeds_for_80_power: challenger seeds with which this gain and these spreads would pass four
+            times in five, the prior's seeds as they are; None when 100 do not suffice.
+        external: the test with a spread given from outside; None when none was given.
+        warnings: what a reader must know before trusting the above, one sentence each.
+    """
+
+    gain_bpb: float | None
+    margin_bpb: float
+    margin_nats_per_token: float
+    p_value: float | None
+    test: str
+    degrees_of_freedom: float | None
+    ci_low: float | None
+    ci_high: float | None
+    alpha: float
+    passed: bool | None
+    smallest_p: float
+    seeds_for_80_power: int | None
+    external: ExternalVarianceTest | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Welch:
+    """A difference of two means with its uncertainty."""
+
+    gain: float
+    standard_error: float
+    degrees_of_freedom: float
+
+
+def compare_samples(
+    challenger: Sequence[float], prior: Sequence[float], settings: ComparisonSettings
+) -> Significance:
+    """Whether the challenger's seeds beat the prior's by more than the margin.
+
+    Args:
+        challenger: BPB of each seed, every seed that was run.
+        prior: BPB of each seed of the record to beat.
+        settings: margin, level and what is known from outside.
+
+    Raises:
+        UsageError: the settings make no sense (alpha outside (0, 1), no tokens or bytes, …).
+    """
+    _require_sensible(settings)
+    margin_bpb = bits_per_byte(
+        settings.margin_nats_per_token, settings.num_tokens, settings.num_bytes
+    )
+    obstacle = _obstacle("challenger", challenger) or _obstacle("prior", prior)
+    welch = None if obstacle else _welch(challenger, prior)
+    p_value = _p_value(welch, margin_bpb) if welch else None
+    ci_low, ci_high = _interval(welch) if welch else (None, None)
+    needed = _seeds_needed(challenger, prior, margin_bpb, settings.alpha) if welch else None
+    return Significance(
+        gain_bpb=_gain(challenger, prior),
+        margin_bpb=margin_bpb,
+        margin_nats_per_token=settings.margin_nats_per_token,
+        p_value=p_value,
+        test=WELCH,
+        degrees_of_freedom=welch.degrees_of_freedom if welch else None,
+        ci_low=ci_low,
+        ci_high=ci_high,
+        alpha=settings.alpha,
+        passed=None if p_value is None else p_value < settings.alpha,
+        smallest_p=1 / math.comb(len(challenger) + len(prior), len(prior)),
+        seeds_for_80_power=needed,
+        external=_external(challenger, prior, margin_bpb, settings.noise),
+        warnings=(
+            *((f"not computable: {obstacle}",) if obstacle else ()),
+            *_warnings(challenger, prior, settings),
+        ),
+    )
+
+
+def _require_sensible(settings: ComparisonSettings) -> None:
+    if not 0 < settings.alpha < 1:
+        raise UsageError(f"alpha is {settings.alpha}; it must lie between 0 and 1")
+    if not (settings.num_tokens > 0 and settings.num_bytes > 0):
+        raise UsageError("the margin needs the challenger's scored tokens and bytes, both above 0")
+    if not 0 <= settings.margin_nats_per_token < math.inf:
+        raise UsageError(f"the margin is {settings.margin_nats_per_token} nats; it must be >= 0")
+    if settings.noise and min(settings.noise.std_bpb, settings.noise.degrees_of_freedom) <= 0:
+        raise UsageError("the outside spread and its degrees of freedom must be above 0")
+
+
+def _obstacle(name: str, values: Sequence[float]) -> str | None:
+    """Why no variance can be had from these seeds; None when one can."""
+    if not _all_finite(values):
+        return f"a seed of the {name} has no finite score"
+    if len(values) < 2:
+        return f"the {name} has {len(values)} seed(s); a spread needs at least 2"
+    if min(values) == max(values):
+        return f"the {name}'s {len(values)} seeds score identically, so they show no spread"
+    return None
+
+
+def _all_finite(values: Sequence[float]) -> bool:
+    return all(math.isfinite(value) for value in values)
+
+
+def _gain(challenger: Sequence[float], prior: Sequence[float]) -> float | None:
+    if not challenger or not prior or not _all_finite([*challenger, *prior]):
+        return None
+    return fmean(prior) - fmean(challenger)
+
+
+def _welch(challenger: Sequence[float], prior: Sequence[float]) -> _Welch:
+    error_squared, degrees = _welch_error(
+        (variance(challenger), variance(prior)), (len(challenger), len(prior))
+    )
+    return _Welch(
+        gain=fmean(prior) - fmean(challenger),
+        standard_error=math.sqrt(error_squared),
+        degrees_of_freedom=degrees,
+    )
+
+
+def _welch_error(variances: tuple[float, float], sizes: tuple[int, int]) -> tuple[float, float]:
+    """Squared standard error of a difference of means, and Welch and Satterthwaite's freedom."""
+    a, b = variances[0] / sizes[0], variances[1] / sizes[1]
+    return a + b, (a + b) ** 2 / (a**2 / (sizes[0] - 1) + b**2 / (sizes[1] - 1))
+
+
+def _p_value(welch: _Welch, margin_bpb: float) -> float:
+    """Probability of so large a gain if the true gain were the margin."""
+    from scipy import special
+
+    t = (welch.gain - margin_bpb) / welch.standard_error
+    return float(special.stdtr(welch.degrees_of_freedom, -t))
+
+
+def _interval(welch: _Welch) -> tuple[float, float]:
+    from scipy import special
+
+    quantile = float(special.stdtrit(welch.degrees_of_freedom, (1 + CONFIDENCE) / 2))
+    reach = quantile * welch.standard_error
+    return welch.gain - reach, welch.gain + reach
+
+
+def _seeds_needed(
+    challenger: Sequence[float], prior: Sequence[float], margin_bpb: float, alpha: float
+) -> int | None:
+    """Challenger seeds for 80 % power if gain and spreads are what they seem.
+
+    Power is that of Welch's test by the noncentral t distribution. The prior's seeds stay as they
+    are, so its own uncertainty may put the target out of reach.
+    """
+    from scipy import special
+
+    excess = fmean(prior) - fmean(challenger) - margin_bpb
+    variances = variance(challenger), variance(prior)
+    for num_seeds in range(2, MAX_SEEDS + 1):
+        error_squared, degrees = _welch_error(variances, (num_seeds, len(prior)))
+        critical = float(special.stdtrit(degrees, 1 - alpha))
+        missed = float(special.nctdtr(degrees, excess / math.sqrt(error_squared), critical))
+        if 1 - missed >= POWER:
+            return num_seeds
+    return None
+
+
+def _external(
+    challenger: Sequence[float],
+    prior: Sequence[float],
+    margin_bpb: float,
+    noise: SeedNoise | None,
+) -> ExternalVarianceTest | None:
+    """The t-test with an outside spread: with it one seed a side suffices."""
+    gain = _gain(challenger, prior)
+    if noise is None or gain is None:
+        return None
+    from scipy import special
+
+    refused = _contradiction("challenger", challenger, noise) or _contradiction(
+        "prior", prior, noise
+    )
+    error = noise.std_bpb * math.sqrt(1 / len(challenger) + 1 / len(prior))
+    p_value = float(special.stdtr(noise.degrees_of_freedom, -(gain - margin_bpb) / error))
+    return ExternalVarianceTest(
+        std_bpb=noise.std_bpb,
+        degrees_of_freedom=noise.degrees_of_freedom,
+        p_value=None if refused else p_value,
+        refused=refused,
+    )
+
+
+def _contradiction(name: str, values: Sequence[float], noise: SeedNoise) -> str | None:
+    """Why a sample is too wide for the outside spread: the upper tail of chi-square."""
+    if len(values) < 2:
+        return None
+    from scipy import special
+
+    degrees = len(values) - 1
+    tail = float(special.chdtrc(degrees, degrees * variance(values) / noise.std_bpb**2))
+    if tail >= SPREAD_ALPHA:
+        return None
+    return (
+        f"the {name}'s own deviation {math.sqrt(variance(values)):.5f} contradicts the outside"
+        f" {noise.std_bpb:.5f} BPB (chi-square p = {tail:.2g})"
+    )
+
+
+def _warnings(
+    challenger: Sequence[float], prior: Sequence[float], settings: ComparisonSettings
+) -> tuple[str, ...]:
+    found = [claimed_population_std(challenger, settings.claimed_std_bpb)]
+    for name, values in (("challenger", challenger), ("prior", prior)):
+        found += [_repeated_values(name, values), _far_seeds(name, values, settings.noise)]
+    return tuple(warning for warning in found if warning)
+
+
+def claimed_population_std(values: Sequence[float], claimed: float | None) -> str | None:
+    """A warning when a stated deviation is a population's (ddof 0) of the values it is stated for.
+
+    That slip is behind three published p-values (#2146): it makes a t-test's p too small.
+    """
+    if claimed is None or len(values) < 2 or not _all_finite(values):
+        return None
+    population, sample = pstdev(values), math.sqrt(variance(values))
+    rounding = 5e-6  # deviations are stated with five decimals or more
+    if abs(claimed - population) > rounding or abs(claimed - sample) <= rounding:
+        return None
+    return (
+        f"the challenger states the deviation {claimed:.5f}, which is the population's (ddof 0);"
+        f" its sample deviation is {sample:.5f}, and tests need that one"
+    )
+
+
+def _repeated_values(name: str, values: Sequence[float]) -> str | None:
+    if len(set(values)) == len(values):
+        return None
+    return f"seeds of the {name} share a score to the last digit: they may not be separate runs"
+
+
+def _far_seeds(name: str, values: Sequence[float], noise: SeedNoise | None) -> str | None:
+    """Bimodal or collapsed seeds, seen against the outside spread; three say little by themselves.
+
+    Public configurations fall into another mode by seed alone (1.069 or 1.121, #1886).
+    """
+    if noise is None or len(values) < 2 or not _all_finite(values):
+        return None
+    limit = OUTLIER_STDS * noise.std_bpb
+    far = [value for value in sorted(values) if abs(value - median(values)) > limit]
+    if not far:
+        return None
+    listed = ", ".join(f"{value:.5f}" for value in far)
+    return (
+        f"of the {name}'s seeds {listed} lie over {limit:.4f} BPB from the median: two modes or a"
+        " collapse, which means and deviations do not describe"
+    )
