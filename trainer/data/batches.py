@@ -1,0 +1,83 @@
+"""Tokens on the device, in a fixed order: every process draws its own share of one stream."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.token_shards import read_shard, shard_num_tokens
+from trainer.errors import DataError
+from trainer.process_group import ProcessGroup
+from trainer.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """B sequences of T tokens on the device."""
+
+    input_ids: Tensor  # (B, T) int64
+    target_ids: Tensor  # (B, T) int64: the token after each input
+
+
+def train_batches(paths: list[Path], recipe: Recipe, group: ProcessGroup) -> Iterator[Batch]:
+    """This process's micro-batches, for ever, from the first token of the first shard.
+
+    The stream is cut into spans, one a micro-batch, dealt out to the processes in turn: the
+    micro-batches of a step are the same for any number of processes.
+
+    Raises:
+        DataError: all shards together are shorter than one draw.
+    """
+    span = recipe.batch.train_batch_tokens // recipe.batch.micro_batches_per_step + 1
+    num_tokens = sum(shard_num_tokens(path) for path in paths)
+    if num_tokens < span * group.world_size:
+        raise DataError(
+            f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
+            f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
+        )
+    for chunk in endless_chunks(paths, span * group.world_size):
+        own = chunk[span * group.rank : span * (group.rank + 1)]
+        yield batch_on_device(own, recipe, group.device)
+
+
+def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]:
+    """Consecutive chunks of the shards read one after the other, again and again."""
+    pieces: list[np.ndarray] = []
+    missing = chunk_tokens
+    for path in cycle(paths):
+        shard, position = read_shard(path), 0
+        while shard.size - position >= missing:
+            yield np.concatenate([*pieces, shard[position : position + missing]])
+            position += missing
+            pieces, missing = [], chunk_tokens
+        pieces.append(shard[position:])
+        missing -= shard.size - position
+
+
+def batch_on_device(
+    tokens: np.ndarray,  # (B * T + 1,) uint16
+    recipe: Recipe,
+    device: torch.device,
+) -> Batch:
+    """Consecutive tokens as sequences whose targets are the next tokens.
+
+    Raises:
+        DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
+    """
+    if (largest := int(tokens.max())) >= recipe.model.vocab_size:
+        raise DataError(
+            f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
+            "use the shards that belong to the tokenizer, or mend model.vocab_size"
+        )
+    ids = torch.from_numpy(tokens.astype(np.int64))
+    if device.type == "cuda":
+        ids = ids.pin_memory()  # without it the copy would wait for all work on the device
+    shape = (-1, recipe.batch.train_seq_len)
+    return Batch(
+        input_ids=ids[:-1].view(shape).to(device, non_blocking=True),
+        target_ids=ids[1:].view(shape).to(device, non_blocking=True),
+    )

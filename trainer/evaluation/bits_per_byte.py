@@ -1,0 +1,98 @@
+"""Bits per byte: the code length of the validation text over its length.
+
+Every token of the validation set is scored once, in sequences that do not overlap, each seen
+with nothing before it. The last tokens that do not fill a sequence are left out.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer.data.batches import batch_on_device
+from trainer.data.byte_lengths import ByteTable, count_bytes
+from trainer.data.token_shards import read_shard, shard_paths
+from trainer.errors import DataError
+from trainer.process_group import ProcessGroup
+from trainer.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """A model's score on a validation set."""
+
+    loss_nats: float  # mean over tokens
+    bits_per_byte: float
+    num_tokens: int
+    num_bytes: int
+
+
+def load_validation_tokens(folder: Path | str, seq_len: int) -> np.ndarray:  # (N + 1,) uint16
+    """All validation tokens in order, cut to whole sequences and the last one's target.
+
+    Raises:
+        DataError: there are no shards, or not one sequence in them.
+    """
+    tokens = np.concatenate([read_shard(path) for path in shard_paths(folder, "val")])
+    usable = (tokens.size - 1) // seq_len * seq_len
+    if usable == 0:
+        raise DataError(
+            f"{folder}: {tokens.size} validation tokens, but one sequence takes {seq_len + 1}; "
+            "add data or lower train_seq_len"
+        )
+    return tokens[: usable + 1]
+
+
+@torch.inference_mode()
+def score_tokens(
+    forward: nn.Module,
+    tokens: np.ndarray,  # (N + 1,) uint16
+    recipe: Recipe,
+    group: ProcessGroup,
+) -> Tensor:  # (N,) fp32
+    """The loss of every token but the first, in nats, in order; on every process all of them.
+
+    Each process scores a run of consecutive sequences.
+    """
+    seq_len = recipe.batch.train_seq_len
+    batch_seqs = recipe.batch.val_batch_size // recipe.batch.micro_batches_per_step // seq_len
+    num_seqs = (tokens.size - 1) // seq_len
+    first = num_seqs * group.rank // group.world_size
+    end = num_seqs * (group.rank + 1) // group.world_size
+    losses = torch.zeros(tokens.size - 1, device=group.device)
+    for start in range(first, end, batch_seqs):
+        num_tokens = min(batch_seqs, end - start) * seq_len
+        window = tokens[start * seq_len : start * seq_len + num_tokens + 1]
+        # A shorter last batch would be compiled anew: fill it up, and drop what that adds.
+        window = np.pad(window, (0, batch_seqs * seq_len - num_tokens))
+        batch = batch_on_device(window, recipe, group.device)
+        with torch.autocast(group.device.type, torch.bfloat16, enabled=group.device.type == "cuda"):
+            scored = forward(batch.input_ids, batch.target_ids)
+        losses[start * seq_len : start * seq_len + num_tokens] = scored[:num_tokens]
+    group.sum_in_place(losses)
+    return losses
+
+
+def bits_per_byte(
+    losses: Tensor,  # (N,) fp32, nats
+    tokens: np.ndarray,  # (N + 1,) uint16
+    table: ByteTable,
+) -> Score:
+    """The score that these losses make on these tokens."""
+    total_nats = float(losses.sum(dtype=torch.float64).item())
+    num_tokens = losses.numel()
+    num_bytes = count_bytes(table, tokens[:-1], tokens[1:])
+    return Score(
+        loss_nats=total_nats / num_tokens,
+        bits_per_byte=total_nats / math.log(2.0) / num_bytes,
+        num_tokens=num_tokens,
+        num_bytes=num_bytes,
+    )
+
+
+def write_token_losses(losses: Tensor, path: Path) -> None:
+    """Write every token's loss in scoring order, float32 little-endian, nothing else."""
+    path.write_bytes(losses.cpu().numpy().astype("<f4").tobytes())

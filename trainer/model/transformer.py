@@ -1,0 +1,96 @@
+"""The public baseline's transformer, top to bottom.
+
+B batch, T tokens, C channels, V vocabulary. Parameters keep the names of the public scripts.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.model.attention import CausalSelfAttention
+from trainer.model.feed_forward import FeedForward
+from trainer.model.linear import CastedLinear, rms_norm
+from trainer.model.rotary import rotary_tables
+from trainer.recipe import ModelOptions
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward; the embedding is mixed in again before each."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        super().__init__()
+        self.attn = CausalSelfAttention(options)
+        self.mlp = FeedForward(options.model_dim, options.mlp_mult)
+        self.attn_scale = nn.Parameter(torch.ones(options.model_dim))
+        self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
+        keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)
+        self.resid_mix = nn.Parameter(torch.stack((keep, add)))
+
+    def forward(
+        self,
+        stream: Tensor,  # (B, T, C) residual stream
+        embedded: Tensor,  # (B, T, C) what the stream began as
+        cosine: Tensor,  # (T, D/2)
+        sine: Tensor,  # (T, D/2)
+    ) -> Tensor:  # (B, T, C)
+        """The stream after this block."""
+        keep, add = self.resid_mix.to(stream.dtype)
+        stream = keep * stream + add * embedded
+        gathered = self.attn(rms_norm(stream), cosine, sine)
+        stream = stream + self.attn_scale.to(stream.dtype) * gathered
+        stream = stream + self.mlp_scale.to(stream.dtype) * self.mlp(rms_norm(stream))
+        return stream
+
+
+class GPT(nn.Module):
+    """Token ids and targets in, the loss of each target in nats out.
+
+    The first half of the blocks leaves its outputs on a stack, the second half adds them back,
+    last in, first out, each channel with a learnt weight (a U-Net over depth).
+    """
+
+    cosine: Tensor  # (T, D/2)
+    sine: Tensor  # (T, D/2)
+
+    def __init__(self, options: ModelOptions, num_positions: int) -> None:
+        super().__init__()
+        self.softcap = options.logit_softcap
+        self.num_encoder_layers = options.num_layers // 2
+        self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
+        self.skip_weights = nn.Parameter(torch.ones(self.num_encoder_layers, options.model_dim))
+        self.blocks = nn.ModuleList(Block(options) for _ in range(options.num_layers))
+        self.lm_head = None
+        if options.tie_embeddings:
+            nn.init.normal_(self.tok_emb.weight, std=options.tied_embed_init_std)
+        else:
+            self.lm_head = CastedLinear(options.model_dim, options.vocab_size, zero_init=True)
+        head_dim = options.model_dim // options.num_heads
+        cosine, sine = rotary_tables(num_positions, head_dim, options.rope_base)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+
+    def forward(
+        self,
+        input_ids: Tensor,  # (B, T) int64
+        target_ids: Tensor,  # (B, T) int64
+    ) -> Tensor:  # (B * T,) fp32
+        """The cross-entropy of each target, in nats."""
+        stream = self._final_stream(input_ids)
+        head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
+        raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
+        logits = self.softcap * torch.tanh(raw / self.softcap)
+        return F.cross_entropy(logits.float(), target_ids.flatten(), reduction="none")
+
+    def _final_stream(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
+        num_tokens = input_ids.size(1)
+        tables = self.cosine[:num_tokens], self.sine[:num_tokens]
+        embedded = stream = rms_norm(self.tok_emb(input_ids))
+        skips: list[Tensor] = []
+        for index, block in enumerate(self.blocks):
+            if index >= self.num_encoder_layers and skips:
+                weight = self.skip_weights[index - self.num_encoder_layers]
+                stream = stream + weight.to(stream.dtype) * skips.pop()
+            stream = block(stream, embedded, *tables)
+            if index < self.num_encoder_layers:
+                skips.append(stream)
+        return rms_norm(stream)

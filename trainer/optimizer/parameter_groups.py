@@ -1,0 +1,113 @@
+"""Which tensor is trained by which rule, and how fast.
+
+Matrices inside blocks go to Muon, which wants a matrix whose rows and columns both mean
+directions in feature space. Embedding and head have one row a token, and vectors have no
+singular values: they go to Adam.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.optimizer.muon import Muon, Orthogonalize
+from trainer.process_group import ProcessGroup
+from trainer.recipe import OptimizerOptions, matches_any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParameterGroups:
+    """A model's parameters by the rule that trains them."""
+
+    embedding: list[Tensor]
+    head: list[Tensor]
+    matrices: list[Tensor]
+    scalars: list[Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimizers:
+    """Adam and Muon, stepped together."""
+
+    adam: torch.optim.Adam
+    muon: Muon
+
+    def step(self, learning_rate_scale: float, momentum: float) -> None:
+        """One step of both, at the base learning rates times the scale; gradients are dropped."""
+        for optimizer in (self.adam, self.muon):
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * learning_rate_scale
+        for group in self.muon.param_groups:
+            group["momentum"] = momentum
+        self.adam.step()
+        self.muon.step()
+        self.adam.zero_grad()
+        self.muon.zero_grad()
+
+    def forget(self) -> None:
+        """Drop all momentum, as if no step had been taken."""
+        self.adam.state.clear()
+        self.muon.state.clear()
+
+
+def group_parameters(model: nn.Module, control_patterns: str) -> ParameterGroups:
+    """Sort a model's parameters by rule; each belongs to exactly one group.
+
+    Args:
+        model: the transformer.
+        control_patterns: comma-separated parts of names that make a tensor a scalar.
+    """
+    groups = ParameterGroups(embedding=[], head=[], matrices=[], scalars=[])
+    for name, parameter in model.named_parameters():
+        if name == "tok_emb.weight":
+            groups.embedding.append(parameter)
+        elif name == "lm_head.weight":
+            groups.head.append(parameter)
+        elif parameter.ndim < 2 or matches_any(name, control_patterns):
+            groups.scalars.append(parameter)
+        else:
+            groups.matrices.append(parameter)
+    return groups
+
+
+def build_optimizers(
+    model: nn.Module,
+    options: OptimizerOptions,
+    group: ProcessGroup,
+    orthogonalize: Orthogonalize,
+) -> Optimizers:
+    """Both optimizers of a model, at the recipe's learning rates."""
+    groups = group_parameters(model, options.control_tensor_name_patterns)
+    embed_lr = options.embed_lr if groups.head else options.tied_embed_lr
+    adam = torch.optim.Adam(
+        [
+            {"params": params, "base_lr": lr}
+            for params, lr in (
+                (groups.embedding, embed_lr),
+                (groups.head, options.head_lr),
+                (groups.scalars, options.scalar_lr),
+            )
+            if params
+        ],
+        betas=(options.beta1, options.beta2),
+        eps=options.adam_eps,
+        fused=True,
+    )
+    muon_groups = [
+        {
+            "params": params,
+            "base_lr": options.matrix_lr,
+            "num_iterations": options.muon_backend_steps,
+        }
+        for params in _by_shape(groups.matrices)
+    ]
+    return Optimizers(adam=adam, muon=Muon(muon_groups, group, orthogonalize))
+
+
+def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:
+    by_shape: defaultdict[Any, list[Tensor]] = defaultdict(list)
+    for matrix in matrices:
+        by_shape[matrix.shape].append(matrix)
+    return list(by_shape.values())

@@ -1,0 +1,93 @@
+"""One code path for one process and for eight: with one process, communication does nothing."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainer.errors import LaunchError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessGroup:
+    """The processes of a run, seen from one of them."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_master(self) -> bool:
+        return self.rank == 0
+
+    def sum_in_place(self, tensor: torch.Tensor) -> None:
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up in any process. A host sync with more than one."""
+        if self.world_size == 1:
+            return flag
+        raised = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+        return bool(raised.item())
+
+    def barrier(self) -> None:
+        if self.world_size > 1:
+            dist.barrier()
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given, so that a clock means something."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def replicate(self, model: nn.Module) -> nn.Module:
+        """The model with its gradients averaged over all processes during the backward pass."""
+        if self.world_size == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def join_process_group() -> ProcessGroup:
+    """The group that torchrun set up (RANK, WORLD_SIZE, LOCAL_RANK), or a group of one.
+
+    Raises:
+        LaunchError: there are more processes on this machine than GPUs.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        if local_rank >= torch.cuda.device_count():
+            raise LaunchError(
+                f"process {local_rank} has no GPU: this machine has {torch.cuda.device_count()}; "
+                "start fewer processes"
+            )
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    if world_size > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    return ProcessGroup(rank=rank, world_size=world_size, device=device)
+
+
+def leave_process_group() -> None:
+    """Take leave of the other processes, if there are any."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
+    """Within it, a backward pass averages gradients over the processes only if wanted.
+
+    While micro-batches accumulate, only the last backward pass need pay for communication.
+    """
+    if wanted or not isinstance(forward, DistributedDataParallel):
+        return nullcontext()
+    return forward.no_sync()

@@ -1,0 +1,276 @@
+"""A recipe: every option of a training run, its default and its bounds.
+
+The defaults are those of the public baseline. An option has a path, `section.field`, and a public
+name, its field in capitals (`optimizer.matrix_lr`: MATRIX_LR): what public scripts call it in the
+environment. Settings are options by path, `{"optimizer.matrix_lr": 0.04}`, wherever they come
+from. Imports no torch, so that recipes are checked in milliseconds.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args
+
+from trainer.errors import RecipeError
+
+CONTROL_TENSORS = (
+    "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,"
+    "skip_weight,skip_weights"
+)
+
+
+Value = int | float | bool | str
+T = TypeVar("T", bound=Value)
+
+
+def option(default: T, *, at_least: float | None = None, above: float | None = None) -> T:
+    """A recipe option with its default and, for numbers, a lower bound."""
+    return field(default=default, metadata={"at_least": at_least, "above": above})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """Where a run reads and what tells it apart from its siblings."""
+
+    seed: int = option(1337, at_least=0)
+    run_id: str = option("run")  # names the log: logs/<run_id>.txt
+    data_path: str = option("./data/datasets/fineweb10B_sp1024")
+    tokenizer_path: str = option("./data/tokenizers/fineweb_1024_bpe.model")
+    torch_compile: Literal["gpu", "always", "never"] = option("gpu")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchOptions:
+    """How tokens are grouped."""
+
+    train_batch_tokens: int = option(524_288, at_least=1)  # of all processes, one step
+    train_seq_len: int = option(1024, at_least=1)  # tokens
+    micro_batches_per_step: int = option(8, at_least=1)  # of all processes
+    val_batch_size: int = option(524_288, at_least=1)  # tokens of all processes and micro-batches
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelOptions:
+    """The shape of the transformer."""
+
+    vocab_size: int = option(1024, at_least=1)
+    num_layers: int = option(9, at_least=1)
+    model_dim: int = option(512, at_least=1)
+    num_heads: int = option(8, at_least=1)
+    num_kv_heads: int = option(4, at_least=1)
+    mlp_mult: int = option(2, at_least=1)
+    tie_embeddings: bool = option(True)
+    tied_embed_init_std: float = option(0.005, above=0)
+    qk_gain_init: float = option(1.5)
+    rope_base: float = option(10_000.0, above=0)
+    logit_softcap: float = option(30.0, above=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerOptions:
+    """Muon for the matrices, Adam for the rest."""
+
+    embed_lr: float = option(0.6, at_least=0)  # when embeddings are not tied
+    head_lr: float = option(0.008, at_least=0)  # when embeddings are not tied
+    tied_embed_lr: float = option(0.05, at_least=0)
+    matrix_lr: float = option(0.04, at_least=0)
+    scalar_lr: float = option(0.04, at_least=0)
+    muon_momentum: float = option(0.95, at_least=0)
+    muon_momentum_warmup_start: float = option(0.85, at_least=0)
+    muon_momentum_warmup_steps: int = option(500, at_least=0)
+    muon_backend_steps: int = option(5, at_least=1)  # Newton-Schulz iterations
+    beta1: float = option(0.9, at_least=0)
+    beta2: float = option(0.95, at_least=0)
+    adam_eps: float = option(1e-8, above=0)
+    grad_clip_norm: float = option(0.0, at_least=0)  # 0: no clipping
+    control_tensor_name_patterns: str = option(CONTROL_TENSORS)  # kept in fp32, trained by Adam
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleOptions:
+    """How long training lasts, and what is printed meanwhile."""
+
+    iterations: int = option(20_000, at_least=1)  # steps
+    max_wallclock_seconds: float = option(600.0, at_least=0)  # 0: no limit
+    warmup_steps: int = option(20, at_least=0)  # priming the compiled code; then undone
+    warmdown_iters: int = option(1200, at_least=0)  # steps over which the learning rate falls to 0
+    train_log_every: int = option(200, at_least=0)  # steps; 0: first ten and last only
+    val_loss_every: int = option(0, at_least=0)  # steps; 0: validation data stay closed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizationOptions:
+    """What the artifact keeps of each tensor."""
+
+    int8_keep_float_fp32_name_patterns: str = option(CONTROL_TENSORS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that determines a training run."""
+
+    run: RunOptions = RunOptions()
+    batch: BatchOptions = BatchOptions()
+    model: ModelOptions = ModelOptions()
+    optimizer: OptimizerOptions = OptimizerOptions()
+    schedule: ScheduleOptions = ScheduleOptions()
+    quantization: QuantizationOptions = QuantizationOptions()
+
+
+def section_types() -> dict[str, Any]:
+    """The parts of a recipe: section → the dataclass of its options."""
+    return {section.name: section.type for section in fields(Recipe)}
+
+
+def options_by_path() -> dict[str, Field[Any]]:
+    """Every option of a recipe: path → field."""
+    return {
+        f"{section}.{option.name}": option
+        for section, options in section_types().items()
+        for option in fields(options)
+    }
+
+
+def public_names() -> dict[str, str]:
+    """The alias table: an option's name in the environment → its path."""
+    return {path.split(".")[1].upper(): path for path in options_by_path()}
+
+
+def option_path(key: str) -> str:
+    """The path of an option given by path or by public name.
+
+    Raises:
+        RecipeError: no option goes by that name; the message lists near ones.
+    """
+    names, paths = public_names(), options_by_path()
+    if key not in names and key not in paths:
+        raise RecipeError(f"no option is called {key!r}{near_names(key, [*names, *paths])}")
+    return names.get(key, key)
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """What to append to a message about an unknown name: "; did you mean …?", or nothing."""
+    by_folded = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), by_folded, n=3)
+    return f"; did you mean {' or '.join(by_folded[folded] for folded in near)}?" if near else ""
+
+
+def matches_any(tensor_name: str, patterns: str) -> bool:
+    """Whether a tensor's name contains one of the comma-separated patterns."""
+    return any(pattern in tensor_name for pattern in patterns.split(",") if pattern)
+
+
+def environment_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings that an environment makes by public names."""
+    names = public_names()
+    return {names[name]: text for name, text in environment.items() if name in names}
+
+
+def recipe_settings(recipe: Recipe) -> dict[str, Value]:
+    """Every option of a recipe by path; `build_recipe` turns it back."""
+    return {
+        f"{section}.{name}": value
+        for section, options in asdict(recipe).items()
+        for name, value in options.items()
+    }
+
+
+def build_recipe(
+    settings: Mapping[str, object], origins: Mapping[str, str] | None = None
+) -> Recipe:
+    """A recipe from settings; an option that is left out keeps its default.
+
+    Args:
+        settings: path → value; a number may be a string, as the environment gives it.
+        origins: path → where that setting was made, for messages.
+
+    Raises:
+        RecipeError: with all mistakes, one a line, each naming its origin and its path.
+    """
+    values: dict[str, dict[str, Any]] = {section: {} for section in section_types()}
+    mistakes: list[str] = []
+    known = options_by_path()
+    for path, raw in settings.items():
+        try:
+            section, name = option_path(path).split(".")
+            values[section][name] = parse_value(known[path], raw)
+        except RecipeError as mistake:
+            where = (origins or {}).get(path, "recipe")
+            what = str(mistake) if path not in known else f"{path}: {mistake}"
+            mistakes.append(f"{where}: {what}")
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+    parts = section_types()
+    recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
+    if found := contradictions(recipe):
+        raise RecipeError("\n".join(f"recipe: {what}" for what in found))
+    return recipe
+
+
+def parse_value(option: Field[Any], raw: object) -> Value:
+    """One option's value, converted to its type and held to its bounds.
+
+    Raises:
+        RecipeError: the value is of another type or out of bounds.
+    """
+    if words := get_args(option.type):
+        if raw not in words:
+            raise RecipeError(f"expected one of {', '.join(words)}, not {raw!r}")
+        return str(raw)
+    value = _convert(option.type, raw)
+    if isinstance(value, str):
+        return value
+    at_least, above = option.metadata["at_least"], option.metadata["above"]
+    if at_least is not None and value < at_least:
+        raise RecipeError(f"must be at least {at_least}, not {value}")
+    if above is not None and value <= above:
+        raise RecipeError(f"must be above {above}, not {value}")
+    return value
+
+
+def _convert(kind: object, raw: object) -> Value:
+    text = str(raw).strip().lower()
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[text]
+        if kind is str and isinstance(raw, str):
+            return raw
+        if kind is int and not isinstance(raw, bool | float):
+            return int(text)
+        if kind is float and math.isfinite(float(text)):
+            return float(text)
+    except (KeyError, ValueError):
+        pass
+    wanted: dict[object, str] = {
+        bool: "0 or 1",
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+    }
+    raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
+
+
+def contradictions(recipe: Recipe) -> list[str]:
+    """What is wrong between options that are each right on their own."""
+    model, batch = recipe.model, recipe.batch
+    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
+    head_dim = model.model_dim // model.num_heads
+    checks = {
+        f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
+        f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
+        f"{batch.train_seq_len}": rest == 0 and micro_batch_tokens % batch.train_seq_len == 0,
+        f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
+        f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}": (
+            batch.val_batch_size >= batch.micro_batches_per_step * batch.train_seq_len
+        ),
+        f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}": (
+            model.model_dim % model.num_heads == 0
+        ),
+        f"model.model_dim / num_heads = {head_dim} must be even for rotary positions": (
+            head_dim % 2 == 0
+        ),
+        f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
+        f"{model.num_kv_heads}": model.num_heads % model.num_kv_heads == 0,
+    }
+    return [message for message, holds in checks.items() if not holds]

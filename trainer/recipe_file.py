@@ -1,0 +1,166 @@
+"""Recipes as files: YAML, each a small difference to the recipe that it extends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from trainer.errors import RecipeError
+from trainer.recipe import Recipe, build_recipe, near_names, option_path, section_types
+
+TOP_LEVEL_WORDS = ("extends", "what", "track")
+TRACKS = ("10min_16mb", "non_record_16mb", "demo")
+MAX_RECIPE_BYTES = 100_000
+MAX_ANCESTORS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipeFile:
+    """One recipe file, its ancestors not yet applied."""
+
+    path: Path
+    launch: str  # the command in its first line
+    extends: str | None
+    what: str  # one sentence for people
+    track: str | None
+    settings: dict[str, object]  # option path → value
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedRecipe:
+    """A recipe with all that is said about it."""
+
+    name: str
+    what: str
+    track: str
+    recipe: Recipe
+    changes: dict[str, object]  # option path → value, as set by hand over the file
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the trainer."""
+    return sorted(path.stem for path in _recipe_folder().glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str, changes: Mapping[str, tuple[str, object]]) -> ResolvedRecipe:
+    """A recipe, its ancestors and the changes made by hand, resolved.
+
+    Args:
+        name_or_path: a name of `recipe_names`, or the path of a YAML file.
+        changes: option key (path or public name) → (where it was said, value).
+
+    Raises:
+        RecipeError: with every mistake, one a line, each with file and key.
+    """
+    lineage = read_lineage(name_or_path)
+    settings: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for ancestor in reversed(lineage):
+        settings |= ancestor.settings
+        origins |= dict.fromkeys(ancestor.settings, str(ancestor.path))
+    by_hand = {_path_or_key(key): (origin, value) for key, (origin, value) in changes.items()}
+    settings |= {path: value for path, (_, value) in by_hand.items()}
+    origins |= {path: origin for path, (origin, _) in by_hand.items()}
+    recipe = build_recipe(settings, origins)
+    track = next((ancestor.track for ancestor in lineage if ancestor.track), None)
+    if track not in TRACKS:
+        raise RecipeError(f"{lineage[0].path}: track: expected one of {', '.join(TRACKS)}")
+    return ResolvedRecipe(
+        name=lineage[0].name,
+        what=lineage[0].what,
+        track=track,
+        recipe=recipe,
+        changes={path: value for path, (_, value) in by_hand.items()},
+    )
+
+
+def read_lineage(name_or_path: str) -> list[RecipeFile]:
+    """A recipe file, its parent, its parent's parent and so on.
+
+    Raises:
+        RecipeError: a file is missing or malformed, or extends itself.
+    """
+    lineage = [read_recipe_file(_find(name_or_path))]
+    while parent := lineage[-1].extends:
+        if len(lineage) == MAX_ANCESTORS:
+            raise RecipeError(f"{lineage[0].path}: extends: more than {MAX_ANCESTORS} ancestors")
+        lineage.append(read_recipe_file(_find(parent, beside=lineage[-1].path)))
+    return lineage
+
+
+def read_recipe_file(path: Path) -> RecipeFile:
+    """One recipe file.
+
+    Raises:
+        RecipeError: it is missing, too long, no YAML mapping, or holds an unknown section.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text) if len(text) <= MAX_RECIPE_BYTES else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot read the recipe: {error}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: a recipe is a YAML mapping of sections")
+    words = {key: str(content.pop(key)) for key in TOP_LEVEL_WORDS if key in content}
+    return RecipeFile(
+        path=path,
+        launch=text.partition("\n")[0].removeprefix("#").strip(),
+        extends=words.get("extends"),
+        what=words.get("what", ""),
+        track=words.get("track"),
+        settings=_flatten(path, content),
+    )
+
+
+def _flatten(path: Path, content: Mapping[str, object]) -> dict[str, object]:
+    known = section_types()
+    words = [*known, *TOP_LEVEL_WORDS]
+    mistakes = [
+        f"{path}: {section}: "
+        + (
+            "expected options"
+            if section in known
+            else f"no such section{near_names(str(section), words)}"
+        )
+        for section, options in content.items()
+        if section not in known or not isinstance(options, dict)
+    ]
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+    return {
+        f"{section}.{name}": value
+        for section, options in content.items()
+        if isinstance(options, dict)
+        for name, value in options.items()
+    }
+
+
+def _path_or_key(key: str) -> str:
+    # An unknown key stays as it is: `build_recipe` reports it with all other mistakes.
+    try:
+        return option_path(key)
+    except RecipeError:
+        return key
+
+
+def _find(name_or_path: str, beside: Path | None = None) -> Path:
+    if name_or_path.endswith((".yaml", ".yml")):
+        return (beside.parent / name_or_path) if beside else Path(name_or_path)
+    if name_or_path not in recipe_names():
+        hint = near_names(name_or_path, recipe_names())
+        raise RecipeError(
+            f"no recipe is called {name_or_path!r}{hint or '; see `pgolf-train recipes`'}"
+        )
+    return _recipe_folder() / f"{name_or_path}.yaml"
+
+
+def _recipe_folder() -> Path:
+    return Path(str(resources.files("trainer"))) / "recipes"

@@ -1,0 +1,70 @@
+"""What a run says: the lines of the public scripts, which verifiers already read.
+
+Line formats are those of the public baseline; `phase:` lines are an addition.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLog:
+    """Writes to stdout and to the log file; on any process but the first, nowhere."""
+
+    file: TextIO | None
+
+    def write(self, line: str, *, console: bool = True) -> None:
+        if self.file is None:
+            return
+        print(line, file=self.file, flush=True)
+        if console:
+            print(line, flush=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what happens within, and say how long it took."""
+        started = time.perf_counter()
+        yield
+        self.write(f"phase:{name} seconds:{time.perf_counter() - started:.3f}")
+
+
+def open_run_log(run_id: str, *, is_master: bool) -> RunLog:
+    """The log of a run: logs/<run_id>.txt in the working directory."""
+    if not is_master:
+        return RunLog(file=None)
+    path = Path("logs") / f"{run_id}.txt"
+    path.parent.mkdir(exist_ok=True)
+    print(path, flush=True)
+    return RunLog(file=path.open("a", encoding="utf-8"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far training has come."""
+
+    step: int
+    num_steps: int
+    train_seconds: float
+
+    def __str__(self) -> str:
+        train_ms = 1000.0 * self.train_seconds
+        return f"train_time:{train_ms:.0f}ms step_avg:{train_ms / max(self.step, 1):.2f}ms"
+
+    def train_line(self, loss_nats: float) -> str:
+        return f"step:{self.step}/{self.num_steps} train_loss:{loss_nats:.4f} {self}"
+
+    def validation_line(self, loss_nats: float, bits_per_byte: float) -> str:
+        return (
+            f"step:{self.step}/{self.num_steps} val_loss:{loss_nats:.4f} "
+            f"val_bpb:{bits_per_byte:.4f} {self}"
+        )
+
+    def stopping_line(self) -> str:
+        return (
+            f"stopping_early: wallclock_cap train_time:{1000.0 * self.train_seconds:.0f}ms "
+            f"step:{self.step}/{self.num_steps}"
+        )

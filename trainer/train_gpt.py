@@ -1,0 +1,288 @@
+"""The training script: what ships is what ran.
+
+`pgolf-train` flattens this module and all that it needs into the submission's `train_gpt.py`,
+with the recipe as a literal at its top. Settings come from that literal, overridden by public
+names in the environment.
+
+    python train_gpt.py            train, write the artifact, evaluate it
+    python train_gpt.py train      stop when the artifact is written
+    python train_gpt.py evaluate   start from the artifact alone
+"""
+
+import hashlib
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.artifact import ARTIFACT_NAME, pack_artifact, unpack_artifact
+from trainer.data.byte_lengths import load_byte_table
+from trainer.data.token_shards import shard_paths
+from trainer.errors import DataError, RecipeError, TrainerError
+from trainer.evaluation.bits_per_byte import (
+    Score,
+    bits_per_byte,
+    load_validation_tokens,
+    score_tokens,
+    write_token_losses,
+)
+from trainer.model.transformer import GPT
+from trainer.optimizer.muon import newton_schulz
+from trainer.optimizer.parameter_groups import build_optimizers
+from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
+from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
+from trainer.recipe import Recipe, build_recipe, environment_settings
+from trainer.run_log import Progress, RunLog, open_run_log
+from trainer.training_loop import TrainingRun, train, warm_up
+
+VERBS = ("train", "evaluate")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedRun:
+    """What training and evaluation both start from."""
+
+    recipe: Recipe
+    group: ProcessGroup
+    log: RunLog
+    model: GPT
+    forward: nn.Module  # the model, compiled where the recipe says so
+
+
+def main(settings: Mapping[str, object], script: Path) -> int:
+    """Run the verbs of the command line; returns the exit code.
+
+    Args:
+        settings: the recipe, option path → value.
+        script: the source that is running, for the log and for the count of code bytes.
+    """
+    try:
+        verbs = sys.argv[1:] or VERBS
+        if unknown := set(verbs) - set(VERBS):
+            raise RecipeError(f"no verb {min(unknown)!r}; expected {' or '.join(VERBS)}")
+        run = prepare_run(build_recipe({**settings, **environment_settings(os.environ)}), script)
+        if "train" in verbs:
+            train_and_pack(run, script)
+        run.group.barrier()
+        if "evaluate" in verbs:
+            evaluate_artifact(run)
+    except TrainerError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        leave_process_group()
+    return 0
+
+
+def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
+    """Join the other processes, begin the log, build the model from the seed.
+
+    Raises:
+        RecipeError: the micro-batches of a step cannot be dealt out to the processes.
+        LaunchError: there are more processes than GPUs.
+    """
+    group = join_process_group()
+    if recipe.batch.micro_batches_per_step % group.world_size:
+        raise RecipeError(
+            f"micro_batches_per_step {recipe.batch.micro_batches_per_step} must be a multiple of "
+            f"the number of processes, {group.world_size}"
+        )
+    log = open_run_log(recipe.run.run_id, is_master=group.is_master)
+    log_environment(log, group, script)
+    use_fast_kernels()
+    model = build_model(recipe, group)
+    forward: nn.Module = model
+    if is_compiled(recipe, group):
+        forward = torch.compile(model, dynamic=False, fullgraph=True)  # type: ignore[assignment]
+    return PreparedRun(recipe=recipe, group=group, log=log, model=model, forward=forward)
+
+
+def is_compiled(recipe: Recipe, group: ProcessGroup) -> bool:
+    """Whether the recipe wants compiled code on this device."""
+    wanted = recipe.run.torch_compile
+    return wanted == "always" or (wanted == "gpu" and group.device.type == "cuda")
+
+
+def use_fast_kernels() -> None:
+    """On GPUs: TF32 for what is left in fp32, and flash attention or none."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.enable_flash_sdp(True)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    if torch.cuda.is_available():
+        torch.backends.cuda.enable_math_sdp(False)
+
+
+def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
+    """The model that the seed gives, on this process's device.
+
+    On GPUs the embedding table is bf16, with bf16 optimizer state, as in the public baseline.
+    """
+    random.seed(recipe.run.seed)
+    np.random.seed(recipe.run.seed)
+    torch.manual_seed(recipe.run.seed)
+    model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
+    if group.device.type == "cuda":
+        model.tok_emb.to(torch.bfloat16)
+    return model
+
+
+def train_and_pack(run: PreparedRun, script: Path) -> None:
+    """Train, then write the artifact. Validation data stay closed unless the recipe asks.
+
+    Raises:
+        DataError: training data or tokenizer are missing, damaged or do not fit the recipe.
+    """
+    recipe, group, log = run.recipe, run.group, run.log
+    load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
+    orthogonalize = torch.compile(newton_schulz) if is_compiled(recipe, group) else newton_schulz
+    training = TrainingRun(
+        recipe=recipe,
+        group=group,
+        log=log,
+        model=run.model,
+        forward=group.replicate(run.forward),
+        optimizers=build_optimizers(run.model, recipe.optimizer, group, orthogonalize),
+        train_paths=shard_paths(recipe.run.data_path, "train"),
+    )
+    log_training_setup(training)
+    with log.phase("warm_up"):
+        warm_up(training)
+    with log.phase("training"):
+        train(training, partial(log_validation, run))
+    log_peak_memory(log, group)
+    with log.phase("serialise"):
+        write_artifact(run, script)
+
+
+def log_validation(run: PreparedRun, progress: Progress) -> None:
+    """Score the model as it is, in the middle of training."""
+    score, _ = score_model(run)
+    run.log.write(progress.validation_line(score.loss_nats, score.bits_per_byte))
+
+
+def write_artifact(run: PreparedRun, script: Path) -> None:
+    """Quantise, compress, write, and say how many bytes that makes."""
+    if not run.group.is_master:
+        return
+    state = run.model.state_dict()
+    stored = quantize_state(state, run.recipe.quantization.int8_keep_float_fp32_name_patterns)
+    artifact = pack_artifact(stored)
+    Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
+    model_bytes = sum(tensor.nbytes for tensor in state.values())
+    payload, artifact_bytes = payload_bytes(stored), len(artifact.compressed)
+    code_bytes = script.stat().st_size
+    for line in (
+        f"Serialized model: {model_bytes} bytes",
+        f"Code size: {code_bytes} bytes",
+        f"Total submission size: {model_bytes + code_bytes} bytes",
+        f"Serialized model int8+zlib: {artifact_bytes} bytes (payload:{payload} "
+        f"raw_torch:{artifact.raw_bytes} payload_ratio:{model_bytes / payload:.2f}x)",
+        f"Total submission size int8+zlib: {artifact_bytes + code_bytes} bytes",
+    ):
+        run.log.write(line)
+
+
+def evaluate_artifact(run: PreparedRun) -> None:
+    """Load the artifact from its file and score it on the whole validation set.
+
+    Raises:
+        DataError: artifact, tokenizer or validation data are missing, damaged or do not fit.
+    """
+    with run.log.phase("load"):
+        load_artifact(run.model)
+    started = time.perf_counter()
+    with run.log.phase("evaluate"):
+        score, losses = score_model(run)
+    eval_ms = 1000.0 * (time.perf_counter() - started)
+    label, nats, bpb = "final_int8_zlib_roundtrip", score.loss_nats, score.bits_per_byte
+    run.log.write(f"{label} val_loss:{nats:.4f} val_bpb:{bpb:.4f} eval_time:{eval_ms:.0f}ms")
+    run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
+    if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
+        write_token_losses(losses, Path(path))
+
+
+def load_artifact(model: GPT) -> None:
+    """Put the artifact's weights into the model.
+
+    Raises:
+        DataError: there is no artifact, or it belongs to another model.
+    """
+    try:
+        stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes())
+        model.load_state_dict(dequantize_state(stored))
+    except OSError:
+        raise DataError(f"{ARTIFACT_NAME}: no such file here; run the verb train first") from None
+    except RuntimeError:
+        raise DataError(f"{ARTIFACT_NAME}: belongs to a model of another shape") from None
+
+
+def score_model(run: PreparedRun) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
+    """Score the model as it is: the figures, and the loss of every token."""
+    recipe = run.recipe
+    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
+    tokens = load_validation_tokens(recipe.run.data_path, recipe.batch.train_seq_len)
+    pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
+    run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
+    losses = score_tokens(run.forward, tokens, recipe, run.group)
+    return bits_per_byte(losses, tokens, table), losses
+
+
+def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:
+    """Begin the log with the source, the versions and the hardware."""
+    source = script.read_text(encoding="utf-8")
+    log.write(source, console=False)
+    log.write("=" * 100, console=False)
+    log.write(f"script_sha256:{hashlib.sha256(source.encode()).hexdigest()}")
+    log.write(f"Running Python {sys.version}")
+    log.write(f"Running PyTorch {torch.__version__}")
+    is_cuda = group.device.type == "cuda"
+    name = torch.cuda.get_device_name(group.device) if is_cuda else platform.machine()
+    log.write(f"device:{group.device.type} {name} threads:{torch.get_num_threads()}")
+
+
+def log_training_setup(training: TrainingRun) -> None:
+    """Say what is about to be trained, on what, and how."""
+    recipe, log, world_size = training.recipe, training.log, training.group.world_size
+    model, optimizer, batch, schedule = (
+        recipe.model,
+        recipe.optimizer,
+        recipe.batch,
+        recipe.schedule,
+    )
+    token_lr = optimizer.tied_embed_lr if model.tie_embeddings else optimizer.embed_lr
+    head_lr = 0.0 if model.tie_embeddings else optimizer.head_lr
+    num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    for line in (
+        "val_bpb:enabled tokenizer_kind=sentencepiece tokenizer_path=" + recipe.run.tokenizer_path,
+        f"train_loader:dataset:{Path(recipe.run.data_path).resolve().name} "
+        f"train_shards:{len(training.train_paths)}",
+        f"model_params:{num_parameters}",
+        f"world_size:{world_size} grad_accum_steps:{batch.micro_batches_per_step // world_size}",
+        f"attention_mode:gqa num_heads:{model.num_heads} num_kv_heads:{model.num_kv_heads}",
+        f"tie_embeddings:{model.tie_embeddings} embed_lr:{token_lr} head_lr:{head_lr} "
+        f"matrix_lr:{optimizer.matrix_lr} scalar_lr:{optimizer.scalar_lr}",
+        f"train_batch_tokens:{batch.train_batch_tokens} train_seq_len:{batch.train_seq_len} "
+        f"iterations:{schedule.iterations} warmup_steps:{schedule.warmup_steps} "
+        f"max_wallclock_seconds:{schedule.max_wallclock_seconds:.3f}",
+        f"seed:{recipe.run.seed}",
+    ):
+        log.write(line)
+
+
+def log_peak_memory(log: RunLog, group: ProcessGroup) -> None:
+    """Say how much GPU memory training took; CPUs keep no such count."""
+    if group.device.type == "cuda":
+        allocated = torch.cuda.max_memory_allocated() // 1024**2
+        reserved = torch.cuda.max_memory_reserved() // 1024**2
+        log.write(f"peak memory allocated: {allocated} MiB reserved: {reserved} MiB")

@@ -1,0 +1,144 @@
+"""The training loop: steps until the recipe's last one, or until the time is up."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer.data.batches import Batch, train_batches
+from trainer.optimizer.parameter_groups import Optimizers
+from trainer.optimizer.schedules import learning_rate_scale, muon_momentum
+from trainer.process_group import ProcessGroup, gradient_sync
+from trainer.recipe import Recipe, ScheduleOptions
+from trainer.run_log import Progress, RunLog
+
+ALWAYS_LOGGED_STEPS = 10  # the first ones, where a run that goes wrong usually shows it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingRun:
+    """All that training touches."""
+
+    recipe: Recipe
+    group: ProcessGroup
+    log: RunLog
+    model: nn.Module  # holds the parameters
+    forward: nn.Module  # the same, compiled and replicated
+    optimizers: Optimizers
+    train_paths: list[Path]
+
+    def batches(self) -> Iterator[Batch]:
+        """The training data from their beginning."""
+        return train_batches(self.train_paths, self.recipe, self.group)
+
+
+class TrainingClock:
+    """Seconds of training; stands still while paused."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group = group
+        self.banked_seconds = 0.0
+        self.resume()
+
+    def seconds(self) -> float:
+        """Training time so far, without waiting for the device."""
+        return self.banked_seconds + time.perf_counter() - self.started
+
+    def pause(self) -> float:
+        """Stop when the device is done; returns the training time so far."""
+        self.group.synchronize()
+        self.banked_seconds = self.seconds()
+        self.started = time.perf_counter()
+        return self.banked_seconds
+
+    def resume(self) -> None:
+        self.group.synchronize()
+        self.started = time.perf_counter()
+
+
+def warm_up(run: TrainingRun) -> None:
+    """Take some steps so that everything is compiled, then undo them."""
+    num_steps = run.recipe.schedule.warmup_steps
+    initial = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    batches = run.batches()
+    for step in range(num_steps):
+        take_step(run, batches, step=0, learning_rate=1.0)
+        if num_steps <= 20 or (step + 1) % 10 == 0 or step + 1 == num_steps:
+            run.log.write(f"warmup_step:{step + 1}/{num_steps}")
+    run.model.load_state_dict(initial)
+    run.optimizers.forget()
+
+
+def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
+    """Train to the end of the schedule.
+
+    Args:
+        run: all that training touches.
+        validate: scores the model and says so; its time is not counted. Called every
+            `val_loss_every` steps and after the last one; never if that is 0.
+
+    Returns:
+        The steps taken and the seconds they took.
+    """
+    schedule = run.recipe.schedule
+    batches = run.batches()
+    clock = TrainingClock(run.group)
+    step = 0
+    is_last = False
+    while not is_last:
+        if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
+            validate(_progress(schedule, step, clock.pause()))
+            clock.resume()
+        scale = learning_rate_scale(schedule, step, clock.seconds())
+        loss = take_step(run, batches, step, scale)
+        step += 1
+        progress = _progress(schedule, step, clock.seconds())
+        is_last = step == schedule.iterations or run.group.any(_is_over(progress, schedule))
+        if is_last or _is_logged(step, schedule):
+            run.log.write(progress.train_line(loss.item()))
+    progress = _progress(schedule, step, clock.pause())
+    if schedule.val_loss_every > 0:
+        validate(progress)
+    if step < schedule.iterations:
+        run.log.write(progress.stopping_line())
+    return progress
+
+
+def take_step(
+    run: TrainingRun, batches: Iterator[Batch], step: int, learning_rate: float
+) -> Tensor:  # () fp32 on the device, nats a token
+    """One optimizer step over this process's micro-batches; returns their mean loss.
+
+    Nothing here waits for the device.
+    """
+    num_micro_batches = run.recipe.batch.micro_batches_per_step // run.group.world_size
+    is_cuda = run.group.device.type == "cuda"
+    total = torch.zeros((), device=run.group.device)
+    for index in range(num_micro_batches):
+        batch = next(batches)
+        with gradient_sync(run.forward, wanted=index == num_micro_batches - 1):
+            with torch.autocast(run.group.device.type, torch.bfloat16, enabled=is_cuda):
+                loss = run.forward(batch.input_ids, batch.target_ids).mean()
+            (loss / num_micro_batches).backward()
+        total += loss.detach()
+    options = run.recipe.optimizer
+    if options.grad_clip_norm > 0:
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
+    run.optimizers.step(learning_rate, muon_momentum(options, step))
+    return total / num_micro_batches
+
+
+def _progress(schedule: ScheduleOptions, step: int, train_seconds: float) -> Progress:
+    return Progress(step=step, num_steps=schedule.iterations, train_seconds=train_seconds)
+
+
+def _is_over(progress: Progress, schedule: ScheduleOptions) -> bool:
+    return 0 < schedule.max_wallclock_seconds <= progress.train_seconds
+
+
+def _is_logged(step: int, schedule: ScheduleOptions) -> bool:
+    every = schedule.train_log_every
+    return step <= ALWAYS_LOGGED_STEPS or (every > 0 and step % every == 0)
