@@ -10,7 +10,6 @@ import click
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
-    from trainer.data.build import BuildOutcome
     from trainer.data.build_request import BuildRequest
 
 DirectoryPath = click.Path(file_okay=False, path_type=Path)
@@ -51,7 +50,7 @@ def data() -> None:
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one a core.")
 @click.option("--overwrite", is_flag=True, help="Replace another build in OUT.")
 def build(**options: Unpack[BuildOptions]) -> None:
-    r"""Make shards, tokenizer and manifest from documents.
+    """Make shards, tokenizer and manifest from documents.
 
     SOURCE is a JSONL file ({"text": "..."} a line), a text file (one document), or a folder of
     .jsonl, .txt and .md files. Training documents that validation holds too are left out. Nothing
@@ -62,14 +61,15 @@ def build(**options: Unpack[BuildOptions]) -> None:
       pgolf-train data build --corpus jargon --out data/demo
       pgolf-train data build docs.jsonl --val-docs 500 --vocab-size 4096 --out data/docs
       pgolf-train data build notes/ --val held_out/ --tokenizer old.model --out data/notes
-    """
+    """  # noqa: D301 (click wants the \b)
     from trainer.data.build import build_dataset
+    from trainer.data.describe import describe_build
     from trainer.data.progress import ProgressDisplay
 
     request = corpus_request(options) if options["corpus"] else documents_request(options)
     with ProgressDisplay() as progress:
         outcome = build_dataset(request, progress)
-    click.echo(describe_build(request, outcome))
+    click.echo(describe_build(request.out, outcome))
 
 
 def corpus_request(options: BuildOptions) -> "BuildRequest":
@@ -119,23 +119,78 @@ def documents_request(options: BuildOptions) -> "BuildRequest":
     )
 
 
-def describe_build(request: "BuildRequest", outcome: "BuildOutcome") -> str:
-    """The summary that a build prints."""
-    manifest = outcome.manifest
-    title = "already built" if outcome.was_up_to_date else "built"
-    lines = [f"{title}: {request.out / 'datasets' / manifest.inputs.name}"]
-    for label, split in (("train", manifest.train), ("val", manifest.val)):
-        lines.append(
-            f"  {label:<10} {split.num_documents:,} documents, {split.num_tokens:,} tokens, "
-            f"{split.num_bytes:,} bytes of text ({split.counted_bytes:,} counted), "
-            f"{len(split.shards)} shards"
-        )
-    tokenizer = manifest.tokenizer
-    lines.append(f"  tokenizer  {request.out / tokenizer.path}, {tokenizer.vocab_size:,} tokens")
-    dropped = manifest.dropped_from_train
-    if dropped.exact or dropped.normalised:
-        lines.append(
-            f"  left out   {dropped.exact} training documents that validation holds too, and "
-            f"{dropped.normalised} that differ from one of its own in case and punctuation alone"
-        )
-    return "\n".join(lines)
+class InspectOptions(TypedDict):
+    """The command line of `data inspect`."""
+
+    folder: Path
+    tokenizer: Path | None
+    output_format: str
+
+
+@data.command("inspect")
+@click.argument("folder", metavar="DIR", type=DirectoryPath)
+@click.option("--tokenizer", type=AnyPath, help="Count bytes with this one; default: DIR's own.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="On stdout.",
+)
+def inspect_command(**options: Unpack[InspectOptions]) -> None:
+    """Say what is in a folder of shards, and check it.
+
+    Reads every token: counts, bytes, the manifest's hashes, documents that training and validation
+    share, the first words of some documents. Exits with 2 when something is wrong.
+
+    \b
+    Examples:
+      pgolf-train data inspect data/demo
+      pgolf-train data inspect data/datasets/fineweb10B_sp1024 --format json
+    """  # noqa: D301 (click wants the \b)
+    from trainer.data.describe import datasets_as_json, describe_datasets
+    from trainer.data.inspect_folder import inspect_folder
+    from trainer.data.progress import ProgressDisplay
+
+    with ProgressDisplay() as progress:
+        reports = inspect_folder(options["folder"], options["tokenizer"], progress)
+    as_json = options["output_format"] == "json"
+    click.echo(datasets_as_json(reports) if as_json else describe_datasets(reports))
+    problems = [problem for report in reports for problem in report.problems]
+    if problems:
+        raise DataError(f"{options['folder']}: problems: {len(problems)}; the first: {problems[0]}")
+
+
+class GetOptions(TypedDict):
+    """The command line of `data get`."""
+
+    variant: str
+    train_shards: int
+    repo: str
+    out: Path
+
+
+@data.command()
+@click.argument("variant")
+@click.option("--train-shards", type=click.IntRange(0), default=80, show_default=True)
+@click.option(
+    "--repo", default="willdepueoai/parameter-golf", show_default=True, help="On the Hub."
+)
+@click.option("--out", type=DirectoryPath, default="data", show_default=True)
+def get(**options: Unpack[GetOptions]) -> None:
+    """Download a published data set: sp1024, sp4096, sp8192 or byte260.
+
+    Validation shards, the first training shards (200 MB each) and the tokenizer. Broken downloads
+    are resumed, sound files are not fetched again. HF_ENDPOINT names a mirror of the Hub.
+
+    \b
+    Examples:
+      pgolf-train data get sp1024
+      pgolf-train data get sp8192 --train-shards 1 --repo kevclark/parameter-golf
+    """  # noqa: D301 (click wants the \b)
+    from trainer.data.progress import ProgressDisplay
+    from trainer.data.published_sets import FetchRequest, fetch_published
+
+    with ProgressDisplay() as progress:
+        folder = fetch_published(FetchRequest(**options), progress)
+    click.echo(f"ready: {folder}")

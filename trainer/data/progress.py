@@ -14,10 +14,10 @@ LINE_SECONDS = 10.0
 
 
 class ProgressDisplay:
-    """Shows nothing for the first two seconds; stderr only."""
+    """Shows nothing for the first two seconds; on stderr unless told otherwise."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,7 +38,8 @@ class ProgressDisplay:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Report that `done` of `total` units of a stage are done; total 0 if nobody knows."""

@@ -1,13 +1,14 @@
-"""SentencePiece tokenizers: trained the way the challenge's are, or reused."""
+"""Tokenizers: trained the way the challenge's are, reused, or only read."""
 
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sentencepiece
 
-from trainer.data.byte_lengths import load_sentencepiece
+from trainer.data.byte_lengths import PURE_BYTE_OFFSET, load_sentencepiece, pure_byte_table
 from trainer.errors import DataError
 
 BOS_ID = 1
@@ -99,3 +100,22 @@ def vocabulary_listing(model_path: Path) -> str:
         f"{model.id_to_piece(token)}\t{model.get_score(token):g}\n"
         for token in range(model.vocab_size())
     )
+
+
+def tokenizer_vocab_size(path: Path) -> int:
+    """The vocabulary size of a SentencePiece model or of the published pure-byte tokenizer.
+
+    Raises:
+        DataError: the file is neither.
+    """
+    if path.suffix == ".json":
+        return int(pure_byte_table(path).base_bytes.size)
+    return int(load_sentencepiece(path).vocab_size())
+
+
+def decode_tokens(path: Path, tokens: np.ndarray) -> str:
+    """The text of (n,) token ids; control tokens are left out."""
+    if path.suffix == ".json":
+        values = tokens[tokens >= PURE_BYTE_OFFSET] - PURE_BYTE_OFFSET
+        return values.astype(np.uint8).tobytes().decode("utf-8", "replace")
+    return str(load_sentencepiece(path).decode(tokens.tolist()))
