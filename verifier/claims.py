@@ -1,0 +1,149 @@
+"""What a submission claims, seed by seed: submission.json and the logs side by side.
+
+Nothing here is a measurement, and nothing is decided: where two claims differ both are kept.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from verifier.log_lines import FinalMetric
+from verifier.schemas.submission_json import Metadata, SeedClaim
+from verifier.submission import Submission, SubmissionFile
+from verifier.training_log import TrainingLog, read_training_log
+from verifier.units import implied_bytes
+
+_SEED_IN_NAME = re.compile(r"seed[_-]?(\d{1,10})(?!\d)|_s(\d{1,10})(?=$|[_.-])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpliedBytes:
+    """The bytes that a printed loss and BPB were computed over, given the tokens scored.
+
+    `low` and `high` allow for the rounding of the two printed figures.
+    """
+
+    low: float
+    value: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogClaim:
+    """One log and the seed it belongs to."""
+
+    file: SubmissionFile
+    log: TrainingLog
+    seed: int | None  # as the log says, else as the file's name says
+    seed_in_name: int | None
+    implied_validation_bytes: ImpliedBytes | None
+
+    @property
+    def label_mismatch(self) -> bool:
+        """Whether the file's name says another seed than the log in it."""
+        both = self.seed_in_name is not None and self.log.seed is not None
+        return both and self.seed_in_name != self.log.seed
+
+    @property
+    def val_bpb(self) -> float | None:
+        return self.log.headline.val_bpb if self.log.headline else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedClaims:
+    """All that is claimed of one seed."""
+
+    seed: int
+    stated: SeedClaim | None  # in submission.json
+    log: LogClaim | None  # of this seed's logs, the one whose headline is nearest to the claim
+    other_logs: tuple[LogClaim, ...] = ()
+
+    @property
+    def val_bpb(self) -> float | None:
+        """The stated BPB, else what the log says."""
+        if self.stated is not None and self.stated.val_bpb is not None:
+            return self.stated.val_bpb
+        return self.log.val_bpb if self.log else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """All that a submission claims; `metadata` holds what it says of itself as a whole."""
+
+    metadata: Metadata | None
+    seeds: tuple[SeedClaims, ...]  # by number
+    logs: tuple[LogClaim, ...]  # every log once, by path, with those of no known seed
+
+    @property
+    def headline_bpb(self) -> float | None:
+        """The one BPB that submission.json claims."""
+        return self.metadata.val_bpb if self.metadata else None
+
+    @property
+    def seed_bpbs(self) -> dict[int, float]:
+        """Claimed BPB by seed, as far as there is one."""
+        return {seed.seed: seed.val_bpb for seed in self.seeds if seed.val_bpb is not None}
+
+
+def collect_claims(submission: Submission) -> Claims:
+    """Read every log once and put it beside what submission.json says of its seed."""
+    logs = tuple(_log_claim(file) for file in submission.logs if file.duplicate_of is None)
+    metadata = submission.metadata or Metadata()
+    stated = {claim.seed: claim for claim in metadata.per_seed}
+    in_logs = {log.seed for log in logs if log.seed is not None}
+    seeds = sorted(in_logs.union(stated, metadata.seeds))
+    return Claims(
+        metadata=submission.metadata,
+        seeds=tuple(_seed_claims(seed, stated.get(seed), logs, metadata.val_bpb) for seed in seeds),
+        logs=logs,
+    )
+
+
+def _seed_claims(
+    seed: int, stated: SeedClaim | None, logs: Iterable[LogClaim], headline_bpb: float | None
+) -> SeedClaims:
+    """One seed's claims; without a figure of its own the headline says which log is meant."""
+    claimed = stated.val_bpb if stated and stated.val_bpb is not None else headline_bpb
+
+    def distance(log: LogClaim) -> float:
+        if claimed is None or log.val_bpb is None:
+            return float("inf")
+        return abs(log.val_bpb - claimed)
+
+    own = sorted((log for log in logs if log.seed == seed), key=distance)
+    return SeedClaims(
+        seed=seed, stated=stated, log=own[0] if own else None, other_logs=tuple(own[1:])
+    )
+
+
+def _log_claim(file: SubmissionFile) -> LogClaim:
+    log = read_training_log(file)
+    named = [first or second for first, second in _SEED_IN_NAME.findall(file.path.stem)]
+    seed_in_name = int(named[-1]) if named else None
+    return LogClaim(
+        file=file,
+        log=log,
+        seed=log.seed if log.seed is not None else seed_in_name,
+        seed_in_name=seed_in_name,
+        implied_validation_bytes=implied_validation_bytes(log.val_tokens, log.headline),
+    )
+
+
+def implied_validation_bytes(
+    val_tokens: int | None, metric: FinalMetric | None
+) -> ImpliedBytes | None:
+    """The denominator behind a printed pair of figures; None where a figure is missing.
+
+    Near 151.08 million on the challenge's whole validation set, whatever the tokenizer. Methods
+    that mix in byte-level predictions break the relation honestly.
+    """
+    if val_tokens is None or metric is None or metric.val_loss is None or metric.val_bpb is None:
+        return None
+    loss_rounding = 0.5 * 10.0**-metric.loss_decimals
+    bpb_rounding = 0.5 * 10.0**-metric.bpb_decimals
+    if metric.val_bpb <= bpb_rounding or metric.val_loss <= loss_rounding:
+        return None
+    low = implied_bytes(val_tokens, metric.val_loss - loss_rounding, metric.val_bpb + bpb_rounding)
+    high = implied_bytes(val_tokens, metric.val_loss + loss_rounding, metric.val_bpb - bpb_rounding)
+    value = implied_bytes(val_tokens, metric.val_loss, metric.val_bpb)
+    return ImpliedBytes(low=low, value=value, high=high)
