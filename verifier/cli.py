@@ -1,0 +1,265 @@
+"""The command line: parses, prints, exits. Everything it does stands in pipeline.py.
+
+Heavy imports stay inside the commands, so that --help answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from verifier import __version__
+from verifier.errors import PgolfError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+INTERRUPTED = 130
+EXIT_CODES = """
+Exit codes: 0 accepted, 1 rejected, 2 usage, 3 inconclusive, 4 the harness could not do its job.
+"""
+
+
+class DefaultCommandGroup(click.Group):
+    """A group whose first word may also be a submission: then `verify` is meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else "--help"
+        if first not in self.commands and first not in ("--help", "-h", "--version"):
+            args = ["verify", *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several click options as one decorator, in the order of the help text."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+rule_options = stack(
+    click.option("--track", default="10min_16mb", show_default=True, help="The track's name."),
+    click.option("--profile", default="readme-strict", show_default=True, help="The rule profile."),
+)
+output_options = stack(
+    click.option(
+        "--format",
+        "format_",
+        type=click.Choice(["text", "json", "markdown", "github"]),
+        default="text",
+        show_default=True,
+        help="How the result is written to stdout.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
+    click.option("-v", "--verbose", is_flag=True, help="Show the traceback of a harness error."),
+    click.option("--no-color", is_flag=True, help="Plain text."),
+)
+run_options = stack(
+    click.option("--seeds", metavar="A,B,C", help="These seeds, instead of the assigned ones."),
+    click.option("--num-seeds", type=click.IntRange(1, 100), help="How many assigned seeds."),
+    click.option("--against", metavar="RECORD", help="The prior record, such as pr1855."),
+    click.option(
+        "--rung",
+        type=click.Choice(["paper", "rehearsal", "floor", "probe", "rerun", "stream"]),
+        help="Climb to this rung; the default is as far as this machine allows.",
+    ),
+    click.option("--data", type=click.Path(path_type=Path), help="Folder of the track's data."),
+    click.option("--gpus", type=click.IntRange(1, 64), help="Processes that torchrun starts."),
+    click.option("--env", "environment", multiple=True, metavar="K=V", help="For the script."),
+    click.option("--out", type=click.Path(path_type=Path), help="The run directory."),
+    click.option("--resume", is_flag=True, help="Go on with a run directory; repeat no seed."),
+    click.option(
+        "--trusted-plain-process",
+        is_flag=True,
+        help="Run WITHOUT a sandbox: only for code that you trust as your own.",
+    ),
+)
+
+
+@click.group(cls=DefaultCommandGroup, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="pgolf-verify")
+def cli() -> None:
+    """Verify a Parameter Golf submission: a folder in, a verdict with its reasons out.
+
+    `pgolf-verify SUBMISSION` climbs as far as this machine allows and then gives the verdict.
+    SUBMISSION is a folder, a pull request's number below submissions/, or one train_gpt.py.
+    """
+
+
+@cli.command()
+@click.argument("submission")
+@rule_options
+@run_options
+@output_options
+def verify(submission: str, **options: Any) -> None:
+    """Check, run and judge SUBMISSION: the whole way to a verdict."""
+    from verifier.commands import verdicts
+
+    finish(options, lambda: verdicts.verify(submission, options))
+
+
+@cli.command()
+@click.argument("submissions", nargs=-1, required=True)
+@rule_options
+@output_options
+def check(submissions: tuple[str, ...], **options: Any) -> None:
+    """Check SUBMISSIONS on paper: read, run nothing, say what can be said."""
+    from verifier.commands import verdicts
+
+    finish(options, lambda: verdicts.check(submissions, options))
+
+
+@cli.command()
+@click.argument("submission")
+@rule_options
+@run_options
+@click.option("--plan-only", is_flag=True, help="Print the plan as JSON and stop.")
+@output_options
+def run(submission: str, **options: Any) -> None:
+    """Execute the plan for SUBMISSION and record it; give no verdict."""
+    from verifier.commands import verdicts
+
+    finish(options, lambda: verdicts.run(submission, options))
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--profile", help="Another profile than the one that the run was planned under.")
+@output_options
+def judge(run_dir: Path, **options: Any) -> None:
+    """Give the verdict on the evidence in RUN_DIR again, without running anything."""
+    from verifier.commands import verdicts
+
+    finish(options, lambda: verdicts.judge(run_dir, options))
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@output_options
+def report(run_dir: Path, **options: Any) -> None:
+    """Redraw the reports of the verdict in RUN_DIR."""
+    from verifier.commands import verdicts
+
+    finish(options, lambda: verdicts.report(run_dir, options))
+
+
+@cli.command()
+@click.argument("challenger", required=False)
+@click.argument("prior", required=False)
+@click.option("--values", multiple=True, metavar="X,Y,Z", help="Scores instead of a name; twice.")
+@rule_options
+@output_options
+def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
+    """Test whether CHALLENGER is better than PRIOR: run directories, folders, record ids, values.
+
+    pgolf-verify compare pr1855 pr1868; or with --values 1.061,1.062,1.060 in place of either.
+    """
+    from verifier.commands import ledger
+
+    finish(options, lambda: ledger.compare(challenger, prior, options))
+
+
+@cli.command()
+@rule_options
+@output_options
+def records(**options: Any) -> None:
+    """List the ledger of accepted records."""
+    from verifier.commands import ledger
+
+    finish(options, lambda: ledger.records(options))
+
+
+@cli.command()
+@rule_options
+@output_options
+def board(**options: Any) -> None:
+    """Rebuild the board as the profile would have kept it, with each row's p-value."""
+    from verifier.commands import ledger
+
+    finish(options, lambda: ledger.board(options))
+
+
+@cli.command()
+@click.argument("rule", required=False)
+@rule_options
+@output_options
+def rules(rule: str | None, **options: Any) -> None:
+    """List the track's rules, or explain one: what, why, example, source."""
+    from verifier.commands import rulebook
+
+    finish(options, lambda: rulebook.rules(rule, options))
+
+
+@cli.command()
+@rule_options
+@output_options
+def doctor(**options: Any) -> None:
+    """Say what this machine can and cannot enforce and measure."""
+    from verifier.commands import machine
+
+    finish(options, lambda: machine.doctor(options))
+
+
+@cli.command()
+@click.argument("number", type=click.IntRange(1))
+@click.option("--remote", default="https://github.com/openai/parameter-golf", show_default=True)
+@click.option("--into", type=click.Path(path_type=Path), default=Path("submissions"))
+@output_options
+def fetch(number: int, remote: str, into: Path, **options: Any) -> None:
+    """Put pull request NUMBER's submission into submissions/<number>."""
+    from verifier.commands import machine
+
+    finish(options, lambda: machine.fetch(number, remote, into))
+
+
+@cli.command()
+@output_options
+def schema(**options: Any) -> None:
+    """Print the JSON Schema of a verdict."""
+    from verifier.commands import verdicts
+
+    finish(options, verdicts.schema)
+
+
+def finish(options: dict[str, Any], command: Callable[[], int]) -> NoReturn:
+    """Run a command to its exit code; an error becomes one line on stderr."""
+    try:
+        with quiet_pipe():
+            sys.exit(command())
+    except PgolfError as error:
+        if options.get("verbose"):
+            raise
+        from verifier.reports.foreign_text import visible
+
+        click.echo(f"pgolf-verify: {visible(str(error), 2_000)}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo(
+            "pgolf-verify: interrupted; finished seeds are kept, go on with --resume", err=True
+        )
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """A reader that went away (`| head`) is no error."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()

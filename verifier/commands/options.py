@@ -1,0 +1,77 @@
+"""The command line's words as values that the pipeline takes."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from verifier.errors import UsageError
+from verifier.runs.plan import PlanOptions
+from verifier.sandbox.bubblewrap import Bubblewrap
+from verifier.sandbox.plain_process import PlainProcess
+from verifier.schemas.run_record_json import Rung
+from verifier.source_record import read_commit
+
+Options = dict[str, Any]
+BUILT_RUNGS = ("paper", "rerun")
+
+
+def submission_path(submission: str) -> Path:
+    """A path as it stands, or a pull request's number below submissions/."""
+    path = Path(submission)
+    if not path.exists() and submission.isdigit():
+        return Path("submissions") / submission
+    return path
+
+
+def plan_options(submission: str, options: Options) -> PlanOptions:
+    """The command line's word on a run.
+
+    Raises:
+        UsageError: an option that cannot be read, or a rung that does not exist yet.
+    """
+    rung: Rung = options["rung"] or "rerun"
+    if rung not in BUILT_RUNGS:
+        raise UsageError(f"--rung {rung}: not built yet; there are {', '.join(BUILT_RUNGS)}")
+    return PlanOptions(
+        profile=options["profile"],
+        against=options["against"],
+        rung=rung,
+        seeds=_seeds(options["seeds"]),
+        num_seeds=options["num_seeds"],
+        data=options["data"],
+        num_processes=options["gpus"],
+        environment=_environment(options["environment"]),
+        sandbox=PlainProcess.name if options["trusted_plain_process"] else Bubblewrap.name,
+        commit=read_commit(submission_path(submission)),
+    )
+
+
+def progress_console(options: Options) -> Console:
+    """Where progress goes: stderr, so that stdout carries the result alone."""
+    return Console(stderr=True, no_color=options["no_color"] or None, highlight=False)
+
+
+def result_console(options: Options) -> Console:
+    """Where results go; wide enough for its tables when nobody looks."""
+    width = None if sys.stdout.isatty() else 140
+    return Console(no_color=options["no_color"] or None, highlight=False, width=width)
+
+
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--seeds {text}: give whole numbers, such as 42,314,1337") from None
+
+
+def _environment(assignments: Iterable[str]) -> dict[str, str]:
+    pairs = [assignment.partition("=") for assignment in assignments]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise UsageError(f"--env {name}: give NAME=VALUE, such as --env ITERATIONS=200")
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,133 @@
+"""verify, check, run, judge, report: everything that ends in a verdict or leads to one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from verifier import pipeline
+from verifier.commands.options import (
+    Options,
+    plan_options,
+    progress_console,
+    result_console,
+    submission_path,
+)
+from verifier.reports.console import print_verdict
+from verifier.reports.github import render_github
+from verifier.reports.live import LiveRun
+from verifier.reports.markdown import render_markdown
+from verifier.reports.verdict_file import json_schema, render_json
+from verifier.rulebook import Rulebook, load_rulebook
+from verifier.runs.host import find_gpus, meets
+from verifier.runs.journal import Journal, read_record, write_atomically, write_record
+from verifier.sandbox.base import Sandbox
+from verifier.sandbox.bubblewrap import Bubblewrap
+from verifier.sandbox.plain_process import PlainProcess
+from verifier.schemas.run_record_json import Evidence
+from verifier.schemas.verdict_json import VerdictFile
+from verifier.source_record import read_commit
+from verifier.verdict import EXIT_CODES, Decision
+
+RENDERERS = {"json": render_json, "markdown": render_markdown, "github": render_github}
+
+
+def verify(submission: str, options: Options) -> int:
+    """The whole way; falls back to the paper rung where the track's hardware is not here."""
+    rulebook = load_rulebook(options["track"])
+    hardware = rulebook.track.hardware
+    fits = meets(hardware, find_gpus())
+    rung = options["rung"] or ("rerun" if fits else "paper")
+    if rung == "paper":
+        return check((submission,), options)
+    evidence, folder = _execute(submission, rulebook, options)
+    verdict = pipeline.judge(evidence, rulebook, options["profile"])
+    _write_reports(verdict, folder)
+    _print(verdict, options)
+    return EXIT_CODES[verdict.verdict]
+
+
+def check(submissions: Iterable[str], options: Options) -> int:
+    """Every submission on paper; the gravest verdict decides the exit code.
+
+    With several folders, one that cannot be read is reported and the others go on.
+    """
+    rulebook = load_rulebook(options["track"])
+    profile = rulebook.profile(options["profile"])
+    worst: Decision = "accepted"
+    for submission in submissions:
+        path = submission_path(submission)
+        verdict = pipeline.check(path, rulebook, profile, read_commit(path))
+        _print(verdict, options)
+        worst = max(worst, verdict.verdict, key=_gravity)
+    return EXIT_CODES[worst]
+
+
+def run(submission: str, options: Options) -> int:
+    """Execute and record; no verdict, so 0 means that the evidence is complete."""
+    rulebook = load_rulebook(options["track"])
+    if options["plan_only"]:
+        paper = pipeline.audit(submission_path(submission), rulebook)
+        plan = pipeline.plan_run(paper, rulebook, plan_options(submission, options))
+        click.echo(plan.model_dump_json(indent=2))
+        return 0
+    _, folder = _execute(submission, rulebook, options)
+    click.echo(f"{folder}: evidence complete; `pgolf-verify judge {folder}` gives the verdict")
+    return 0
+
+
+def judge(run_dir: Path, options: Options) -> int:
+    """The verdict on recorded evidence, under its own or another profile."""
+    evidence = Journal(run_dir).evidence()
+    profile = options["profile"] or evidence.plan.profile
+    verdict = pipeline.judge(evidence, load_rulebook(evidence.plan.track), profile)
+    if options["profile"] is None:
+        _write_reports(verdict, run_dir)
+    _print(verdict, options)
+    return EXIT_CODES[verdict.verdict]
+
+
+def report(run_dir: Path, options: Options) -> int:
+    """Redraw every report from verdict.json."""
+    verdict = read_record(run_dir / "verdict.json", VerdictFile)
+    _write_reports(verdict, run_dir)
+    _print(verdict, options)
+    return 0
+
+
+def schema() -> int:
+    """The schema of `--format json`."""
+    click.echo(json_schema(), nl=False)
+    return 0
+
+
+def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evidence, Path]:
+    rulebook.profile(options["profile"])
+    planned = plan_options(submission, options)
+    paper = pipeline.audit(submission_path(submission), rulebook)
+    sandbox: Sandbox = PlainProcess() if options["trusted_plain_process"] else Bubblewrap()
+    with LiveRun(progress_console(options), options["quiet"]) as live:
+        request = pipeline.RunRequest(
+            options=planned, out=options["out"], resume=options["resume"], observer=live
+        )
+        journal = pipeline.run(paper, rulebook, request, sandbox)
+    return journal.evidence(), journal.folder
+
+
+def _gravity(decision: Decision) -> int:
+    return ("accepted", "inconclusive", "rejected").index(decision)
+
+
+def _print(verdict: VerdictFile, options: Options) -> None:
+    if options["format_"] == "text":
+        print_verdict(verdict, result_console(options))
+    else:
+        click.echo(RENDERERS[options["format_"]](verdict), nl=False)
+
+
+def _write_reports(verdict: VerdictFile, folder: Path) -> None:
+    write_record(folder / "verdict.json", verdict)
+    write_atomically(folder / "report.md", render_markdown(verdict))
+    with (folder / "report.txt").open("w", encoding="utf-8") as file:
+        print_verdict(verdict, Console(file=file, width=140))

@@ -1,0 +1,106 @@
+"""The measured seeds against the prior record, under one profile."""
+
+import datetime
+import statistics
+from dataclasses import dataclass
+
+from verifier.ledger import PriorRecord, find_record, frontier
+from verifier.schemas.ledger_yaml import Ledger
+from verifier.schemas.profile_yaml import Profile
+from verifier.schemas.run_record_json import Evidence, SeedMeasurement
+from verifier.schemas.track_yaml import Track
+from verifier.schemas.verdict_json import SignificanceRecord
+from verifier.significance import ComparisonSettings, SeedNoise, compare_samples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A test, or the reason why there is none."""
+
+    record: SignificanceRecord | None
+    reason: str | None
+
+
+def compare_with_prior(
+    evidence: Evidence, ledger: Ledger, track: Track, profile: Profile
+) -> Comparison:
+    """Test our scores against the record that stood when the submission was made.
+
+    Every planned seed must have completed with a score: leaving out those that failed would be
+    choosing seeds.
+    """
+    scored = [m for m in evidence.measurements if m.outcome == "completed" and m.val_bpb]
+    if len(scored) < len(evidence.plan.seeds):
+        missing = len(evidence.plan.seeds) - len(scored)
+        return Comparison(record=None, reason=f"{missing} planned seeds have no score")
+    prior = find_prior(evidence, ledger)
+    if prior is None or prior.tested is None:
+        return Comparison(record=None, reason="the ledger holds no prior record to test against")
+    text = _scored_text(scored[0], track)
+    if text is None:
+        return Comparison(record=None, reason="tokens and bytes of the evaluation are unknown")
+    settings = ComparisonSettings(
+        margin_nats_per_token=profile.margin.value,
+        num_tokens=text[0],
+        num_bytes=text[1],
+        alpha=profile.alpha,
+        noise=SeedNoise(
+            std_bpb=track.ledger_pooled_std_bpb.value,
+            degrees_of_freedom=track.ledger_degrees_of_freedom.value,
+        ),
+        claimed_std_bpb=evidence.claims.val_bpb_std,
+    )
+    return Comparison(
+        record=_record([m.val_bpb for m in scored if m.val_bpb], prior, settings), reason=None
+    )
+
+
+def find_prior(evidence: Evidence, ledger: Ledger) -> PriorRecord | None:
+    """The record that the user named, else the frontier at the submission's date."""
+    if evidence.plan.against is not None:
+        named = find_record(ledger, evidence.plan.against)
+        return PriorRecord(best=named, tested=named, note=None)
+    date = evidence.submission_date or datetime.date.max
+    return frontier(ledger, date, evidence.plan.submission)
+
+
+def _scored_text(seed: SeedMeasurement, track: Track) -> tuple[float, float] | None:
+    """Tokens and bytes of the evaluation: the track's pin, else what the run's figures imply."""
+    if seed.scored_tokens is None:
+        return None
+    for family in track.dataset.families:
+        if family.scored_tokens == seed.scored_tokens and family.scored_bytes is not None:
+            return family.scored_tokens, family.scored_bytes
+    return (seed.scored_tokens, seed.implied_bytes) if seed.implied_bytes else None
+
+
+def _record(
+    values: list[float], prior: PriorRecord, settings: ComparisonSettings
+) -> SignificanceRecord:
+    assert prior.tested is not None
+    test = compare_samples(values, prior.tested.seed_bpbs, settings)
+    warnings = test.warnings + ((prior.note,) if prior.note else ())
+    passed = test.passed
+    best = prior.best.mean_bpb
+    if passed and best is not None and statistics.fmean(values) >= best:
+        passed = False
+    return SignificanceRecord(
+        prior=prior.tested.name,
+        computed_from="measurements",
+        test=test.test,
+        challenger_bpb=tuple(values),
+        prior_bpb=prior.tested.seed_bpbs,
+        gain_bpb=test.gain_bpb,
+        margin_bpb=test.margin_bpb,
+        margin_nats_per_token=test.margin_nats_per_token,
+        p_value=test.p_value,
+        alpha=test.alpha,
+        passed=passed,
+        ci_low=test.ci_low,
+        ci_high=test.ci_high,
+        degrees_of_freedom=test.degrees_of_freedom,
+        smallest_p=test.smallest_p,
+        seeds_for_80_power=test.seeds_for_80_power,
+        external_p_value=test.external.p_value if test.external else None,
+        warnings=warnings,
+    )

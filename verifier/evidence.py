@@ -1,0 +1,91 @@
+"""Claims beside measurements: what a verdict may rest on, in one record."""
+
+import datetime
+from dataclasses import dataclass
+
+from verifier.claims import Claims
+from verifier.sandbox.base import Enforcement
+from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.run_record_json import (
+    ClaimedValues,
+    Evidence,
+    Guarantee,
+    HostReport,
+    RunPlan,
+    SeedClaimed,
+    SeedMeasurement,
+)
+from verifier.submission import Submission
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paper:
+    """A submission read and checked without running it."""
+
+    submission: Submission
+    claims: Claims
+    rules: tuple[RuleRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What the harness saw: the seeds, what the sandbox held, the machine."""
+
+    measurements: tuple[SeedMeasurement, ...]
+    enforcements: tuple[Enforcement, ...]
+    host: HostReport
+
+
+def claimed_values(claims: Claims) -> ClaimedValues:
+    """What the folder says: submission.json as a whole, and each scored log."""
+    metadata = claims.metadata
+    return ClaimedValues(
+        val_bpb=claims.headline_bpb,
+        val_bpb_std=metadata.val_bpb_std if metadata else None,
+        bytes_total=metadata.bytes_total if metadata else None,
+        seeds=tuple(
+            SeedClaimed(
+                seed=log.seed,
+                val_bpb=log.val_bpb,
+                artifact_bytes=log.log.model_bytes,
+                train_seconds=log.log.train_seconds,
+                eval_seconds=log.log.eval_seconds,
+                source=str(log.file.path),
+            )
+            for log in claims.logs
+            if log.val_bpb is not None
+        ),
+    )
+
+
+def submission_date(claims: Claims) -> datetime.date | None:
+    """The date that submission.json gives, if it is one."""
+    stated = (claims.metadata.date or "") if claims.metadata else ""
+    try:
+        return datetime.date.fromisoformat(stated[:10])
+    except ValueError:
+        return None
+
+
+def unread_lines(submission: Submission, claims: Claims) -> tuple[str, ...]:
+    """Everything in the folder that could not be read, a line each."""
+    lines = [f"{problem.path}: {problem.message}" for problem in submission.problems]
+    for log in claims.logs:
+        lines += [f"{log.file.path}:{line.line}: {line.text}" for line in log.log.unread]
+    return tuple(lines)
+
+
+def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
+    """Put claims and measurements into the record that is judged."""
+    return Evidence(
+        plan=plan,
+        submission_date=submission_date(paper.claims),
+        claims=claimed_values(paper.claims),
+        paper=paper.rules,
+        unread=unread_lines(paper.submission, paper.claims),
+        measurements=seen.measurements,
+        guarantees=tuple(
+            Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements
+        ),
+        host=seen.host,
+    )

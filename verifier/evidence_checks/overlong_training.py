@@ -1,0 +1,45 @@
+"""Training seconds under the profile's clock convention against the track's budget."""
+
+from verifier.evidence_checks.base import EvidenceCase, each_completed_seed, log_file
+from verifier.findings import CheckResult, Finding
+from verifier.schemas.rule_yaml import Rule
+from verifier.schemas.run_record_json import SeedMeasurement
+
+
+def training_seconds(seed: SeedMeasurement, clock: str) -> float | None:
+    """Seconds that count as training; None when neither we nor the script could tell.
+
+    The larger of the script's number and ours: a script cannot shorten its time by its own clock,
+    and our loop time runs only from the first to the last step line.
+    """
+    phases = seed.phases
+    known = [s for s in (seed.script_train_seconds, phases.training) if s is not None]
+    if not known:
+        return None
+    if clock == "everything":
+        outside = [phases.start, phases.training, phases.serialise]
+        return None if None in outside else sum(s for s in outside if s is not None)
+    calibration = seed.script_calibration_seconds or 0.0
+    return max(known) + (calibration if clock == "loop_plus_calibration" else 0.0)
+
+
+def check(case: EvidenceCase, rule: Rule) -> CheckResult:
+    """A budget with the overrun that a last step may have."""
+    limits, clock = case.track.limits, case.profile.clock
+    allowed = limits.train_seconds.value + limits.train_overrun_seconds.value
+
+    def judge(seed: SeedMeasurement) -> Finding | str | None:
+        seconds = training_seconds(seed, clock)
+        if seconds is None:
+            return f"seed {seed.seed}: no line of the run marks its training time"
+        if seconds <= allowed:
+            return None
+        return Finding(
+            message=f"seed {seed.seed}: {seconds:.1f} s of training, "
+            f"{seconds - limits.train_seconds.value:.1f} s over the budget",
+            file=log_file(seed),
+            evidence=f"clock '{clock}': script {seed.script_train_seconds} s, "
+            f"ours {seed.phases.training} s",
+        )
+
+    return each_completed_seed(case, judge)

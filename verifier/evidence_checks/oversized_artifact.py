@@ -1,0 +1,30 @@
+"""Artifact file plus code, seed by seed, against the track's cap."""
+
+from verifier.evidence_checks.base import EvidenceCase, each_completed_seed, log_file
+from verifier.findings import CheckResult, Finding
+from verifier.schemas.rule_yaml import Rule
+from verifier.schemas.run_record_json import SeedMeasurement
+
+
+def check(case: EvidenceCase, rule: Rule) -> CheckResult:
+    """Bytes on our disk, code counted under the profile's convention."""
+    cap = int(case.track.limits.artifact_bytes.value)
+    convention = case.profile.byte_count
+
+    def judge(seed: SeedMeasurement) -> Finding | str | None:
+        code_bytes = getattr(seed.code_bytes, convention)
+        if seed.artifact_bytes is None:
+            return f"seed {seed.seed}: no artifact file was recognised"
+        if code_bytes is None:
+            return f"seed {seed.seed}: code bytes '{convention}' are not measured by this version"
+        total = seed.artifact_bytes + code_bytes
+        if total <= cap:
+            return None
+        return Finding(
+            message=f"seed {seed.seed}: {total:,} bytes, {total - cap:,} over the cap of {cap:,}",
+            file=log_file(seed),
+            evidence=f"{seed.artifact_file}: {seed.artifact_bytes:,} + code ({convention}): "
+            f"{code_bytes:,}",
+        )
+
+    return each_completed_seed(case, judge)

@@ -1,0 +1,103 @@
+"""Bring a pull request's submission folder with git. Its files are data: nothing in it is run."""
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from verifier.errors import HarnessError, UsageError
+from verifier.source_record import SourceRecord, source_file
+
+GIT_SECONDS = 600
+MAX_ARCHIVE_BYTES = 1 << 30
+METADATA_NAME = "submission"
+
+
+def fetch_pull_request(number: int, remote: str, into: Path) -> SourceRecord:
+    """Put the folder that a pull request adds into `into/<number>`.
+
+    Args:
+        number: the pull request.
+        remote: any git remote, by URL or path.
+        into: the folder of submissions.
+
+    Raises:
+        UsageError: the folder exists, or the pull request adds no submission folder, or several.
+        HarnessError: git failed; its last line is quoted.
+    """
+    target = into / str(number)
+    if target.exists():
+        raise UsageError(f"{target}: exists; remove it to fetch the pull request anew")
+    with tempfile.TemporaryDirectory(prefix="pgolf-fetch-") as scratch:
+        repository = Path(scratch)
+        _git(repository, "init", "--quiet", "--bare")
+        head, base = f"refs/pull/{number}/head", "HEAD"
+        _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{head}:refs/head")
+        _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
+        commit = _git(repository, "rev-parse", "refs/head").decode().strip()
+        path = _submission_folder(repository, number)
+        archive = _git(repository, "archive", "--format=tar", f"refs/head:{path}")
+    _unpack(archive, target)
+    record = SourceRecord(remote=remote, ref=head, commit=commit, path=path)
+    source_file(target).write_text(record.model_dump_json(indent=2) + "\n")
+    return record
+
+
+def _submission_folder(repository: Path, number: int) -> str:
+    """The one folder with a changed submission.json or training script."""
+    changed = _git(
+        repository, "diff", "--name-only", "-z", "--diff-filter=AM", "refs/base", "refs/head"
+    )
+    paths = [PurePosixPath(p) for p in changed.decode("utf-8", "replace").split("\0") if p]
+    folders = sorted({str(p.parent) for p in paths if p.name.startswith(METADATA_NAME)})
+    folders = folders or sorted(
+        {str(p.parent) for p in paths if p.suffix == ".py" and p.name.startswith("train")}
+    )
+    folders = [folder for folder in folders if folder != "."]
+    if len(folders) != 1:
+        found = ", ".join(folders[:5]) or "none"
+        raise UsageError(
+            f"pull request {number} changes {len(folders)} submission folders: {found}"
+        )
+    return folders[0]
+
+
+def _unpack(archive: bytes, target: Path) -> None:
+    """Extract into a neighbour, then rename: no half folder is left behind."""
+    if len(archive) > MAX_ARCHIVE_BYTES:
+        raise UsageError(f"the folder holds {len(archive):,} bytes; a submission is far smaller")
+    neighbour = target.with_name(f".{target.name}.partial")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        try:
+            # Refuses absolute paths, devices, and links that leave the folder.
+            tar.extractall(neighbour, filter="data")
+        except tarfile.FilterError as error:
+            raise UsageError(f"not unpacked: {error}") from error
+    neighbour.rename(target)
+
+
+def _git(repository: Path, *arguments: str) -> bytes:
+    """Run git with no configuration, no prompt and no hook of anybody's."""
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_SYSTEM": "/dev/null",
+        "GIT_TERMINAL_PROMPT": "0",
+        "HOME": str(repository),
+    }
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(repository), *arguments],
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            env=environment,
+        )
+    except FileNotFoundError:
+        raise HarnessError("git is missing: install it (apt-get install git)") from None
+    except subprocess.TimeoutExpired:
+        raise HarnessError(f"git {arguments[0]} took over {GIT_SECONDS} s; try again") from None
+    if result.returncode != 0:
+        said = result.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise HarnessError(f"git {arguments[0]} failed: {said[-1] if said else 'no reason given'}")
+    return result.stdout

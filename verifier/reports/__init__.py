@@ -1,0 +1,1 @@
+"""Renderers: each sees a VerdictFile and nothing else."""

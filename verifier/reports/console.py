@@ -1,0 +1,92 @@
+"""The report as a person at a terminal reads it."""
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from verifier.findings import Outcome, Severity
+from verifier.reports import figures
+from verifier.reports.foreign_text import visible
+from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.verdict_json import VerdictFile
+
+STYLES = {Outcome.PASSED: "green", Outcome.BROKEN: "bold red", Outcome.NOT_EVALUATED: "yellow"}
+VERDICT_STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusive": "bold yellow"}
+
+
+def print_verdict(verdict: VerdictFile, console: Console) -> None:
+    """Write the whole report to `console`."""
+    console.print(Group(*_parts(verdict)))
+
+
+def _parts(verdict: VerdictFile) -> list[RenderableType]:
+    parts: list[RenderableType] = [
+        Text.assemble((visible(verdict.submission), "bold"), f"  {_context(verdict)}"),
+        _rules_table(verdict.rules),
+    ]
+    parts += [Text(f"unread  {visible(line)}", style="yellow") for line in verdict.unread]
+    if verdict.measurements:
+        parts.append(_seeds_table(verdict))
+    parts.append(_claims_line(verdict))
+    if verdict.significance:
+        parts += [Text(visible(line)) for line in figures.significance_lines(verdict.significance)]
+    if verdict.guarantees:
+        parts.append(_guarantees_line(verdict))
+    parts += [
+        Text(f"under {p.profile}: {p.verdict} ({p.because})", style="dim")
+        for p in verdict.other_profiles
+    ]
+    parts.append(Text(figures.headline(verdict), style=VERDICT_STYLES[verdict.verdict]))
+    if verdict.next_command:
+        parts.append(Text(f"to decide it: {visible(verdict.next_command)}"))
+    return parts
+
+
+def _context(verdict: VerdictFile) -> str:
+    commit = f" · commit {verdict.commit[:12]}" if verdict.commit else ""
+    return (
+        f"{verdict.track} · {verdict.profile} · rung {verdict.rung}"
+        f" · sha256 {verdict.submission_sha256[:12]}{commit}"
+    )
+
+
+def _rules_table(rules: tuple[RuleRecord, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("rule", "answer", "what was seen"):
+        table.add_column(column, overflow="fold")
+    for rule in rules:
+        severity = "" if rule.severity is Severity.REJECT else f" ({rule.severity.value})"
+        table.add_row(
+            Text(rule.rule + severity),
+            Text(figures.WORDS[rule.outcome], style=STYLES[rule.outcome]),
+            Text(visible(figures.rule_remark(rule))),
+        )
+    return table
+
+
+def _seeds_table(verdict: VerdictFile) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="measured", title_justify="left")
+    for position, column in enumerate(figures.SEED_COLUMNS):
+        table.add_column(column, justify="left" if position == 1 else "right")
+    for seed in verdict.measurements:
+        table.add_row(*(Text(cell) for cell in figures.seed_row(seed)))
+    return table
+
+
+def _claims_line(verdict: VerdictFile) -> Text:
+    claims = verdict.claims
+    seeds = ", ".join(
+        f"{seed.seed if seed.seed is not None else '?'}: {figures.bpb(seed.val_bpb)}"
+        for seed in claims.seeds
+    )
+    total = f", {claims.bytes_total:,} bytes" if claims.bytes_total else ""
+    return Text(
+        visible(f"claimed {figures.bpb(claims.val_bpb)} BPB{total} (logs: {seeds or 'none'})")
+    )
+
+
+def _guarantees_line(verdict: VerdictFile) -> Text:
+    return Text(
+        "sandbox  " + " · ".join(f"{g.name} {g.grade}" for g in verdict.guarantees), style="dim"
+    )

@@ -1,0 +1,88 @@
+"""How numbers are written in every report; `–` where nothing was measured."""
+
+from verifier.findings import Outcome
+from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.run_record_json import SeedMeasurement
+from verifier.schemas.verdict_json import SignificanceRecord, VerdictFile
+
+NOTHING = "–"
+WORDS = {Outcome.PASSED: "passed", Outcome.BROKEN: "BROKEN", Outcome.NOT_EVALUATED: "cannot tell"}
+
+
+def bpb(value: float | None) -> str:
+    """Bits per byte, to the fifth decimal: a hundredth of seed noise."""
+    return NOTHING if value is None else f"{value:.5f}"
+
+
+def whole(value: float | None) -> str:
+    """A count with thousands marked."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds to a tenth."""
+    return NOTHING if value is None else f"{value:.1f}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value to four decimals, or its order of magnitude below that."""
+    return NOTHING if value is None else f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
+
+
+def rule_remark(rule: RuleRecord) -> str:
+    """What stands beside a rule's answer: its first finding, or why it cannot tell."""
+    if not rule.findings:
+        return rule.reason or ""
+    more = f" (and {len(rule.findings) - 1} more)" if len(rule.findings) > 1 else ""
+    first = rule.findings[0]
+    place = f"{first.file}:{first.line}: " if first.file and first.line else ""
+    return f"{place}{first.message}{more}"
+
+
+SEED_COLUMNS = (
+    "seed",
+    "outcome",
+    "BPB",
+    "artifact bytes",
+    "code bytes",
+    "train s",
+    "eval s",
+    "wall s",
+    "peak MB",
+)
+
+
+def seed_row(seed: SeedMeasurement) -> tuple[str, ...]:
+    """One measured seed, in the order of SEED_COLUMNS."""
+    train = seed.phases.training if seed.phases.training is not None else seed.script_train_seconds
+    return (
+        str(seed.seed),
+        seed.outcome,
+        bpb(seed.val_bpb),
+        whole(seed.artifact_bytes),
+        whole(seed.code_bytes.literal),
+        seconds(train),
+        seconds(seed.phases.evaluation),
+        seconds(seed.wall_seconds),
+        whole(seed.peak_memory_bytes / 1e6),
+    )
+
+
+def significance_lines(test: SignificanceRecord) -> tuple[str, ...]:
+    """The test in words, a statement a line."""
+    interval = f"95 % interval {bpb(test.ci_low)} to {bpb(test.ci_high)}"
+    lines = [
+        f"against {test.prior}: gain {bpb(test.gain_bpb)} BPB ({interval}), "
+        f"margin {test.margin_bpb:.5f} BPB = {test.margin_nats_per_token:g} nats a token",
+        f"{test.test}: p = {p_value(test.p_value)}, level {test.alpha:g}",
+    ]
+    if test.external_p_value is not None:
+        lines.append(f"with the ledger's pooled deviation: p = {p_value(test.external_p_value)}")
+    if test.passed is False and test.seeds_for_80_power is not None:
+        lines.append(f"seeds needed at this spread for 80 % power: {test.seeds_for_80_power}")
+    return (*lines, *test.warnings)
+
+
+def headline(verdict: VerdictFile) -> str:
+    """The verdict in one line."""
+    return f"{verdict.verdict.upper()}: {verdict.because}"

@@ -1,0 +1,79 @@
+"""Run the checks of a rulebook: each rule gets exactly one answer, and a check that fails none."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from verifier.errors import RulebookError
+from verifier.evidence_checks import EVIDENCE_CHECKS
+from verifier.evidence_checks.base import EvidenceCase
+from verifier.findings import CheckResult, cannot_tell
+from verifier.rulebook import Rulebook
+from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks import STATIC_CHECKS
+from verifier.static_checks.base import PaperCase
+
+Case = TypeVar("Case")
+
+
+def static_outcomes(case: PaperCase, rulebook: Rulebook) -> tuple[RuleRecord, ...]:
+    """The answers of the track's static rules.
+
+    Raises:
+        RulebookError: a rule has no check.
+    """
+    return _outcomes("static", rulebook, case, dict(STATIC_CHECKS))
+
+
+def evidence_outcomes(case: EvidenceCase, rulebook: Rulebook) -> tuple[RuleRecord, ...]:
+    """The answers of the track's evidence rules.
+
+    Raises:
+        RulebookError: a rule has no check.
+    """
+    return _outcomes("evidence", rulebook, case, dict(EVIDENCE_CHECKS))
+
+
+def unclimbed_outcomes(rulebook: Rulebook, reason: str) -> tuple[RuleRecord, ...]:
+    """Every evidence rule as not evaluated: nothing was run."""
+    return tuple(
+        _record(rulebook, rule, cannot_tell(reason))
+        for rule in rulebook.rules.values()
+        if rule.stage == "evidence"
+    )
+
+
+def _outcomes(
+    stage: str,
+    rulebook: Rulebook,
+    case: Case,
+    checks: dict[str, Callable[[Case, Rule], CheckResult]],
+) -> tuple[RuleRecord, ...]:
+    records = []
+    for rule in rulebook.rules.values():
+        if rule.stage != stage:
+            continue
+        if rule.id not in checks:
+            raise RulebookError(f"rules/{rule.id}.yaml: no {stage} check bears its name")
+        try:
+            result = checks[rule.id](case, rule)
+        except Exception as error:  # a check that fails must never read as a pass, whatever it met
+            result = cannot_tell(f"the check failed: {type(error).__name__}: {error}")
+        records.append(_record(rulebook, rule, result))
+    return tuple(records)
+
+
+def _record(rulebook: Rulebook, rule: Rule, result: CheckResult) -> RuleRecord:
+    return RuleRecord(
+        rule=rule.id,
+        title=rule.title,
+        outcome=result.outcome,
+        severity=rulebook.severity(rule.id),
+        violation_class=rule.violation_class,
+        condition=rule.condition,
+        reason=result.not_evaluated,
+        findings=tuple(
+            FindingRecord(message=f.message, file=f.file, line=f.line, evidence=f.evidence)
+            for f in result.findings
+        ),
+    )

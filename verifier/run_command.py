@@ -1,0 +1,121 @@
+"""The run command of a README: environment assignments and the launch line, nothing else.
+
+It is text from a stranger: it is tokenised, never handed to a shell, and whatever needs a shell
+(substitutions, loops' variables) is left out and named.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+MAX_README_LINES = 20_000
+MAX_COMMAND_CHARS = 20_000
+_ASSIGNMENT = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
+_LAUNCHERS = ("torchrun", "python", "python3")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunCommand:
+    """One launch line with the assignments that hold for it."""
+
+    environment: dict[str, str]
+    script: str
+    arguments: tuple[str, ...]
+    num_processes: int | None
+    line: int
+    left_out: tuple[str, ...]
+    """Assignments whose value only a shell could tell."""
+
+
+def find_run_commands(readme: str) -> tuple[RunCommand, ...]:
+    """Every launch line of a README, in order; exports before it in the same block count."""
+    commands = []
+    exports: dict[str, str] = {}
+    for line_number, text in _logical_lines(readme):
+        if text.startswith("```"):
+            exports = {}
+            continue
+        tokens = _tokens(text)
+        if tokens[:1] in (["export"], ["env"]):
+            tokens = tokens[1:]
+        assigned, rest = _split_assignments(tokens)
+        if rest:
+            command = _launch(rest, exports | assigned, line_number)
+            if command is not None:
+                commands.append(command)
+        else:
+            exports |= assigned
+    return tuple(commands)
+
+
+def _logical_lines(readme: str) -> list[tuple[int, str]]:
+    """Lines with their numbers, backslash continuations joined at the first one's number."""
+    joined: list[tuple[int, str]] = []
+    pending, start = "", 0
+    for number, line in enumerate(readme.splitlines()[:MAX_README_LINES], start=1):
+        start = start or number
+        stripped = line.strip()
+        if stripped.endswith("\\") and len(pending) < MAX_COMMAND_CHARS:
+            pending += stripped[:-1] + " "
+            continue
+        joined.append((start, (pending + stripped).strip().strip("`$ ") or pending))
+        if stripped.startswith("```"):
+            joined[-1] = (number, "```")
+        pending, start = "", 0
+    return joined
+
+
+def _tokens(text: str) -> list[str]:
+    if len(text) > MAX_COMMAND_CHARS or not any(mark in text for mark in ("=", *_LAUNCHERS)):
+        return []
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError:  # an apostrophe in prose
+        return []
+
+
+def _split_assignments(tokens: list[str]) -> tuple[dict[str, str], list[str]]:
+    assigned: dict[str, str] = {}
+    for position, token in enumerate(tokens):
+        if not _ASSIGNMENT.match(token):
+            return assigned, tokens[position:]
+        name, _, value = token.partition("=")
+        assigned[name] = value.rstrip(";")
+    return assigned, []
+
+
+def _launch(tokens: list[str], environment: dict[str, str], line: int) -> RunCommand | None:
+    if PurePosixPath(tokens[0]).name not in _LAUNCHERS:
+        return None
+    script_at = next((i for i, t in enumerate(tokens) if t.endswith(".py") and i > 0), None)
+    if script_at is None or "train" not in tokens[script_at]:
+        return None
+    left_out = tuple(sorted(n for n, v in environment.items() if "$" in v or "`" in v))
+    return RunCommand(
+        environment={n: v for n, v in environment.items() if n not in left_out},
+        script=tokens[script_at],
+        arguments=tuple(_until_shell_operator(tokens[script_at + 1 :])),
+        num_processes=_num_processes(tokens[1:script_at]),
+        line=line,
+        left_out=left_out,
+    )
+
+
+def _until_shell_operator(tokens: list[str]) -> list[str]:
+    """Arguments of the script, up to a pipe, a redirection or the next command."""
+    taken = []
+    for token in tokens:
+        if token[:1] in "|;&><" or token[:2] == "2>" or token in ("done", "done;"):
+            break
+        taken.append(token)
+    return taken
+
+
+def _num_processes(options: list[str]) -> int | None:
+    for position, option in enumerate(options):
+        name, _, value = option.partition("=")
+        if name.replace("-", "_") == "__nproc_per_node":
+            value = value or (options[position + 1] if position + 1 < len(options) else "")
+            return int(value) if value.isdigit() else None
+    return None

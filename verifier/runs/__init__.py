@@ -1,0 +1,1 @@
+"""Submission + Rulebook → RunPlan; RunPlan + Sandbox → SeedMeasurement for each seed."""

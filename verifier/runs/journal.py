@@ -1,0 +1,156 @@
+"""The run directory: append-only, every file written whole, one harness at a time."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from pydantic import ValidationError
+
+from verifier.errors import RunDirectoryError
+from verifier.schemas.base import StrictModel
+from verifier.schemas.run_record_json import Evidence, RunPlan, SeedMeasurement
+
+Model = TypeVar("Model", bound=StrictModel)
+
+
+class Journal:
+    """One run directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for ourselves.
+
+        Raises:
+            RunDirectoryError: another harness holds it, or it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{self.folder}: {error.strerror}; give another --out"
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"{self.folder}: another pgolf-verify is at work there; wait for it"
+                ) from error
+            yield
+
+    def begin(self, plan: RunPlan, resume: bool) -> None:
+        """Write the plan before the first run, or meet the same plan again.
+
+        Raises:
+            RunDirectoryError: the directory holds another plan, or this one without --resume.
+        """
+        path = self.folder / "plan.json"
+        if not path.exists():
+            write_record(path, plan)
+            return
+        if read_record(path, RunPlan) != plan:
+            raise RunDirectoryError(
+                f"{self.folder}: holds the runs of another plan (submission, data, seeds, rules or "
+                "verifier differ); give another --out"
+            )
+        if not resume:
+            raise RunDirectoryError(
+                f"{self.folder}: this plan was begun before; go on with --resume, "
+                "or give another --out for fresh runs"
+            )
+
+    def plan(self) -> RunPlan:
+        """The plan on disk."""
+        return read_record(self.folder / "plan.json", RunPlan)
+
+    def seed_folder(self, seed: int) -> Path:
+        """Where a seed's files lie."""
+        return self.folder / f"seed_{seed}"
+
+    def finished(self, seed: int) -> SeedMeasurement | None:
+        """A finished seed's measurement; None if it never finished (half-written files count not).
+
+        Raises:
+            RunDirectoryError: the file is there but is not what was written.
+        """
+        path = self.seed_folder(seed) / "measurement.json"
+        return read_record(path, SeedMeasurement) if path.exists() else None
+
+    def evidence(self) -> Evidence:
+        """The evidence on disk."""
+        return read_record(self.folder / "evidence.json", Evidence)
+
+
+class SeedFiles:
+    """The two files of a running seed: the log as received, and our time of each line."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._log: BinaryIO = (folder / "stdout.log").open("wb")
+        self._events = (folder / "events.jsonl").open("w", encoding="utf-8")
+
+    def line(self, seconds: float, line: bytes, timed: bool) -> None:
+        """Append one line of output, with its time unless a flood made times worthless."""
+        self._log.write(line + b"\n")
+        if not timed:
+            return
+        text = line[:400].decode("utf-8", "replace")
+        self._events.write(json.dumps({"seconds": round(seconds, 4), "line": text}) + "\n")
+
+    def close(self) -> None:
+        self._log.close()
+        self._events.close()
+
+
+def write_record(path: Path, record: StrictModel) -> None:
+    """Write a record so that it is on disk whole or not at all."""
+    write_atomically(path, record.model_dump_json(indent=2) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write text to a neighbour, then rename it into place.
+
+    Raises:
+        RunDirectoryError: the disk is full or refuses; what was there before is untouched.
+    """
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with neighbour.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        neighbour.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            neighbour.unlink()
+        raise RunDirectoryError(f"{path}: {error.strerror}; finished seeds are kept") from error
+
+
+def read_record(path: Path, model: type[Model]) -> Model:
+    """Read a record of ours back.
+
+    Raises:
+        RunDirectoryError: missing, or not what this version writes.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{path}: {error.strerror}; is {path.parent} a run directory?"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunDirectoryError(
+            f"{path}: damaged or of another version ({where}: {first['msg']}); "
+            "run the submission again into another --out"
+        ) from error

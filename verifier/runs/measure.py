@@ -1,0 +1,211 @@
+"""What a seed left behind → SeedMeasurement.
+
+Sizes and times are ours; the script's own words stand beside them as script_*.
+"""
+
+import hashlib
+import math
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+from verifier.log_lines import FinalMetric
+from verifier.runs.plan import TOKEN_LOSSES_FILE
+from verifier.sandbox.base import ExecResult
+from verifier.schemas.run_record_json import (
+    CodeBytes,
+    Phases,
+    ScoreOrigin,
+    SeedMeasurement,
+    SeedOutcome,
+)
+from verifier.source_code import needed_files
+from verifier.submission import Submission
+from verifier.training_log import TrainingLog
+from verifier.units import bits_per_byte, implied_bytes
+
+MAX_DETAIL_CHARACTERS = 300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedRun:
+    """Raw material of one seed's measurement."""
+
+    seed: int
+    result: ExecResult
+    log: TrainingLog
+    line_seconds: "array[float]"
+    """Our time of each line of output, in order."""
+    last_words: str
+    workdir: Path
+    log_path: Path
+    delivered: dict[str, int]
+    """Files that we put into the workdir, with their sizes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredText:
+    """What a full evaluation scores; `num_bytes` is None where the track does not pin it."""
+
+    num_tokens: int
+    num_bytes: int | None
+
+
+def measure(run: SeedRun, submission: Submission, text: ScoredText) -> SeedMeasurement:
+    """Put together what we saw of one seed."""
+    outcome, detail = _outcome(run)
+    final = run.log.headline
+    artifact = find_artifact(run, submission)
+    recomputed = _recomputed_loss(run.workdir / TOKEN_LOSSES_FILE, text)
+    loss = recomputed if recomputed is not None else final.val_loss if final else None
+    bpb = _score(recomputed, final, text)
+    return SeedMeasurement(
+        seed=run.seed,
+        outcome=outcome,
+        ending=run.result.ending,
+        detail=detail,
+        exit_code=run.result.exit_code,
+        wall_seconds=run.result.wall_seconds,
+        phases=_phases(run),
+        script_train_seconds=_script_train_seconds(run.log),
+        script_calibration_seconds=run.log.calibration_seconds,
+        script_eval_seconds=run.log.eval_seconds,
+        script_seed=run.log.seed,
+        artifact_file=artifact[0] if artifact else None,
+        artifact_bytes=artifact[1] if artifact else None,
+        script_artifact_bytes=run.log.model_bytes,
+        code_bytes=code_bytes(submission, run.log),
+        val_bpb=bpb,
+        val_loss_nats=loss,
+        score_origin=_origin(bpb, recomputed),
+        score_line=final.line if final else None,
+        scored_tokens=run.log.val_tokens,
+        implied_bytes=_implied(run.log, final),
+        num_steps=run.log.steps,
+        peak_memory_bytes=run.result.peak_memory_bytes,
+        output_bytes=run.result.output_bytes,
+        log_sha256=hashlib.sha256(run.log_path.read_bytes()).hexdigest(),
+    )
+
+
+def _outcome(run: SeedRun) -> tuple[SeedOutcome, str]:
+    """Crash: the script failed by itself. Violation: the harness had to end it."""
+    result, final = run.result, run.log.headline
+    if result.ending not in ("exited", "signalled"):
+        return "violation", result.detail
+    if result.ending == "signalled" or result.exit_code != 0:
+        said = f"; last words: {run.last_words}" if run.last_words else ""
+        return "crash", (result.detail + said)[:MAX_DETAIL_CHARACTERS]
+    if final is None:
+        return "crash", "ended without a final score"
+    if final.val_bpb is None or not math.isfinite(final.val_bpb):
+        return "crash", f"its final score is not a number (line {final.line})"
+    return "completed", result.detail
+
+
+def find_artifact(run: SeedRun, submission: Submission) -> tuple[str, int] | None:
+    """The artifact's name and its bytes on our disk.
+
+    The contract names the files; without one it is the new file whose size is the one that the
+    script prints for its compressed model. A file that we delivered unchanged is no artifact of
+    this run.
+    """
+    named = (submission.contract or {}).get("artifact")
+    if isinstance(named, list) and named and all(isinstance(name, str) for name in named):
+        sizes = [_new_size(run, str(name)) for name in named]
+        if any(size is None for size in sizes):
+            return None
+        return ", ".join(named), sum(size or 0 for size in sizes)
+    wanted = run.log.model_bytes
+    for path in sorted(run.workdir.rglob("*")):
+        name = path.relative_to(run.workdir).as_posix()
+        if wanted is not None and _new_size(run, name) == wanted:
+            return name, wanted
+    return None
+
+
+def _new_size(run: SeedRun, name: str) -> int | None:
+    path = run.workdir / name
+    inside = path.resolve().is_relative_to(run.workdir.resolve())
+    if not inside or path.is_symlink() or not path.is_file():
+        return None
+    size = path.stat().st_size
+    return None if run.delivered.get(name) == size else size
+
+
+def code_bytes(submission: Submission, log: TrainingLog) -> CodeBytes:
+    """Bytes of code under the conventions that this version can measure."""
+    needed = needed_files(submission)
+    return CodeBytes(
+        as_logged=log.code_bytes,
+        literal=sum(f.num_bytes for f in needed) if needed is not None else None,
+    )
+
+
+def _recomputed_loss(path: Path, text: ScoredText) -> float | None:
+    """Mean nats a token from the per-token losses, float32 in scoring order, if all are there."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != 4 * text.num_tokens:
+        return None
+    losses = array("f", path.read_bytes())
+    mean = math.fsum(losses) / len(losses)
+    return mean if math.isfinite(mean) and min(losses) >= 0 else None
+
+
+def _score(
+    recomputed_loss: float | None, final: FinalMetric | None, text: ScoredText
+) -> float | None:
+    if recomputed_loss is not None and text.num_bytes is not None:
+        return bits_per_byte(recomputed_loss, text.num_tokens, text.num_bytes)
+    return final.val_bpb if final else None
+
+
+def _origin(bpb: float | None, recomputed: float | None) -> ScoreOrigin:
+    if bpb is None:
+        return "none"
+    return "printed" if recomputed is None else "token_losses"
+
+
+def _implied(log: TrainingLog, final: FinalMetric | None) -> float | None:
+    if final is None or not log.val_tokens or not final.val_loss or not final.val_bpb:
+        return None
+    return implied_bytes(log.val_tokens, final.val_loss, final.val_bpb)
+
+
+def _script_train_seconds(log: TrainingLog) -> float | None:
+    if log.train_seconds is not None:
+        return log.train_seconds
+    points = [p.train_seconds for p in (*log.train_points, *log.validation_points)]
+    return max((s for s in points if s is not None), default=None)
+
+
+def _phases(run: SeedRun) -> Phases:
+    """Cut our time at the lines that mark the script's own progress."""
+    first, last, packed, scored = _marks(run.log)
+    times = [_at(run.line_seconds, line) for line in (first, last, packed, scored)]
+    edges: list[float | None] = [0.0, *times, run.result.wall_seconds]
+    lengths = [
+        end - begin if begin is not None and end is not None and end >= begin else None
+        for begin, end in zip(edges, edges[1:], strict=False)
+    ]
+    start, training, serialise, evaluation, finish = lengths
+    if training is not None and run.log.train_points[0].train_seconds:
+        # The first step line stands at that step's end, so its own time is training too.
+        training += run.log.train_points[0].train_seconds
+    return Phases(
+        start=start, training=training, serialise=serialise, evaluation=evaluation, finish=finish
+    )
+
+
+def _marks(log: TrainingLog) -> tuple[int | None, int | None, int | None, int | None]:
+    """Lines of the first step, the end of training, the packed artifact, the final score."""
+    packed = log.lines.get("model_bytes")
+    scored = log.headline.line if log.headline else None
+    first = log.train_points[0].line if log.train_points else None
+    ends = [p.line for p in (*log.train_points, *log.validation_points)]
+    ends += [log.lines["train_seconds"]] if "train_seconds" in log.lines else []
+    before = [line for line in ends if packed is None or line < packed]
+    return first, max(before, default=None), packed, scored
+
+
+def _at(line_seconds: "array[float]", line: int | None) -> float | None:
+    return line_seconds[line - 1] if line is not None and line <= len(line_seconds) else None

@@ -1,0 +1,14 @@
+"""What a sandbox must hold a process tree to."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SandboxLimits:
+    """Hard limits: the whole process tree is killed when one is passed."""
+
+    wall_seconds: float
+    memory_bytes: int
+    num_processes: int
+    output_bytes: int
+    scratch_bytes: int

@@ -1,0 +1,73 @@
+"""No isolation at all: for code that the user trusts, on hosts where no sandbox can start.
+
+Covered: the clock outside, limits watched from outside, the death of the process group.
+Not covered: everything else; whatever the code may do, it can do as you.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from verifier.sandbox.base import Enforcement, ExecResult, OnLine, Sandbox, SandboxCommand
+from verifier.sandbox.limits import SandboxLimits
+from verifier.sandbox.supervision import TreeWatch, supervise
+
+UNENFORCED = ("network", "file_writes", "secrets", "process_leaks")
+
+
+class PlainProcess(Sandbox):
+    """Runs a command as an ordinary child process."""
+
+    name = "plain"
+    sees_host_paths = True
+
+    def execute(
+        self, command: SandboxCommand, limits: SandboxLimits, on_line: OnLine
+    ) -> ExecResult:
+        """See Sandbox.execute; `read_only` is visible at its host path only."""
+        inherited = {k: os.environ[k] for k in ("HOME", "LD_LIBRARY_PATH") if k in os.environ}
+        search_path = f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}"
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.workdir,
+            env=inherited | {"PATH": search_path, "PYTHONUNBUFFERED": "1"} | command.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        watch = TreeWatch(pid=process.pid, limits=limits, scratch=command.workdir, cgroup=None)
+        try:
+            return supervise(process, watch, on_line, started)
+        finally:
+            _kill_group(process)
+
+    def guarantees(self, scratch: Path) -> tuple[Enforcement, ...]:
+        """See Sandbox.guarantees; nothing is tried, because nothing would fail."""
+        absent = tuple(
+            Enforcement(name=name, grade="absent", detail="run as a plain process")
+            for name in UNENFORCED
+        )
+        return (
+            *absent,
+            Enforcement(name="memory", grade="observed", detail="sampled ten times a second"),
+            Enforcement(
+                name="clock_outside",
+                grade="configured",
+                detail="all times are taken by the harness's monotonic clock",
+            ),
+        )
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

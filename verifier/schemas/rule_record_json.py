@@ -1,0 +1,26 @@
+"""One rule's answer, as evidence and verdict files hold it."""
+
+from verifier.findings import Outcome, Severity
+from verifier.schemas.base import StrictModel
+
+
+class FindingRecord(StrictModel):
+    """One breach at one place."""
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    evidence: str | None = None
+
+
+class RuleRecord(StrictModel):
+    """One rule's answer. `reason` says why it was not evaluated."""
+
+    rule: str
+    title: str
+    outcome: Outcome
+    severity: Severity
+    violation_class: str
+    condition: str
+    reason: str | None = None
+    findings: tuple[FindingRecord, ...] = ()

@@ -1,0 +1,88 @@
+"""One track: `rules/tracks/<track>.yaml`, its limits, data, launch contract and rules."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from verifier.findings import Severity
+from verifier.schemas.base import Quantity, StrictModel
+
+
+class Hardware(StrictModel):
+    """What a re-run needs to count."""
+
+    num_gpus: int
+    gpu_name: str | None = None
+    """A part of the name that the driver reports for each GPU."""
+    source: str
+
+
+class Limits(StrictModel):
+    """Budgets of one seed. Soft limits are rules; hard ones end the process."""
+
+    artifact_bytes: Quantity
+    train_seconds: Quantity
+    train_overrun_seconds: Quantity
+    """How late the last step may end: about one step."""
+    eval_seconds: Quantity
+    hard_wall_seconds: Quantity
+    memory_bytes: Quantity
+    scratch_bytes: Quantity
+    output_bytes: Quantity
+    num_processes: Quantity
+
+
+class ShardPin(StrictModel):
+    """A data file and the hash it must have."""
+
+    path: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class DatasetFamily(StrictModel):
+    """What a full evaluation scores with one tokenizer."""
+
+    tokenizer: str
+    scored_tokens: int
+    scored_bytes: int | None = None
+    """None where the public logs do not pin it to the byte."""
+    source: str
+
+
+class Dataset(StrictModel):
+    """Where the track's data lies below `--data`, and how it is recognised."""
+
+    default_folder: str
+    mend: str
+    """The command that brings the data to `default_folder`."""
+    families: tuple[DatasetFamily, ...]
+    pins: tuple[ShardPin, ...] = ()
+
+
+class Launch(StrictModel):
+    """How a seed is started inside the sandbox."""
+
+    launcher: Literal["torchrun", "python"]
+    num_processes: int = Field(ge=1)
+    environment: dict[str, str] = {}
+    """Set before the run command's own assignments."""
+    source: str
+
+
+class Track(StrictModel):
+    """Everything that the referee holds a submission to on one track."""
+
+    id: str
+    title: str
+    claims_record: bool
+    """Whether a submission must beat the prior record."""
+    hardware: Hardware
+    limits: Limits
+    min_seeds: Quantity
+    dataset: Dataset
+    launch: Launch
+    required_files: tuple[str, ...]
+    """Kinds that a folder must hold: readme, metadata, script, log."""
+    ledger_pooled_std_bpb: Quantity
+    ledger_degrees_of_freedom: Quantity
+    rules: dict[str, Severity]

@@ -1,0 +1,62 @@
+"""The verdict as a file: `verdict.json` and each line of `--format json`."""
+
+from typing import Literal
+
+from verifier.schemas.base import StrictModel
+from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.run_record_json import ClaimedValues, Guarantee, Rung, SeedMeasurement
+
+
+class SignificanceRecord(StrictModel):
+    """The test against the prior record; `computed_from` says whether on claims or runs."""
+
+    prior: str
+    computed_from: Literal["measurements"]
+    test: str
+    challenger_bpb: tuple[float, ...]
+    prior_bpb: tuple[float, ...]
+    gain_bpb: float | None
+    margin_bpb: float
+    margin_nats_per_token: float
+    p_value: float | None
+    alpha: float
+    passed: bool | None
+    ci_low: float | None
+    ci_high: float | None
+    degrees_of_freedom: float | None
+    smallest_p: float | None
+    seeds_for_80_power: int | None
+    external_p_value: float | None
+    warnings: tuple[str, ...] = ()
+
+
+class ProfileVerdict(StrictModel):
+    """The verdict that another profile would give on the same evidence."""
+
+    profile: str
+    verdict: Literal["accepted", "rejected", "inconclusive"]
+    because: str
+
+
+class VerdictFile(StrictModel):
+    """One submission's verdict with everything a report needs to be redrawn."""
+
+    schema_version: Literal[1] = 1
+    submission: str
+    commit: str | None
+    submission_sha256: str
+    track: str
+    profile: str
+    rung: Rung
+    verdict: Literal["accepted", "rejected", "inconclusive"]
+    because: str
+    next_command: str | None
+    """What would decide an inconclusive verdict, and on which machine."""
+    rules: tuple[RuleRecord, ...]
+    claims: ClaimedValues
+    measurements: tuple[SeedMeasurement, ...] = ()
+    significance: SignificanceRecord | None = None
+    guarantees: tuple[Guarantee, ...] = ()
+    other_profiles: tuple[ProfileVerdict, ...] = ()
+    unread: tuple[str, ...] = ()
+    """What in the folder could not be read, one line each."""

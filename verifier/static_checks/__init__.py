@@ -1,0 +1,10 @@
+"""Rules decided by reading the submission: the explicit table, one line a rule."""
+
+from verifier.static_checks import claim_contradicts_log, missing_file, too_few_seeds
+from verifier.static_checks.base import StaticCheck
+
+STATIC_CHECKS: tuple[tuple[str, StaticCheck], ...] = (
+    ("missing_file", missing_file.check),
+    ("too_few_seeds", too_few_seeds.check),
+    ("claim_contradicts_log", claim_contradicts_log.check),
+)

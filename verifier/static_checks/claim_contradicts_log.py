@@ -1,0 +1,93 @@
+"""submission.json against the folder's own logs: the score as a whole, each seed, the size."""
+
+import statistics
+
+from verifier.claims import LogClaim, SeedClaims
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.log_lines import FinalMetric
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """Nothing to compare on one side is `cannot tell`, a difference is a finding."""
+    tolerance = rule.parameters["tolerance_bpb"]
+    logs = [log for log in case.claims.logs if log.val_bpb is not None]
+    stated = case.claims.headline_bpb
+    per_seed = [s for s in case.claims.seeds if s.stated and s.stated.val_bpb is not None]
+    if not logs:
+        return cannot_tell("no log carries a final score that could be read")
+    if stated is None and not per_seed:
+        return cannot_tell("submission.json states no score that could be read")
+    findings = [f for s in per_seed if (f := _seed_finding(s, tolerance))]
+    if stated is not None and not _is_carried(stated, case, logs, tolerance):
+        findings.append(_headline_finding(stated, logs))
+    findings += _size_findings(case, rule.parameters["tolerance_relative_bytes"])
+    return CheckResult(findings=tuple(findings))
+
+
+def _is_carried(stated: float, case: PaperCase, logs: list[LogClaim], tolerance: float) -> bool:
+    """The stated score is a run's, the mean of the logs, or the mean of the seeds' best logs."""
+    finals = [value for log in logs for value in _final_values(log)]
+    means = [statistics.fmean(log.val_bpb or 0.0 for log in logs)]
+    by_seed = [seed.log.val_bpb for seed in case.claims.seeds if seed.log and seed.log.val_bpb]
+    stated_seeds = [
+        s.log.val_bpb for s in case.claims.seeds if s.stated and s.log and s.log.val_bpb
+    ]
+    means += [statistics.fmean(values) for values in (by_seed, stated_seeds) if values]
+    return any(abs(stated - value) <= tolerance for value in (*finals, *means))
+
+
+def _final_values(log: LogClaim) -> list[float]:
+    return [final.val_bpb for final in log.log.finals if final.val_bpb is not None]
+
+
+def _headline_finding(stated: float, logs: list[LogClaim]) -> Finding:
+    nearest = min(logs, key=lambda log: abs((log.val_bpb or 0.0) - stated))
+    final = nearest.log.headline
+    assert final is not None
+    return Finding(
+        message=f"submission.json states {stated:.5f} BPB; no log ends there, nor does their mean",
+        file=str(nearest.file.path),
+        line=final.line,
+        evidence=_quote(final),
+    )
+
+
+def _seed_finding(claims: SeedClaims, tolerance: float) -> Finding | None:
+    assert claims.stated is not None and claims.stated.val_bpb is not None
+    if claims.log is None or claims.log.log.headline is None:
+        return None
+    values = [v for log in (claims.log, *claims.other_logs) for v in _final_values(log)]
+    if any(abs(claims.stated.val_bpb - value) <= tolerance for value in values):
+        return None
+    final = claims.log.log.headline
+    return Finding(
+        message=f"submission.json states {claims.stated.val_bpb:.5f} BPB for seed {claims.seed}; "
+        "its log ends elsewhere",
+        file=str(claims.log.file.path),
+        line=final.line,
+        evidence=_quote(final),
+    )
+
+
+def _size_findings(case: PaperCase, tolerance: float) -> list[Finding]:
+    """The stated total against the largest logged one; only an understatement matters."""
+    stated = case.claims.metadata.bytes_total if case.claims.metadata else None
+    logged = [(log.log.total_bytes, log) for log in case.claims.logs if log.log.total_bytes]
+    if stated is None or not logged:
+        return []
+    largest, log = max(logged, key=lambda pair: pair[0] or 0)
+    if largest is None or stated >= min(total or 0 for total, _ in logged) * (1 - tolerance):
+        return []
+    return [
+        Finding(
+            message=f"submission.json states {stated:,} bytes in all; the logs say {largest:,}",
+            file=str(log.file.path),
+            line=log.log.lines.get("total_bytes"),
+        )
+    ]
+
+
+def _quote(final: FinalMetric) -> str:
+    return f"{final.label} val_bpb {final.val_bpb}"

@@ -1,0 +1,38 @@
+"""The kinds of files that the track requires, present, not empty, readable."""
+
+from verifier.findings import CheckResult, Finding
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+from verifier.submission import FileKind, SubmissionFile
+
+ASKED_FOR = {
+    FileKind.README: "README.md",
+    FileKind.METADATA: "submission.json",
+    FileKind.SCRIPT: "a training script (train_gpt.py)",
+    FileKind.LOG: "a training log",
+}
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """One finding a kind that is missing, and one a required file that is empty or unreadable."""
+    findings: list[Finding] = []
+    for kind in map(FileKind, case.track.required_files):
+        files = case.submission.of_kind(kind)
+        if not files:
+            findings.append(Finding(message=f"{ASKED_FOR[kind]} is missing"))
+        elif kind is FileKind.SCRIPT and case.submission.script is not None:
+            findings += _flaws(case, case.submission.script)
+        elif all(_flaws(case, file) for file in files):
+            findings += _flaws(case, files[0])
+    if case.submission.metadata is None and case.submission.of_kind(FileKind.METADATA):
+        metadata = case.submission.of_kind(FileKind.METADATA)[0]
+        findings.append(Finding(message="cannot be read as JSON", file=str(metadata.path)))
+    return CheckResult(findings=tuple(findings))
+
+
+def _flaws(case: PaperCase, file: SubmissionFile) -> list[Finding]:
+    if file.num_bytes == 0:
+        return [Finding(message="is empty", file=str(file.path))]
+    if file.text is None:
+        return [Finding(message="cannot be read as text", file=str(file.path))]
+    return []

@@ -1,0 +1,50 @@
+"""Rule outcomes → a verdict: a plain fold, no thresholds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from verifier.findings import Outcome, Severity
+from verifier.schemas.profile_yaml import Profile
+from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.run_record_json import Evidence
+
+Decision = Literal["accepted", "rejected", "inconclusive"]
+GRADES = ("absent", "observed", "configured", "proved")
+EXIT_CODES: dict[Decision, int] = {"accepted": 0, "rejected": 1, "inconclusive": 3}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The word and the one sentence behind it."""
+
+    decision: Decision
+    because: str
+
+
+def decide(rules: tuple[RuleRecord, ...], evidence: Evidence | None, profile: Profile) -> Verdict:
+    """Any broken rule of severity `reject` rejects; else anything unknown makes it inconclusive."""
+    required = [r for r in rules if r.severity is Severity.REJECT]
+    broken = [r.rule for r in required if r.outcome is Outcome.BROKEN]
+    if broken:
+        return Verdict(decision="rejected", because=f"broken: {', '.join(broken)}")
+    unknown = [r.rule for r in required if r.outcome is Outcome.NOT_EVALUATED]
+    if unknown:
+        return Verdict(decision="inconclusive", because=f"not evaluated: {', '.join(unknown)}")
+    doubt = "nothing was run" if evidence is None else _doubt(evidence, profile)
+    if doubt:
+        return Verdict(decision="inconclusive", because=doubt)
+    return Verdict(decision="accepted", because=f"all {len(required)} required rules passed")
+
+
+def _doubt(evidence: Evidence, profile: Profile) -> str | None:
+    """What keeps measurements that break no rule from accepting."""
+    if evidence.plan.rung not in ("rerun", "stream"):
+        return f"only the rung '{evidence.plan.rung}' was climbed"
+    if not evidence.host.meets_track:
+        return "this machine is not the track's hardware"
+    held = {g.name: g.grade for g in evidence.guarantees}
+    for name, wanted in profile.minimum_guarantees.items():
+        grade = held.get(name, "absent")
+        if GRADES.index(grade) < GRADES.index(wanted):
+            return f"the sandbox's guarantee '{name}' is {grade}, the profile asks for {wanted}"
+    return None
