@@ -37,9 +37,10 @@ def test_own_documents_from_a_folder(tmp_path):
     notes.mkdir()
     for number in range(20):
         (notes / f"{number:02}.txt").write_text(f"note number {number} about the lazy dog\n" * 20)
-    built = run("build", notes, "--val-docs", 2, "--vocab-size", 290, "--out", tmp_path / "out")
-    assert "train      18 documents" in built.stdout
-    assert "left out" not in built.stdout
+    (notes / "19.txt").write_text("NOTE number 0, about the lazy dog!\n" * 20)
+    built = run("build", notes, "--val-docs", 2, "--vocab-size", 300, "--out", tmp_path / "out")
+    assert "train      17 documents" in built.stdout
+    assert "left out   0 training documents that validation holds too, and 1 that" in built.stdout
     inspected = run("inspect", tmp_path / "out")
     assert inspected.returncode == 0 and "| note number 0 about the lazy dog" in inspected.stdout
 

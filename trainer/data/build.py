@@ -63,6 +63,8 @@ def build_dataset(request: BuildRequest, progress: ProgressCallback) -> BuildOut
     try:
         manifest = build_in(staging, request, inputs, progress)
         publish(staging, request, manifest)
+    except OSError as error:
+        raise DataError(f"{error.filename or request.out}: {error.strerror}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return BuildOutcome(manifest=manifest, was_up_to_date=False)

@@ -95,7 +95,7 @@ def text_of_line(line: bytes, where: str) -> str:
     """
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else "not JSON"
         raise DataError(f'{where}: {reason}; each line must be {{"text": "…"}} in UTF-8') from None
     text = record.get("text") if isinstance(record, dict) else None

@@ -1,11 +1,15 @@
 """Documents to tokens, on several processes, in the order they came."""
 
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +72,7 @@ def encode_documents(
         for batch in batches:
             yield from encoder.encode(batch)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=prepare_worker) as pool:
         # Reading stays this far ahead of the slowest batch, so memory is bounded.
         pending: deque[Future[list[EncodedDocument]]] = deque()
         try:
@@ -94,6 +98,20 @@ def batches_of(documents: Iterable[Document]) -> Iterator[list[Document]]:
             batch, chars = [], 0
     if batch:
         yield batch
+
+
+def prepare_worker() -> None:
+    """Leave Ctrl-C to the parent, and outlive it by no more than a moment if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=exit_after_parent, daemon=True).start()
+
+
+def exit_after_parent() -> None:
+    """Wait for the parent process to end, then end this one."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def encode_in_worker(tokenizer_path: Path, batch: list[Document]) -> list[EncodedDocument]:

@@ -2,9 +2,11 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import sentencepiece
 
@@ -145,8 +147,20 @@ def die(stage, done, total):
 source, out = map(Path, sys.argv[1:])
 build_dataset(
     BuildRequest(sources=(source,), val_docs=10, out=out, name="docs", vocab_size=300,
-                 shard_tokens=400), die)
+                 shard_tokens=400, workers=2), die)
 """
+
+
+def wait_until_no_process_names(path, seconds=10):
+    """Workers have their parent's command line; each must notice that it is gone."""
+    deadline = time.monotonic() + seconds
+    while any(str(path) in " ".join(p.info["cmdline"] or []) for p in processes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def processes():
+    return psutil.process_iter(["cmdline"])
 
 
 def test_killed_build_leaves_no_data_set_and_the_next_one_succeeds(docs_request):
@@ -155,6 +169,13 @@ def test_killed_build_leaves_no_data_set_and_the_next_one_succeeds(docs_request)
     assert not (docs_request.out / "manifest.json").exists() and not dataset(docs_request).exists()
     assert not build_dataset(docs_request, silent).was_up_to_date
     assert not (docs_request.out / ".building").exists()
+    wait_until_no_process_names(docs_request.out)
+
+
+def test_folder_that_cannot_be_written_is_one_line(docs_request):
+    docs_request.out.write_text("a file")
+    with pytest.raises(DataError, match="Not a directory"):
+        build_dataset(docs_request, silent)
 
 
 @pytest.mark.parametrize(("val_docs", "reason"), [(60, "no training documents"), (0, "no validat")])

@@ -46,6 +46,7 @@ def test_source_bytes_add_up_to_the_file(tmp_path):
         (b'["text"]', 'no "text" string'),
         (b'{"text": " \\n"}', "empty"),
         (b"", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_bad_line_is_named_with_its_number(tmp_path, line, reason):
