@@ -180,9 +180,9 @@ def test_folder_that_cannot_be_written_is_one_line(docs_request):
 
 @pytest.mark.parametrize(("val_docs", "reason"), [(60, "no training documents"), (0, "no validat")])
 def test_both_splits_need_documents(docs_request, val_docs, reason):
-    tokenizer_bait = {"vocab_size": None, "tokenizer": shipped_corpus("jargon").tokenizer}
+    tokenizer = {"vocab_size": None, "tokenizer": shipped_corpus("jargon").tokenizer}
     with pytest.raises(DataError, match=reason):
-        build_dataset(replace(docs_request, val_docs=val_docs, **tokenizer_bait), silent)
+        build_dataset(replace(docs_request, val_docs=val_docs, **tokenizer), silent)
     assert not list(docs_request.out.iterdir())
 
 

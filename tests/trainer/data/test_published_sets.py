@@ -1,5 +1,8 @@
 import json
+import os
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -132,3 +135,15 @@ def test_offline_is_one_line(fetch, monkeypatch):
     with pytest.raises(DataError, match="cannot reach the Hub") as error:
         fetch()
     assert "\n" not in str(error.value)
+
+
+def test_command_uses_the_mirror_that_hf_endpoint_names(start_hub, tmp_path):
+    hub = start_hub(remote_files())
+    arguments = ["get", "sp1024", "--train-shards", "2", "--repo", "public/set", "--out", tmp_path]
+    result = subprocess.run(
+        [sys.executable, "-c", "from trainer.data_cli import data; data()", *arguments],
+        env=os.environ | {"HF_ENDPOINT": hub.endpoint}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.stdout == f"ready: {tmp_path / 'datasets' / NAME}\n"
+    assert result.stderr == ""
+    assert len(file_names(tmp_path)) == 4
