@@ -15,6 +15,7 @@ from verifier.schemas.run_record_json import (
     SeedClaimed,
     SeedMeasurement,
 )
+from verifier.source_code import needed_files
 from verifier.submission import Submission
 
 
@@ -36,21 +37,27 @@ class Seen:
     host: HostReport
 
 
-def claimed_values(claims: Claims) -> ClaimedValues:
+def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
     """What the folder says: submission.json as a whole, and each scored log."""
     metadata = claims.metadata
+    needed = needed_files(submission)
     return ClaimedValues(
         val_bpb=claims.headline_bpb,
         val_bpb_std=metadata.val_bpb_std if metadata else None,
         bytes_total=metadata.bytes_total if metadata else None,
+        code_bytes=sum(file.num_bytes for file in needed) if needed is not None else None,
         seeds=tuple(
             SeedClaimed(
                 seed=log.seed,
                 val_bpb=log.val_bpb,
-                artifact_bytes=log.log.model_bytes,
+                total_bytes=log.log.total_bytes,
+                model_bytes=log.log.model_bytes,
                 train_seconds=log.log.train_seconds,
+                calibration_seconds=log.log.calibration_seconds,
+                compile_warmup_seconds=log.log.compile_warmup_seconds,
                 eval_seconds=log.log.eval_seconds,
                 source=str(log.file.path),
+                lines=dict(log.log.lines),
             )
             for log in claims.logs
             if log.val_bpb is not None
@@ -80,7 +87,7 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
     return Evidence(
         plan=plan,
         submission_date=submission_date(paper.claims),
-        claims=claimed_values(paper.claims),
+        claims=claimed_values(paper.submission, paper.claims),
         paper=paper.rules,
         unread=unread_lines(paper.submission, paper.claims),
         measurements=seen.measurements,

@@ -10,7 +10,7 @@ from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.evidence_checks.base import EvidenceCase
 from verifier.ledger import load_ledger
-from verifier.rule_outcomes import evidence_outcomes, static_outcomes, unclimbed_outcomes
+from verifier.rule_outcomes import evidence_outcomes, static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.execute import Harness, RunObserver, execute
 from verifier.runs.host import describe_host
@@ -19,11 +19,11 @@ from verifier.runs.plan import PlanOptions, make_plan, plan_key
 from verifier.sandbox.base import Sandbox
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_record_json import RuleRecord
-from verifier.schemas.run_record_json import Evidence, RunPlan
+from verifier.schemas.run_record_json import ClaimedValues, Evidence, RunPlan
 from verifier.schemas.verdict_json import ProfileVerdict, VerdictFile
 from verifier.static_checks.base import PaperCase
 from verifier.submission import load_submission
-from verifier.verdict import decide
+from verifier.verdict import Verdict, decide
 
 
 class Observer(RunObserver, Protocol):
@@ -54,23 +54,29 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
     return Paper(submission=submission, claims=claims, rules=static_outcomes(case, rulebook))
 
 
-def check(path: Path, rulebook: Rulebook, profile: Profile, commit: str | None) -> VerdictFile:
-    """The paper rung alone: never more than inconclusive, because nothing was run."""
+def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None) -> VerdictFile:
+    """The paper rung alone: it can reject, and never accepts, because nothing was run."""
     paper = audit(path, rulebook)
-    rules = paper.rules + unclimbed_outcomes(rulebook, "nothing was run")
-    verdict = decide(rules, None, profile)
+    case = _Case(
+        rulebook=rulebook,
+        paper=paper.rules,
+        claims=claimed_values(paper.submission, paper.claims),
+        evidence=None,
+    )
+    judged = _judge(case, rulebook.profile(profile_name))
     return VerdictFile(
         submission=paper.submission.name,
         commit=commit,
         submission_sha256=paper.submission.sha256,
         track=rulebook.track.id,
-        profile=profile.id,
+        profile=profile_name,
         rung="paper",
-        verdict=verdict.decision,
-        because=verdict.because,
-        next_command=_deciding_command(str(path), rulebook, verdict.decision),
-        rules=rules,
-        claims=claimed_values(paper.claims),
+        verdict=judged.verdict.decision,
+        because=judged.verdict.because,
+        next_command=_deciding_command(str(path), rulebook, judged.verdict),
+        rules=judged.rules,
+        claims=case.claims,
+        other_profiles=_other_verdicts(case, profile_name),
         unread=unread_lines(paper.submission, paper.claims),
     )
 
@@ -111,33 +117,31 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
 
 
 def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictFile:
-    """Evidence on disk → verdict, without running anything."""
-    profile = rulebook.profile(profile_name)
-    rules, comparison = _judged(evidence, rulebook, profile)
-    verdict = decide(rules, evidence, profile)
-    others = []
-    for other in rulebook.profiles.values():
-        if other.id != profile.id:
-            word = decide(_judged(evidence, rulebook, other)[0], evidence, other)
-            others.append(
-                ProfileVerdict(profile=other.id, verdict=word.decision, because=word.because)
-            )
+    """Evidence on disk → verdict, without running anything.
+
+    Raises:
+        UsageError: the evidence is of another track, or there is no such profile.
+    """
+    if evidence.plan.track != rulebook.track.id:
+        raise UsageError(f"the runs are of track {evidence.plan.track}, not {rulebook.track.id}")
+    case = _Case(rulebook=rulebook, paper=evidence.paper, claims=evidence.claims, evidence=evidence)
+    judged = _judge(case, rulebook.profile(profile_name))
     return VerdictFile(
         submission=evidence.plan.submission,
         commit=evidence.plan.commit,
         submission_sha256=evidence.plan.submission_sha256,
         track=rulebook.track.id,
-        profile=profile.id,
+        profile=profile_name,
         rung=evidence.plan.rung,
-        verdict=verdict.decision,
-        because=verdict.because,
-        next_command=_deciding_command(evidence.plan.submission, rulebook, verdict.decision),
-        rules=rules,
+        verdict=judged.verdict.decision,
+        because=judged.verdict.because,
+        next_command=_deciding_command(evidence.plan.submission, rulebook, judged.verdict),
+        rules=judged.rules,
         claims=evidence.claims,
         measurements=evidence.measurements,
-        significance=comparison.record,
+        significance=judged.comparison.record,
         guarantees=evidence.guarantees,
-        other_profiles=tuple(others),
+        other_profiles=_other_verdicts(case, profile_name),
         unread=evidence.unread,
     )
 
@@ -148,31 +152,64 @@ def default_out(plan: RunPlan) -> Path:
     return Path("runs") / f"{name}-{plan_key(plan)}"
 
 
-def _judged(
-    evidence: Evidence, rulebook: Rulebook, profile: Profile
-) -> tuple[tuple[RuleRecord, ...], Comparison]:
-    if evidence.plan.track != rulebook.track.id:
-        raise UsageError(f"the runs are of track {evidence.plan.track}, not {rulebook.track.id}")
-    comparison = Comparison(record=None, reason="this track claims no record")
-    if rulebook.track.claims_record:
-        ledger = load_ledger(rules_folder() / "records", rulebook.track.id)
-        comparison = compare_with_prior(evidence, ledger, rulebook.track, profile)
-    case = EvidenceCase(
-        evidence=evidence,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Case:
+    """What is judged: the same under every profile."""
+
+    rulebook: Rulebook
+    paper: tuple[RuleRecord, ...]
+    claims: ClaimedValues
+    evidence: Evidence | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judged:
+    """One profile's answers."""
+
+    rules: tuple[RuleRecord, ...]
+    comparison: Comparison
+    verdict: Verdict
+
+
+def _judge(case: _Case, profile: Profile) -> _Judged:
+    comparison = _comparison(case, profile)
+    evidence_case = EvidenceCase(
+        evidence=case.evidence,
+        claims=case.claims,
         significance=comparison.record,
         no_significance=comparison.reason,
-        track=rulebook.track,
+        track=case.rulebook.track,
         profile=profile,
     )
-    return evidence.paper + evidence_outcomes(case, rulebook), comparison
+    rules = case.paper + evidence_outcomes(evidence_case, case.rulebook)
+    return _Judged(
+        rules=rules, comparison=comparison, verdict=decide(rules, case.evidence, profile)
+    )
 
 
-def _deciding_command(submission: str, rulebook: Rulebook, decision: str) -> str | None:
+def _comparison(case: _Case, profile: Profile) -> Comparison:
+    track = case.rulebook.track
+    if case.evidence is None or not track.claims_record:
+        reason = "nothing was run" if case.evidence is None else "this track claims no record"
+        return Comparison(record=None, reason=reason)
+    ledger = load_ledger(rules_folder() / "records", track.id)
+    return compare_with_prior(case.evidence, ledger, track, profile)
+
+
+def _other_verdicts(case: _Case, profile_name: str) -> tuple[ProfileVerdict, ...]:
+    others = [p for name, p in case.rulebook.profiles.items() if name != profile_name]
+    verdicts = [_judge(case, profile).verdict for profile in others]
+    return tuple(
+        ProfileVerdict(profile=profile.id, verdict=verdict.decision, because=verdict.because)
+        for profile, verdict in zip(others, verdicts, strict=True)
+    )
+
+
+def _deciding_command(submission: str, rulebook: Rulebook, verdict: Verdict) -> str | None:
     """Which command on which machine would settle an inconclusive verdict."""
-    if decision != "inconclusive":
+    if verdict.decision != "inconclusive":
         return None
     hardware = rulebook.track.hardware
-    machine = (
-        f"{hardware.num_gpus} x {hardware.gpu_name or 'GPU'}" if hardware.num_gpus else "any CPU"
-    )
-    return f"pgolf-verify {submission} --track {rulebook.track.id} on a machine with {machine}"
+    gpus = f"{hardware.num_gpus} x {hardware.gpu_name or 'GPU'}"
+    machine = f"a machine with {gpus}" if hardware.num_gpus else "any machine"
+    return f"pgolf-verify {submission} --track {rulebook.track.id} on {machine}"

@@ -34,15 +34,6 @@ def evidence_outcomes(case: EvidenceCase, rulebook: Rulebook) -> tuple[RuleRecor
     return _outcomes("evidence", rulebook, case, dict(EVIDENCE_CHECKS))
 
 
-def unclimbed_outcomes(rulebook: Rulebook, reason: str) -> tuple[RuleRecord, ...]:
-    """Every evidence rule as not evaluated: nothing was run."""
-    return tuple(
-        _record(rulebook, rule, cannot_tell(reason))
-        for rule in rulebook.rules.values()
-        if rule.stage == "evidence"
-    )
-
-
 def _outcomes(
     stage: str,
     rulebook: Rulebook,

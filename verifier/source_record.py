@@ -16,7 +16,8 @@ class SourceRecord(StrictModel):
 
 def source_file(submission: Path) -> Path:
     """Beside the folder, never in it: the folder is the submission, untouched."""
-    return submission.with_name(f"{submission.name}.source.json")
+    folder = submission.resolve()
+    return folder.with_name(f"{folder.name}.source.json")
 
 
 def read_commit(submission: Path) -> str | None:

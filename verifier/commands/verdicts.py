@@ -54,11 +54,10 @@ def check(submissions: Iterable[str], options: Options) -> int:
     With several folders, one that cannot be read is reported and the others go on.
     """
     rulebook = load_rulebook(options["track"])
-    profile = rulebook.profile(options["profile"])
     worst: Decision = "accepted"
     for submission in submissions:
         path = submission_path(submission)
-        verdict = pipeline.check(path, rulebook, profile, read_commit(path))
+        verdict = pipeline.check(path, rulebook, options["profile"], read_commit(path))
         _print(verdict, options)
         worst = max(worst, verdict.verdict, key=_gravity)
     return EXIT_CODES[worst]

@@ -6,16 +6,25 @@ from dataclasses import dataclass
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_yaml import Rule
-from verifier.schemas.run_record_json import Evidence, SeedMeasurement
+from verifier.schemas.run_record_json import (
+    ClaimedValues,
+    Evidence,
+    SeedClaimed,
+    SeedMeasurement,
+)
 from verifier.schemas.track_yaml import Track
 from verifier.schemas.verdict_json import SignificanceRecord
+
+NOTHING_RUN = "nothing was run; the logs' own figures break nothing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceCase:
     """All that an evidence check may look at."""
 
-    evidence: Evidence
+    evidence: Evidence | None
+    """None on the paper rung."""
+    claims: ClaimedValues
     significance: SignificanceRecord | None
     no_significance: str | None
     """Why there is no test against the prior record."""
@@ -24,21 +33,30 @@ class EvidenceCase:
 
     @property
     def completed(self) -> tuple[SeedMeasurement, ...]:
-        return tuple(m for m in self.evidence.measurements if m.outcome == "completed")
+        measurements = self.evidence.measurements if self.evidence else ()
+        return tuple(m for m in measurements if m.outcome == "completed")
 
 
 EvidenceCheck = Callable[[EvidenceCase, Rule], CheckResult]
 
 
-def each_completed_seed(
-    case: EvidenceCase, judge: Callable[[SeedMeasurement], Finding | str | None]
+def each_seed(
+    case: EvidenceCase,
+    on_claim: Callable[[SeedClaimed], Finding | None],
+    on_measurement: Callable[[SeedMeasurement], Finding | str | None],
 ) -> CheckResult:
-    """Ask `judge` about every completed seed: a finding, why it cannot tell, or nothing wrong.
+    """Ask about every seed: a finding, why it cannot be told, or None for nothing wrong.
 
-    No completed seed means not evaluated; one seed that cannot be told leaves the rule not
-    evaluated unless another seed breaks it.
+    Without runs the logs' own figures are asked: they can break a rule against their author, and
+    never pass one. With runs only measurements count; no completed seed means not evaluated, and
+    one seed that cannot be told leaves the rule not evaluated unless another breaks it.
     """
-    answers = [judge(measurement) for measurement in case.completed]
+    if case.evidence is None:
+        claimed = [on_claim(seed) for seed in case.claims.seeds]
+        return CheckResult(
+            findings=tuple(finding for finding in claimed if finding), not_evaluated=NOTHING_RUN
+        )
+    answers = [on_measurement(measurement) for measurement in case.completed]
     findings = tuple(a for a in answers if isinstance(a, Finding))
     reasons = [a for a in answers if isinstance(a, str)]
     if not answers:

@@ -1,12 +1,14 @@
 """Every assigned seed must complete with a final score."""
 
 from verifier.evidence_checks.base import EvidenceCase, log_file
-from verifier.findings import CheckResult, Finding
+from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """Crashes and violations are findings; our own failures leave the rule not evaluated."""
+    if case.evidence is None:
+        return cannot_tell("nothing was run")
     findings = tuple(
         Finding(message=f"seed {m.seed}: {m.outcome}: {m.detail}", file=log_file(m))
         for m in case.evidence.measurements

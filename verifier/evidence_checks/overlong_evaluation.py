@@ -1,9 +1,9 @@
 """Evaluation seconds under the profile's clock convention against the track's budget."""
 
-from verifier.evidence_checks.base import EvidenceCase, each_completed_seed, log_file
+from verifier.evidence_checks.base import EvidenceCase, each_seed, log_file
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
-from verifier.schemas.run_record_json import SeedMeasurement
+from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 
 
 def evaluation_seconds(seed: SeedMeasurement, clock: str) -> float | None:
@@ -22,7 +22,22 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """A budget of its own, separate from training's."""
     budget, clock = case.track.limits.eval_seconds.value, case.profile.clock
 
-    def judge(seed: SeedMeasurement) -> Finding | str | None:
+    def on_claim(seed: SeedClaimed) -> Finding | None:
+        if seed.eval_seconds is None:
+            return None
+        warm_up = seed.compile_warmup_seconds or 0.0 if clock == "everything" else 0.0
+        seconds = seed.eval_seconds + warm_up
+        if seconds <= budget:
+            return None
+        return Finding(
+            message=f"the log says {seconds:.1f} s of evaluation, "
+            f"{seconds - budget:.1f} s over the budget",
+            file=seed.source,
+            line=seed.lines.get("eval_seconds"),
+            evidence=f"clock '{clock}': scoring {seed.eval_seconds} s, warm-up {warm_up} s",
+        )
+
+    def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
         seconds = evaluation_seconds(seed, clock)
         if seconds is None:
             return f"seed {seed.seed}: no line of the run marks its evaluation time"
@@ -36,4 +51,4 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             f"ours {seed.phases.evaluation} s",
         )
 
-    return each_completed_seed(case, judge)
+    return each_seed(case, on_claim, on_measurement)

@@ -1,9 +1,9 @@
 """Training seconds under the profile's clock convention against the track's budget."""
 
-from verifier.evidence_checks.base import EvidenceCase, each_completed_seed, log_file
+from verifier.evidence_checks.base import EvidenceCase, each_seed, log_file
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
-from verifier.schemas.run_record_json import SeedMeasurement
+from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 
 
 def training_seconds(seed: SeedMeasurement, clock: str) -> float | None:
@@ -19,8 +19,12 @@ def training_seconds(seed: SeedMeasurement, clock: str) -> float | None:
     if clock == "everything":
         outside = [phases.start, phases.training, phases.serialise]
         return None if None in outside else sum(s for s in outside if s is not None)
-    calibration = seed.script_calibration_seconds or 0.0
-    return max(known) + (calibration if clock == "loop_plus_calibration" else 0.0)
+    return max(known) + counted_calibration(seed.script_calibration_seconds, clock)
+
+
+def counted_calibration(calibration_seconds: float | None, clock: str) -> float:
+    """What calibration adds to the loop: all of it, unless the loop alone counts."""
+    return 0.0 if clock == "loop" else calibration_seconds or 0.0
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
@@ -28,7 +32,23 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     limits, clock = case.track.limits, case.profile.clock
     allowed = limits.train_seconds.value + limits.train_overrun_seconds.value
 
-    def judge(seed: SeedMeasurement) -> Finding | str | None:
+    def on_claim(seed: SeedClaimed) -> Finding | None:
+        loop = seed.train_seconds
+        seconds = (
+            None if loop is None else loop + counted_calibration(seed.calibration_seconds, clock)
+        )
+        if loop is None or seconds is None or seconds <= allowed:
+            return None
+        return Finding(
+            message=f"the log says {seconds:.1f} s of training, "
+            f"{seconds - limits.train_seconds.value:.1f} s over the budget",
+            file=seed.source,
+            line=seed.lines.get("train_seconds"),
+            evidence=f"clock '{clock}': loop {loop:.1f} s, "
+            f"calibration {seed.calibration_seconds} s",
+        )
+
+    def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
         seconds = training_seconds(seed, clock)
         if seconds is None:
             return f"seed {seed.seed}: no line of the run marks its training time"
@@ -42,4 +62,4 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             f"ours {seed.phases.training} s",
         )
 
-    return each_completed_seed(case, judge)
+    return each_seed(case, on_claim, on_measurement)

@@ -1,9 +1,9 @@
 """Artifact file plus code, seed by seed, against the track's cap."""
 
-from verifier.evidence_checks.base import EvidenceCase, each_completed_seed, log_file
+from verifier.evidence_checks.base import EvidenceCase, each_seed, log_file
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
-from verifier.schemas.run_record_json import SeedMeasurement
+from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
@@ -11,7 +11,22 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     cap = int(case.track.limits.artifact_bytes.value)
     convention = case.profile.byte_count
 
-    def judge(seed: SeedMeasurement) -> Finding | str | None:
+    def on_claim(seed: SeedClaimed) -> Finding | None:
+        literal = convention == "literal" and case.claims.code_bytes is not None
+        total = seed.total_bytes
+        if literal and seed.model_bytes is not None:
+            total = seed.model_bytes + (case.claims.code_bytes or 0)
+        if total is None or total <= cap:
+            return None
+        counted = f"model {seed.model_bytes:,} + shipped code {case.claims.code_bytes:,}"
+        return Finding(
+            message=f"the log's figures come to {total:,} bytes, {total - cap:,} over the cap",
+            file=seed.source,
+            line=seed.lines.get("model_bytes" if literal else "total_bytes"),
+            evidence=counted if literal else None,
+        )
+
+    def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
         code_bytes = getattr(seed.code_bytes, convention)
         if seed.artifact_bytes is None:
             return f"seed {seed.seed}: no artifact file was recognised"
@@ -27,4 +42,4 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             f"{code_bytes:,}",
         )
 
-    return each_completed_seed(case, judge)
+    return each_seed(case, on_claim, on_measurement)

@@ -9,10 +9,12 @@ from verifier.schemas.rule_yaml import Rule
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
-    """Z = (measured − claimed) / (σ √(1/n₁ + 1/n₂)) with the ledger's pooled σ."""
-    claimed = [s.val_bpb for s in case.evidence.claims.seeds if s.val_bpb is not None]
-    if not claimed and case.evidence.claims.val_bpb is not None:
-        claimed = [case.evidence.claims.val_bpb]
+    """Gap in deviations: z = (measured − claimed) / (σ √(1/n₁ + 1/n₂)) with the ledger's pooled σ."""
+    if case.evidence is None:
+        return cannot_tell("nothing was run")
+    claimed = [s.val_bpb for s in case.claims.seeds if s.val_bpb is not None]
+    if not claimed and case.claims.val_bpb is not None:
+        claimed = [case.claims.val_bpb]
     measured = [m.val_bpb for m in case.completed if m.val_bpb is not None]
     if not claimed:
         return cannot_tell("the folder claims no score")

@@ -137,14 +137,20 @@ class HostReport(StrictModel):
 
 
 class SeedClaimed(StrictModel):
-    """What the folder says of one seed."""
+    """What one log of the folder says of its run."""
 
     seed: int | None
     val_bpb: float | None
-    artifact_bytes: int | None
+    total_bytes: int | None
+    """Code and model as the log adds them up."""
+    model_bytes: int | None
     train_seconds: float | None
+    calibration_seconds: float | None
+    compile_warmup_seconds: float | None
     eval_seconds: float | None
     source: str
+    lines: dict[str, int] = {}
+    """Field → the line of the log that it was read from."""
 
 
 class ClaimedValues(StrictModel):
@@ -153,6 +159,8 @@ class ClaimedValues(StrictModel):
     val_bpb: float | None
     val_bpb_std: float | None
     bytes_total: int | None
+    code_bytes: int | None = None
+    """The code that the folder ships: main script and what it needs; None where unclear."""
     seeds: tuple[SeedClaimed, ...] = ()
 
 

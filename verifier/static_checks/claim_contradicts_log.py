@@ -20,21 +20,30 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     if stated is None and not per_seed:
         return cannot_tell("submission.json states no score that could be read")
     findings = [f for s in per_seed if (f := _seed_finding(s, tolerance))]
-    if stated is not None and not _is_carried(stated, case, logs, tolerance):
+    carried = [] if findings else [s.stated.val_bpb for s in per_seed if s.stated]
+    if stated is not None and not _is_carried(stated, case, carried, tolerance):
         findings.append(_headline_finding(stated, logs))
     findings += _size_findings(case, rule.parameters["tolerance_relative_bytes"])
     return CheckResult(findings=tuple(findings))
 
 
-def _is_carried(stated: float, case: PaperCase, logs: list[LogClaim], tolerance: float) -> bool:
-    """The stated score is a run's, the mean of the logs, or the mean of the seeds' best logs."""
-    finals = [value for log in logs for value in _final_values(log)]
-    means = [statistics.fmean(log.val_bpb or 0.0 for log in logs)]
-    by_seed = [seed.log.val_bpb for seed in case.claims.seeds if seed.log and seed.log.val_bpb]
-    stated_seeds = [
-        s.log.val_bpb for s in case.claims.seeds if s.stated and s.log and s.log.val_bpb
-    ]
-    means += [statistics.fmean(values) for values in (by_seed, stated_seeds) if values]
+def _is_carried(
+    stated: float, case: PaperCase, carried: list[float | None], tolerance: float
+) -> bool:
+    """Whether the stated score is one run's, or the mean of some natural set of runs.
+
+    Natural are: all logs, one log a seed, the seeds that submission.json lists, and the values that
+    it lists where each is in its log (`carried`).
+    """
+    seeds = [seed for seed in case.claims.seeds if seed.log and seed.log.val_bpb]
+    samples = (
+        [log.val_bpb for log in case.claims.logs],
+        [seed.log.val_bpb for seed in seeds if seed.log],
+        [seed.log.val_bpb for seed in seeds if seed.log and seed.stated],
+        carried,
+    )
+    means = [statistics.fmean(known) for s in samples if (known := [v for v in s if v is not None])]
+    finals = [value for log in case.claims.logs for value in _final_values(log)]
     return any(abs(stated - value) <= tolerance for value in (*finals, *means))
 
 

@@ -1,0 +1,85 @@
+"""The frozen command line: names, options, exit codes; a change here is a change of contract."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from verifier.cli import cli
+
+COMMANDS = "verify check run judge report compare records board rules doctor fetch schema".split()
+RUN_OPTIONS = (
+    "--track --profile --seeds --num-seeds --against --rung --data --gpus --env --out --resume "
+    "--format --quiet --verbose --no-color".split()
+)
+HEAVY = ("torch", "scipy", "numpy", "pydantic", "yaml", "rich")
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def test_commands_are_the_frozen_ones():
+    assert list(cli.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    assert cli.commands[command].help
+    assert invoke(command, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["verify", "run"])
+def test_running_commands_take_the_common_options(command):
+    names = {name for option in cli.commands[command].params for name in option.opts}
+    assert set(RUN_OPTIONS) <= names
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom verifier.cli import cli\n"
+        "CliRunner().invoke(cli, ['--help'])\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_first_word_that_is_no_command_is_a_submission(tmp_path: Path):
+    result = invoke(str(tmp_path / "nowhere"))
+    assert result.exit_code == 2
+    assert "no such file or folder" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "x", "--track", "nope"], "no track 'nope': there are 10min_16mb"),
+        (["check", ".", "--profile", "nope"], "no profile 'nope': there are"),
+        (["rules", "nope"], "no rule 'nope'"),
+        (["compare", "pr1", "pr2"], "no such record"),
+        (["compare", "--values", "1,x", "--values", "1,2"], "give numbers"),
+        (["compare", "pr1855"], "takes two samples"),
+        (["judge", "/nowhere"], "is /nowhere a run directory?"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_mend(arguments, message):
+    result = invoke(*arguments)
+    assert result.exit_code in (2, 4)
+    assert message in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_explaining_a_rule_answers_what_why_example_source():
+    output = invoke("rules", "oversized_artifact").output
+    for question in ("What:", "Why:", "Example:", "Source:"):
+        assert question in output
+
+
+def test_compare_tells_by_its_exit_code():
+    better, same = "1.060,1.061,1.0605", "1.070,1.071,1.0705"
+    assert invoke("compare", "--values", better, "--values", same).exit_code == 0
+    assert invoke("compare", "--values", same, "--values", same).exit_code == 1
+    assert invoke("compare", "--values", "1.06", "--values", same).exit_code == 3

@@ -1,0 +1,66 @@
+import pytest
+
+from verifier.findings import Outcome, Severity
+from verifier.rulebook import load_rulebook
+from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.run_record_json import Evidence
+from verifier.verdict import decide
+
+PROFILES = load_rulebook().profiles
+STRICT = PROFILES["readme-strict"]
+
+
+def record(outcome: str, severity: str = "reject") -> RuleRecord:
+    return RuleRecord(
+        rule=f"{severity}_{outcome}",
+        title="",
+        outcome=Outcome(outcome),
+        severity=Severity(severity),
+        violation_class="other",
+        condition="data",
+    )
+
+
+@pytest.fixture
+def evidence(request) -> Evidence:
+    path = request.path.parent / "rule_cases" / "failed_run" / "clean.json"
+    return Evidence.model_validate_json(path.read_bytes())
+
+
+PASSED, BROKEN, UNKNOWN = record("passed"), record("broken"), record("not_evaluated")
+
+
+def test_broken_rule_rejects_even_beside_unknown_ones(evidence):
+    assert decide((PASSED, UNKNOWN, BROKEN), evidence, STRICT).decision == "rejected"
+
+
+def test_unknown_rule_makes_it_inconclusive(evidence):
+    verdict = decide((PASSED, UNKNOWN), evidence, STRICT)
+    assert (verdict.decision, verdict.because) == (
+        "inconclusive",
+        "not evaluated: reject_not_evaluated",
+    )
+
+
+def test_only_measurements_accept(evidence):
+    assert decide((PASSED,), evidence, STRICT).decision == "accepted"
+    assert decide((PASSED,), None, STRICT).decision == "inconclusive"
+
+
+@pytest.mark.parametrize("outcome", ["broken", "not_evaluated"])
+def test_warnings_do_not_decide(evidence, outcome):
+    assert decide((PASSED, record(outcome, "warn")), evidence, STRICT).decision == "accepted"
+
+
+def test_foreign_hardware_never_accepts(evidence):
+    host = evidence.host.model_copy(update={"meets_track": False})
+    elsewhere = evidence.model_copy(update={"host": host})
+    assert decide((PASSED,), elsewhere, STRICT).decision == "inconclusive"
+
+
+def test_weak_sandbox_never_accepts(evidence):
+    for name in STRICT.minimum_guarantees:
+        held = tuple(g for g in evidence.guarantees if g.name != name)
+        weaker = evidence.model_copy(update={"guarantees": held})
+        verdict = decide((PASSED,), weaker, STRICT)
+        assert verdict.decision == "inconclusive" and name in verdict.because
