@@ -8,6 +8,20 @@ from verifier.errors import UsageError
 from verifier.rulebook import load_rulebook, load_rules
 from verifier.schemas.rule_yaml import Rule
 
+PAGE_HEAD = """\
+# Rules
+
+What the referee knows, as data: no code here. `tracks/` holds limits and lists each track's rules with
+their severity, `profiles/` the readings of the rules that were in force, `records/` the ledger of
+accepted records seed by seed, `corpora/` the demo track's text.
+
+One rule is one file here, one check of the same name in `verifier/static_checks/` (read off the folder)
+or `verifier/evidence_checks/` (decided by measurements), and one fixture pair in
+`tests/verifier/rule_cases/`. `pgolf-verify rules <rule>` prints what, why, example and source.
+
+| rule | title | stage | condition | class |
+| --- | --- | --- | --- | --- |"""
+
 
 def rules(name: str | None, options: Options) -> int:
     """All rules of the track, or the one named.
@@ -16,6 +30,9 @@ def rules(name: str | None, options: Options) -> int:
         UsageError: no rule of that name.
     """
     console = result_console(options)
+    if options["format_"] == "markdown" and name is None:
+        print(rules_page(load_rules()), end="")
+        return 0
     if name is None:
         rulebook = load_rulebook(options["track"])
         table = Table(box=box.SIMPLE_HEAD, title=rulebook.track.title, title_justify="left")
@@ -30,6 +47,15 @@ def rules(name: str | None, options: Options) -> int:
         raise UsageError(f"no rule '{name}': there are {', '.join(known)}")
     console.print(explain(known[name]), markup=False)
     return 0
+
+
+def rules_page(known: dict[str, Rule]) -> str:
+    """`rules/README.md`: how a rule is written, and a table of all of them."""
+    rows = [
+        f"| `{rule.id}` | {rule.title} | {rule.stage} | {rule.condition} | `{rule.violation_class}` |"
+        for rule in known.values()
+    ]
+    return "\n".join([PAGE_HEAD, *rows, ""])
 
 
 def explain(rule: Rule) -> str:
