@@ -10,6 +10,7 @@ from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.evidence_checks.base import EvidenceCase
 from verifier.ledger import load_ledger
+from verifier.program import load_program
 from verifier.rule_outcomes import evidence_outcomes, static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.execute import Harness, RunObserver, execute
@@ -50,7 +51,12 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
     """
     submission = load_submission(path)
     claims = collect_claims(submission)
-    case = PaperCase(submission=submission, claims=claims, track=rulebook.track)
+    case = PaperCase(
+        submission=submission,
+        claims=claims,
+        program=load_program(submission),
+        track=rulebook.track,
+    )
     return Paper(submission=submission, claims=claims, rules=static_outcomes(case, rulebook))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from verifier.claims import Claims
 from verifier.findings import CheckResult
+from verifier.program import Program
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.track_yaml import Track
 from verifier.submission import Submission
@@ -16,6 +17,7 @@ class PaperCase:
 
     submission: Submission
     claims: Claims
+    program: Program
     track: Track
 
 
