@@ -11,16 +11,17 @@ from verifier.schemas.rule_yaml import Rule
 PAGE_HEAD = """\
 # Rules
 
-What the referee knows, as data: no code here. `tracks/` holds limits and lists each track's rules with
-their severity, `profiles/` the readings of the rules that were in force, `records/` the ledger of
-accepted records seed by seed, `corpora/` the demo track's text.
+What the referee knows, as data: no code here. `tracks/` holds limits and lists each track's rules
+with their severity, `profiles/` the readings of the rules that were in force, `records/` the ledger
+of accepted records seed by seed, `corpora/` the demo track's text.
 
-One rule is one file here, one check of the same name in `verifier/static_checks/` (read off the folder)
-or `verifier/evidence_checks/` (decided by measurements), and one fixture pair in
+One rule is one file here, one check of the same name in `verifier/static_checks/` (read off the
+folder) or `verifier/evidence_checks/` (decided by measurements), and one fixture pair in
 `tests/verifier/rule_cases/`. `pgolf-verify rules <rule>` prints what, why, example and source.
 
 | rule | title | stage | condition | class |
 | --- | --- | --- | --- | --- |"""
+TABLE_ROW = "| `{0.id}` | {0.title} | {0.stage} | {0.condition} | `{0.violation_class}` |"
 
 
 def rules(name: str | None, options: Options) -> int:
@@ -51,10 +52,7 @@ def rules(name: str | None, options: Options) -> int:
 
 def rules_page(known: dict[str, Rule]) -> str:
     """`rules/README.md`: how a rule is written, and a table of all of them."""
-    rows = [
-        f"| `{rule.id}` | {rule.title} | {rule.stage} | {rule.condition} | `{rule.violation_class}` |"
-        for rule in known.values()
-    ]
+    rows = [TABLE_ROW.format(rule) for rule in known.values()]
     return "\n".join([PAGE_HEAD, *rows, ""])
 
 
