@@ -1,9 +1,10 @@
 """Find a track's data on this machine and check it against the track's pins."""
 
 import hashlib
+import re
 import struct
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from verifier.errors import DataError
 from verifier.schemas.run_record_json import DataFile
@@ -20,13 +21,13 @@ class TrackData:
 
     folder: Path
     dataset: Path
-    tokenizer: Path | None
+    tokenizer: Path
     files: tuple[DataFile, ...]
 
     @property
     def scored_tokens(self) -> int:
         """Targets of a full evaluation: every validation token but the first."""
-        return sum(f.num_tokens or 0 for f in self.files if "_val_" in f.path) - 1
+        return sum(f.num_tokens or 0 for f in self.files if _is_validation(f.path)) - 1
 
 
 def locate_data(dataset: Dataset, folder: Path | None, wanted: str | None = None) -> TrackData:
@@ -47,22 +48,55 @@ def locate_data(dataset: Dataset, folder: Path | None, wanted: str | None = None
         raise DataError(f"{root}: no track data there; bring it with '{dataset.mend}'")
     if len(chosen) > 1:
         names = ", ".join(p.name for p in chosen)
-        raise DataError(f"{root / 'datasets'}: several datasets ({names}); give --data one of them")
+        raise DataError(
+            f"{root / 'datasets'}: several datasets ({names}); give --data a folder of one"
+        )
     pins = {pin.path: pin.sha256 for pin in dataset.pins}
     shards = sorted(chosen[0].glob("fineweb_*.bin"))
-    tokenizers = sorted((root / "tokenizers").glob("*.model"))
-    matching = [t for t in tokenizers if t.stem in chosen[0].name or chosen[0].name in t.stem]
-    tokenizer = next(iter(matching or tokenizers), None)
-    paths = [*shards, *([tokenizer] if tokenizer else [])]
-    files = tuple(_data_file(path, root, pins) for path in paths)
+    tokenizer = _fitting_tokenizer(chosen[0], root / "tokenizers", dataset.mend)
+    try:
+        files = tuple(_data_file(path, root, pins) for path in (*shards, tokenizer))
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: {error.strerror}; bring it with '{dataset.mend}'"
+        ) from error
     _require_complete(files, pins, root, dataset.mend)
     return TrackData(folder=root, dataset=chosen[0], tokenizer=tokenizer, files=files)
 
 
+def _fitting_tokenizer(dataset: Path, folder: Path, mend: str) -> Path:
+    """The dataset's namesake, or the one that shares its vocabulary's size and most words.
+
+    Published names differ: `fineweb10B_sp1024` goes with `fineweb_1024_bpe.model`.
+    """
+    wanted = _words(dataset.name)
+    fitting = [
+        path
+        for path in sorted(folder.glob("*"))
+        if path.suffix in (".model", ".json")
+        and (path.stem == dataset.name or any(w.isdigit() for w in wanted & _words(path.stem)))
+    ]
+    if not fitting:
+        raise DataError(f"{folder}: no tokenizer of {dataset.name} there; bring it with '{mend}'")
+    return min(fitting, key=lambda p: (p.stem != dataset.name, len(wanted ^ _words(p.stem))))
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+|[0-9]+", name.lower()))
+
+
+def _is_validation(path: str) -> bool:
+    """Whether a shard holds tokens to be scored; `_bytes_` shards hold their lengths in bytes."""
+    name = PurePosixPath(path).name
+    return "_val_" in name and "_bytes_" not in name
+
+
 def _data_file(path: Path, root: Path, pins: dict[str, str]) -> DataFile:
     name = path.relative_to(root).as_posix()
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{path}: links to a place that the sandbox does not show; copy it there")
     # Hashing eighty training shards takes a minute; validation is always worth it.
-    sha256 = _sha256(path) if name in pins or "_val_" in name else None
+    sha256 = file_sha256(path) if name in pins or "_train_" not in path.name else None
     return DataFile(
         path=name,
         num_bytes=path.stat().st_size,
@@ -74,8 +108,9 @@ def _data_file(path: Path, root: Path, pins: dict[str, str]) -> DataFile:
 def _require_complete(
     files: tuple[DataFile, ...], pins: dict[str, str], root: Path, mend: str
 ) -> None:
+    names = [PurePosixPath(f.path).name for f in files]
     for split in ("_train_", "_val_"):
-        if not any(split in f.path for f in files):
+        if not any(split in name for name in names):
             raise DataError(f"{root}: no fineweb{split}*.bin there; bring it with '{mend}'")
     found = {f.path: f.sha256 for f in files}
     for path, sha256 in pins.items():
@@ -112,6 +147,7 @@ def count_tokens(path: Path) -> int:
     return int(num_tokens)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file of any size, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

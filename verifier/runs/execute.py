@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from verifier.errors import HarnessError
+from verifier.errors import HarnessError, RunDirectoryError
 from verifier.runs.journal import Journal, SeedFiles, write_record
 from verifier.runs.measure import ScoredText, SeedRun, measure
 from verifier.runs.plan import DATA_INSIDE, PreparedRun
 from verifier.sandbox.base import Sandbox, SandboxCommand
 from verifier.sandbox.limits import SandboxLimits
+from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.schemas.track_yaml import Limits, Track
 from verifier.submission import FileKind, Submission
+from verifier.track_data import file_sha256
 from verifier.training_log import TrainingLogReader
 
 WITHHELD = (FileKind.LOG, FileKind.README, FileKind.METADATA)
@@ -86,8 +88,9 @@ def scored_text(track: Track, num_tokens: int) -> ScoredText:
 
 def _run_seed(seed: int, prepared: PreparedRun, harness: Harness) -> SeedMeasurement:
     folder = harness.journal.seed_folder(seed)
-    if folder.exists():
-        shutil.rmtree(folder)  # a run that was cut short; nothing in it counts
+    with _disk_errors(folder):
+        remove_tree(folder)  # a run that was cut short; nothing in it counts
+        folder.mkdir()
     with _workdir(folder / "work") as workdir:
         delivered = _deliver(harness.submission, workdir)
         command = SandboxCommand(
@@ -142,24 +145,44 @@ class _Listener:
 @contextlib.contextmanager
 def _workdir(path: Path) -> Iterator[Path]:
     """An empty folder that is gone afterwards, whatever was written into it."""
-    path.mkdir(parents=True)
+    with _disk_errors(path):
+        path.mkdir()
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        with _disk_errors(path):
+            remove_tree(path)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: {error.strerror}; finished seeds are kept") from error
 
 
 def _deliver(submission: Submission, workdir: Path) -> dict[str, int]:
-    """Copy what the script may need; nothing that states a score, no link, no artifact's twin."""
+    """Copy what the script may need, and nothing that states a score: file → bytes.
+
+    Raises:
+        HarnessError: a file is not the one that was read, or cannot be copied.
+    """
     delivered = {}
     for file in submission.files:
         if file.kind in WITHHELD:
             continue
         source, target = submission.root / file.path, workdir / file.path
-        if source.is_symlink() or source.stat().st_size != file.num_bytes:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target, follow_symlinks=False)
+            unchanged = not target.is_symlink() and file_sha256(target) == file.sha256
+        except OSError as error:
+            raise HarnessError(
+                f"{source}: cannot be handed to the run: {error.strerror}"
+            ) from error
+        if not unchanged:
             raise HarnessError(f"{source}: changed while it was being read; start again")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target, follow_symlinks=False)
         delivered[file.path.as_posix()] = file.num_bytes
     return delivered
 

@@ -56,7 +56,7 @@ class Journal:
         if not path.exists():
             write_record(path, plan)
             return
-        if read_record(path, RunPlan) != plan:
+        if _identity(read_record(path, RunPlan)) != _identity(plan):
             raise RunDirectoryError(
                 f"{self.folder}: holds the runs of another plan (submission, data, seeds, rules or "
                 "verifier differ); give another --out"
@@ -89,25 +89,45 @@ class Journal:
         return read_record(self.folder / "evidence.json", Evidence)
 
 
+def _identity(plan: RunPlan) -> RunPlan:
+    """The plan less the place of its data, where hashes say what the data is."""
+    hashed = all(file.sha256 for file in plan.data)
+    return plan.model_copy(update={"data_folder": ""}) if hashed else plan
+
+
 class SeedFiles:
-    """The two files of a running seed: the log as received, and our time of each line."""
+    """The two files of a running seed: what it said, and our time of each line.
+
+    Raises:
+        RunDirectoryError: the disk is full or refuses.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._log: BinaryIO = (folder / "stdout.log").open("wb")
-        self._events = (folder / "events.jsonl").open("w", encoding="utf-8")
+        self._folder = folder
+        with self._disk_errors():
+            self._log: BinaryIO = (folder / "stdout.log").open("wb")
+            self._events = (folder / "events.jsonl").open("w", encoding="utf-8")
 
     def line(self, seconds: float, line: bytes, timed: bool) -> None:
         """Append one line of output, with its time unless a flood made times worthless."""
-        self._log.write(line + b"\n")
-        if not timed:
-            return
-        text = line[:400].decode("utf-8", "replace")
-        self._events.write(json.dumps({"seconds": round(seconds, 4), "line": text}) + "\n")
+        with self._disk_errors():
+            self._log.write(line + b"\n")
+            if timed:
+                text = line[:400].decode("utf-8", "replace")
+                self._events.write(json.dumps({"seconds": round(seconds, 4), "line": text}) + "\n")
 
     def close(self) -> None:
-        self._log.close()
-        self._events.close()
+        with self._disk_errors(), self._log, self._events:
+            pass
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{self._folder}: {error.strerror}; finished seeds are kept"
+            ) from error
 
 
 def write_record(path: Path, record: StrictModel) -> None:
@@ -121,7 +141,8 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         RunDirectoryError: the disk is full or refuses; what was there before is untouched.
     """
-    neighbour = path.with_name(f".{path.name}.{os.getpid()}")
+    # One name for all: what a killed harness left half-written is written over by the next.
+    neighbour = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with neighbour.open("w", encoding="utf-8") as file:

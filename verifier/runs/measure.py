@@ -3,15 +3,19 @@
 Sizes and times are ours; the script's own words stand beside them as script_*.
 """
 
-import hashlib
 import math
+import os
 from array import array
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import numpy as np
+
+from verifier.bounded_files import walk_folder
 from verifier.log_lines import FinalMetric
 from verifier.runs.plan import TOKEN_LOSSES_FILE
 from verifier.sandbox.base import ExecResult
+from verifier.sandbox.scratch import MAX_SCRATCH_ENTRIES
 from verifier.schemas.run_record_json import (
     CodeBytes,
     Phases,
@@ -21,10 +25,12 @@ from verifier.schemas.run_record_json import (
 )
 from verifier.source_code import needed_files
 from verifier.submission import Submission
+from verifier.track_data import file_sha256
 from verifier.training_log import TrainingLog
 from verifier.units import bits_per_byte, implied_bytes
 
 MAX_DETAIL_CHARACTERS = 300
+MAX_ARTIFACT_DEPTH = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +61,11 @@ def measure(run: SeedRun, submission: Submission, text: ScoredText) -> SeedMeasu
     """Put together what we saw of one seed."""
     outcome, detail = _outcome(run)
     final = run.log.headline
-    artifact = find_artifact(run, submission)
-    recomputed = _recomputed_loss(run.workdir / TOKEN_LOSSES_FILE, text)
+    written = _written_files(run)
+    artifact = find_artifact(written, run.log, submission)
+    recomputed = _recomputed_loss(written.get(TOKEN_LOSSES_FILE), text)
     loss = recomputed if recomputed is not None else final.val_loss if final else None
-    bpb = _score(recomputed, final, text)
+    bpb, origin = _score(recomputed, final, text)
     return SeedMeasurement(
         seed=run.seed,
         outcome=outcome,
@@ -67,9 +74,9 @@ def measure(run: SeedRun, submission: Submission, text: ScoredText) -> SeedMeasu
         exit_code=run.result.exit_code,
         wall_seconds=run.result.wall_seconds,
         phases=_phases(run),
-        script_train_seconds=_script_train_seconds(run.log),
-        script_calibration_seconds=run.log.calibration_seconds,
-        script_eval_seconds=run.log.eval_seconds,
+        script_train_seconds=finite(_script_train_seconds(run.log)),
+        script_calibration_seconds=finite(run.log.calibration_seconds),
+        script_eval_seconds=finite(run.log.eval_seconds),
         script_seed=run.log.seed,
         artifact_file=artifact[0] if artifact else None,
         artifact_bytes=artifact[1] if artifact else None,
@@ -77,14 +84,14 @@ def measure(run: SeedRun, submission: Submission, text: ScoredText) -> SeedMeasu
         code_bytes=code_bytes(submission, run.log),
         val_bpb=bpb,
         val_loss_nats=loss,
-        score_origin=_origin(bpb, recomputed),
+        score_origin=origin,
         score_line=final.line if final else None,
         scored_tokens=run.log.val_tokens,
         implied_bytes=_implied(run.log, final),
         num_steps=run.log.steps,
         peak_memory_bytes=run.result.peak_memory_bytes,
         output_bytes=run.result.output_bytes,
-        log_sha256=hashlib.sha256(run.log_path.read_bytes()).hexdigest(),
+        log_sha256=file_sha256(run.log_path),
     )
 
 
@@ -98,39 +105,56 @@ def _outcome(run: SeedRun) -> tuple[SeedOutcome, str]:
         return "crash", (result.detail + said)[:MAX_DETAIL_CHARACTERS]
     if final is None:
         return "crash", "ended without a final score"
-    if final.val_bpb is None or not math.isfinite(final.val_bpb):
-        return "crash", f"its final score is not a number (line {final.line})"
+    if final.val_bpb is None or final.val_bpb <= 0:
+        return "crash", f"its final score is no positive number (line {final.line})"
     return "completed", result.detail
 
 
-def find_artifact(run: SeedRun, submission: Submission) -> tuple[str, int] | None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenFile:
+    """A regular file that the run left behind."""
+
+    location: Path
+    num_bytes: int
+
+
+def _written_files(run: SeedRun) -> dict[str, WrittenFile]:
+    """What the run wrote, by its path below the workdir; what it was given unchanged is left out.
+
+    Links, pipes and closed folders are left out too; so is everything where there is too much.
+    """
+    written = {}
+    try:
+        for entry in walk_folder(run.workdir, MAX_ARTIFACT_DEPTH, MAX_SCRATCH_ENTRIES):
+            if entry.refusal is None:
+                name = os.fsencode("/".join(entry.parts)).decode("utf-8", "backslashreplace")
+                num_bytes = entry.location.stat(follow_symlinks=False).st_size
+                if run.delivered.get(name) != num_bytes:
+                    written[name] = WrittenFile(location=entry.location, num_bytes=num_bytes)
+    except OverflowError:
+        return {}
+    return written
+
+
+def find_artifact(
+    written: dict[str, WrittenFile], log: TrainingLog, submission: Submission
+) -> tuple[str, int] | None:
     """The artifact's name and its bytes on our disk.
 
-    The contract names the files; without one it is the new file whose size is the one that the
-    script prints for its compressed model. A file that we delivered unchanged is no artifact of
-    this run.
+    The contract names the files; without one it is the written file whose size is the one that
+    the script prints for its compressed model.
     """
     named = (submission.contract or {}).get("artifact")
     if isinstance(named, list) and named and all(isinstance(name, str) for name in named):
-        sizes = [_new_size(run, str(name)) for name in named]
-        if any(size is None for size in sizes):
+        names = dict.fromkeys(PurePosixPath(str(name)).as_posix() for name in named)
+        files = [written.get(name) for name in names]
+        if any(file is None for file in files):
             return None
-        return ", ".join(named), sum(size or 0 for size in sizes)
-    wanted = run.log.model_bytes
-    for path in sorted(run.workdir.rglob("*")):
-        name = path.relative_to(run.workdir).as_posix()
-        if wanted is not None and _new_size(run, name) == wanted:
-            return name, wanted
+        return ", ".join(names), sum(file.num_bytes for file in files if file)
+    for name, file in written.items():
+        if file.num_bytes == log.model_bytes:
+            return name, file.num_bytes
     return None
-
-
-def _new_size(run: SeedRun, name: str) -> int | None:
-    path = run.workdir / name
-    inside = path.resolve().is_relative_to(run.workdir.resolve())
-    if not inside or path.is_symlink() or not path.is_file():
-        return None
-    size = path.stat().st_size
-    return None if run.delivered.get(name) == size else size
 
 
 def code_bytes(submission: Submission, log: TrainingLog) -> CodeBytes:
@@ -142,40 +166,42 @@ def code_bytes(submission: Submission, log: TrainingLog) -> CodeBytes:
     )
 
 
-def _recomputed_loss(path: Path, text: ScoredText) -> float | None:
+def _recomputed_loss(file: WrittenFile | None, text: ScoredText) -> float | None:
     """Mean nats a token from the per-token losses, float32 in scoring order, if all are there."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != 4 * text.num_tokens:
+    if file is None or text.num_tokens < 1 or file.num_bytes != 4 * text.num_tokens:
         return None
-    losses = array("f", path.read_bytes())
-    mean = math.fsum(losses) / len(losses)
-    return mean if math.isfinite(mean) and min(losses) >= 0 else None
+    losses = np.memmap(file.location, dtype="<f4", mode="r")
+    mean = float(losses.mean(dtype=np.float64))
+    return mean if math.isfinite(mean) and losses.min() >= 0 else None
 
 
 def _score(
     recomputed_loss: float | None, final: FinalMetric | None, text: ScoredText
-) -> float | None:
+) -> tuple[float | None, ScoreOrigin]:
     if recomputed_loss is not None and text.num_bytes is not None:
-        return bits_per_byte(recomputed_loss, text.num_tokens, text.num_bytes)
-    return final.val_bpb if final else None
-
-
-def _origin(bpb: float | None, recomputed: float | None) -> ScoreOrigin:
-    if bpb is None:
-        return "none"
-    return "printed" if recomputed is None else "token_losses"
+        return bits_per_byte(recomputed_loss, text.num_tokens, text.num_bytes), "token_losses"
+    if final is None or final.val_bpb is None:
+        return None, "none"
+    return final.val_bpb, "printed"
 
 
 def _implied(log: TrainingLog, final: FinalMetric | None) -> float | None:
     if final is None or not log.val_tokens or not final.val_loss or not final.val_bpb:
         return None
-    return implied_bytes(log.val_tokens, final.val_loss, final.val_bpb)
+    return finite(implied_bytes(log.val_tokens, final.val_loss, final.val_bpb))
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None where a script's absurd figures led out of all numbers."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _script_train_seconds(log: TrainingLog) -> float | None:
     if log.train_seconds is not None:
         return log.train_seconds
-    points = [p.train_seconds for p in (*log.train_points, *log.validation_points)]
-    return max((s for s in points if s is not None), default=None)
+    clocks = [p.train_seconds for p in log.train_points]
+    clocks += [p.train_seconds for p in log.validation_points]
+    return max((s for s in clocks if s is not None), default=None)
 
 
 def _phases(run: SeedRun) -> Phases:
@@ -188,9 +214,11 @@ def _phases(run: SeedRun) -> Phases:
         for begin, end in zip(edges, edges[1:], strict=False)
     ]
     start, training, serialise, evaluation, finish = lengths
-    if training is not None and run.log.train_points[0].train_seconds:
-        # The first step line stands at that step's end, so its own time is training too.
-        training += run.log.train_points[0].train_seconds
+    if training is not None and start is not None:
+        # The first step line stands at that step's end, so its own time is training too; what the
+        # script says of it counts no further than our clock allows.
+        said_seconds = run.log.train_points[0].train_seconds or 0.0
+        training += min(max(said_seconds, 0.0), start)
     return Phases(
         start=start, training=training, serialise=serialise, evaluation=evaluation, finish=finish
     )
@@ -201,7 +229,7 @@ def _marks(log: TrainingLog) -> tuple[int | None, int | None, int | None, int | 
     packed = log.lines.get("model_bytes")
     scored = log.headline.line if log.headline else None
     first = log.train_points[0].line if log.train_points else None
-    ends = [p.line for p in (*log.train_points, *log.validation_points)]
+    ends = [p.line for p in log.train_points] + [p.line for p in log.validation_points]
     ends += [log.lines["train_seconds"]] if "train_seconds" in log.lines else []
     before = [line for line in ends if packed is None or line < packed]
     return first, max(before, default=None), packed, scored

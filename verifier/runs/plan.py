@@ -15,7 +15,8 @@ from verifier.track_data import TrackData, locate_data
 
 DATA_INSIDE = "/pgolf/data"
 TOKEN_LOSSES_FILE = ".pgolf_token_losses.f32"
-OWN_NAMES = ("SEED", "DATA_PATH", "DATA_DIR", "TOKENIZER_PATH", "RUN_ID")
+LOSSES_VARIABLE = "PGOLF_TOKEN_LOSSES"
+OWN_NAMES = ("SEED", "DATA_PATH", "DATA_DIR", "TOKENIZER_PATH", "RUN_ID", LOSSES_VARIABLE)
 """Variables that the harness sets; a run command's values for them are never used."""
 
 
@@ -48,13 +49,15 @@ def make_plan(submission: Submission, rulebook: Rulebook, options: PlanOptions) 
 
     Raises:
         SubmissionUnreadableError: there is no script to run.
-        UsageError: fewer seeds than one, or the same seed twice.
+        UsageError: fewer seeds than one, the same seed twice, or a variable that is ours to set.
         DataError: the track's data is not here.
     """
     if submission.script is None:
         raise SubmissionUnreadableError(
             f"{submission.root}: no training script to run; add train_gpt.py"
         )
+    if taken := sorted(set(options.environment) & set(OWN_NAMES)):
+        raise UsageError(f"--env {taken[0]}: the harness sets it (see --seeds and --data)")
     command = choose_command(submission)
     wanted = PurePosixPath(command.environment.get("DATA_PATH", "")).name if command else ""
     data = locate_data(rulebook.track.dataset, options.data, wanted)
@@ -73,7 +76,7 @@ def make_plan(submission: Submission, rulebook: Rulebook, options: PlanOptions) 
         argv=_argv(submission, rulebook, command, options),
         environment=_environment(submission, rulebook, command, options, data),
         environment_origin=_origin(command, options),
-        data_folder=str(data.folder),
+        data_folder=str(data.folder.resolve()),
         data=data.files,
         sandbox=options.sandbox,
     )
@@ -145,12 +148,10 @@ def _environment(
     own = {
         "DATA_DIR": f"{DATA_INSIDE}/",
         "DATA_PATH": f"{DATA_INSIDE}/{data.dataset.relative_to(data.folder).as_posix()}",
+        "TOKENIZER_PATH": f"{DATA_INSIDE}/{data.tokenizer.relative_to(data.folder).as_posix()}",
     }
-    if data.tokenizer is not None:
-        inside = data.tokenizer.relative_to(data.folder).as_posix()
-        own["TOKENIZER_PATH"] = f"{DATA_INSIDE}/{inside}"
     if submission.contract is not None:
-        own["PGOLF_TOKEN_LOSSES"] = TOKEN_LOSSES_FILE
+        own[LOSSES_VARIABLE] = TOKEN_LOSSES_FILE
     return kept | options.environment | own
 
 

@@ -24,7 +24,7 @@ from verifier.sandbox.base import Enforcement, ExecResult, OnLine, Sandbox, Sand
 from verifier.sandbox.cgroup import Cgroup
 from verifier.sandbox.limits import SandboxLimits
 from verifier.sandbox.probing import probe_guarantees
-from verifier.sandbox.supervision import TreeWatch, supervise
+from verifier.sandbox.supervision import TreeWatch, start, supervise
 
 WORKDIR = "/pgolf/work"
 """Below a name of our own: a mount here must not hide an interpreter that lives there."""
@@ -116,6 +116,8 @@ def bwrap_arguments(
         *_gpu_mounts(),
         *("--size", str(limits.scratch_bytes), "--tmpfs", "/tmp"),
         *("--size", str(limits.scratch_bytes), "--tmpfs", "/home/runner"),
+        # After the private folders: an interpreter may be installed below one of them.
+        *_python_mounts(),
     ]
     for host, inside in [*stubs.items(), *command.read_only.items()]:
         arguments += ["--ro-bind", str(host), inside]
@@ -136,15 +138,17 @@ def _system_mounts() -> list[str]:
             arguments += ["--ro-bind", name, name]
     for name in SYSTEM_FILES:
         arguments += ["--ro-bind-try", name, name]
-    for prefix in python_prefixes():
-        arguments += ["--ro-bind", str(prefix), str(prefix)]
     return arguments
 
 
-def python_prefixes() -> tuple[Path, ...]:
+def _python_mounts() -> list[str]:
     """The interpreter's own folders, needed inside when they lie outside /usr."""
-    prefixes = dict.fromkeys(Path(p).resolve() for p in (sys.prefix, sys.base_prefix))
-    return tuple(p for p in prefixes if not p.is_relative_to("/usr"))
+    arguments: list[str] = []
+    named = [Path(sys.prefix), Path(sys.base_prefix)]
+    for prefix in dict.fromkeys([*named, *(path.resolve() for path in named)]):
+        if not prefix.is_relative_to("/usr"):
+            arguments += ["--ro-bind", str(prefix), str(prefix)]
+    return arguments
 
 
 def _search_path() -> str:
@@ -181,24 +185,21 @@ def _launched(
     """
     info_read, info_write = os.pipe()
     gate_read, gate_write = os.pipe()
-    cgroup = Cgroup.create(limits)
-    process = subprocess.Popen(
-        [program, "--info-fd", str(info_write), "--block-fd", str(gate_read), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=(info_write, gate_read),
-        start_new_session=True,
-        env={},
-    )
-    os.close(info_write)
-    os.close(gate_read)
+    gated = [program, "--info-fd", str(info_write), "--block-fd", str(gate_read), *arguments]
+    cgroup = None
+    try:
+        process = start(gated, {}, pass_fds=(info_write, gate_read))
+    except SandboxUnavailableError:
+        os.close(info_read)
+        os.close(gate_write)
+        raise
+    finally:
+        os.close(info_write)
+        os.close(gate_read)
     try:
         with _held_child(_child_pid(info_read, process)) as child:
             _set_rlimits(child, limits)
-            if cgroup is not None:
-                cgroup.add(process.pid)
-                cgroup.add(child)
+            cgroup = Cgroup.create(limits, (process.pid, child))
             started = time.monotonic()
             os.write(gate_write, b"go")
             yield process, cgroup, started

@@ -27,8 +27,11 @@ class Cgroup:
         self._layout = layout
 
     @staticmethod
-    def create(limits: SandboxLimits) -> "Cgroup | None":
-        """Make a cgroup with the limits set, or None (the caller must then watch from outside)."""
+    def create(limits: SandboxLimits, pids: tuple[int, ...] = ()) -> "Cgroup | None":
+        """Put processes, and so all their later children, under the limits.
+
+        None where the host lets us not; the caller must then watch from outside.
+        """
         layout = _make_v2() or _make_v1()
         if layout is None:
             return None
@@ -36,13 +39,14 @@ class Cgroup:
         try:
             (layout.memory / layout.memory_limit).write_text(str(limits.memory_bytes))
             (layout.pids / "pids.max").write_text(str(limits.num_processes))
+            for pid in pids:
+                group._add(pid)
         except OSError:
             group.remove()
             return None
         return group
 
-    def add(self, pid: int) -> None:
-        """Put a process, and so all its later children, under the limits."""
+    def _add(self, pid: int) -> None:
         for folder in {self._layout.memory, self._layout.pids}:
             (folder / "cgroup.procs").write_text(str(pid))
 
@@ -90,13 +94,13 @@ def _own_cgroups() -> dict[str, str]:
     return {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
 
 
-def _make_folder(parent: Path, needed_file: str) -> Path | None:
+def _make_folder(parent: Path, *needed_files: str) -> Path | None:
     folder = parent / f"pgolf-{uuid.uuid4().hex[:12]}"
     try:
         folder.mkdir()
     except OSError:
         return None
-    if (folder / needed_file).exists():
+    if all((folder / name).exists() for name in needed_files):
         return folder
     folder.rmdir()
     return None
@@ -106,8 +110,8 @@ def _make_v2() -> _Layout | None:
     """Under our own v2 cgroup or the root, whichever hands the memory controller to children."""
     own = _own_cgroups().get("", "/").lstrip("/")
     for parent in (CGROUP_ROOT / own, CGROUP_ROOT):
-        folder = _make_folder(parent, "memory.max")
-        if folder is not None and (folder / "pids.max").exists():
+        folder = _make_folder(parent, "memory.max", "pids.max")
+        if folder is not None:
             return _Layout(
                 memory=folder,
                 pids=folder,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from verifier.sandbox.base import Enforcement, ExecResult, OnLine, Sandbox, SandboxCommand
 from verifier.sandbox.limits import SandboxLimits
-from verifier.sandbox.supervision import TreeWatch, supervise
+from verifier.sandbox.supervision import TreeWatch, start, supervise
 
 UNENFORCED = ("network", "file_writes", "secrets", "process_leaks")
 
@@ -31,15 +31,8 @@ class PlainProcess(Sandbox):
         inherited = {k: os.environ[k] for k in ("HOME", "LD_LIBRARY_PATH") if k in os.environ}
         search_path = f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}"
         started = time.monotonic()
-        process = subprocess.Popen(
-            command.argv,
-            cwd=command.workdir,
-            env=inherited | {"PATH": search_path, "PYTHONUNBUFFERED": "1"} | command.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        own = {"PATH": search_path, "PYTHONUNBUFFERED": "1"}
+        process = start(command.argv, inherited | own | command.environment, command.workdir)
         watch = TreeWatch(pid=process.pid, limits=limits, scratch=command.workdir, cgroup=None)
         try:
             return supervise(process, watch, on_line, started)

@@ -1,5 +1,6 @@
 """Prove guarantees by trying: what must fail is tried inside, and what must work too."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -7,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.base import Enforcement, Sandbox, SandboxCommand
 from verifier.sandbox.cgroup import Cgroup
 from verifier.sandbox.limits import SandboxLimits
+from verifier.sandbox.scratch import remove_tree
 
 PROBE_SECONDS = 30
 PROBE_LIMITS = SandboxLimits(
@@ -38,17 +41,27 @@ def probe_guarantees(sandbox: Sandbox, scratch: Path) -> tuple[Enforcement, ...]
     token = secrets.token_hex(16)
     with (
         tempfile.TemporaryDirectory(prefix="pgolf-secret-") as folder,
-        tempfile.TemporaryDirectory(prefix="probe-", dir=scratch) as workdir,
+        _empty_folder(scratch / "probe") as workdir,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
         secret = Path(folder) / "secret"
         secret.write_text(token)
         os.environ["PGOLF_PROBE_SECRET"] = token
         try:
-            answers = _answers(sandbox, Path(workdir), secret, listener.getsockname()[1])
+            answers = _answers(sandbox, workdir, secret, listener.getsockname()[1])
         finally:
             del os.environ["PGOLF_PROBE_SECRET"]
     return _graded(answers, _survivors(answers["daemon_marker"]))
+
+
+@contextlib.contextmanager
+def _empty_folder(path: Path) -> Iterator[Path]:
+    remove_tree(path)  # left by a harness that was killed
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        remove_tree(path)
 
 
 def _answers(sandbox: Sandbox, workdir: Path, secret: Path, host_port: int) -> dict[str, Any]:

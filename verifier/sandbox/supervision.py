@@ -4,20 +4,53 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.base import Ending, ExecResult, OnLine
 from verifier.sandbox.cgroup import Cgroup
 from verifier.sandbox.limits import SandboxLimits
+from verifier.sandbox.scratch import scratch_bytes
 
 TICK_SECONDS = 0.1
 SCRATCH_SCAN_SECONDS = 1.0
 MAX_LINE_BYTES = 65_536
-MAX_SCRATCH_ENTRIES = 100_000
+
+Passed = tuple[Ending, str]
+"""A limit that was passed, with the figure that shows it."""
+
+
+def start(
+    argv: Sequence[str],
+    environment: dict[str, str],
+    workdir: Path | None = None,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own: no input, both outputs on one pipe.
+
+    Raises:
+        SandboxUnavailableError: the system refuses, or a word holds a NUL byte.
+    """
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=workdir,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    except (OSError, ValueError) as error:
+        raise SandboxUnavailableError(
+            f"{argv[0]} cannot be started: {error}; look at the command and environment "
+            "that `pgolf-verify run --plan-only` prints"
+        ) from error
 
 
 @dataclass(kw_only=True, slots=True)
@@ -31,25 +64,36 @@ class TreeWatch:
     peak_memory_bytes: int = 0
     next_scratch_scan: float = 0.0
 
-    def limit_passed(self, elapsed_seconds: float) -> tuple[Ending, str] | None:
-        """The first limit that the tree has passed, with the figure that shows it."""
+    def limit_passed(self, elapsed_seconds: float) -> Passed | None:
+        """The first limit that the running tree has passed."""
         if elapsed_seconds > self.limits.wall_seconds:
             return "wall_limit", f"ran past {self.limits.wall_seconds:g} s"
-        return self._kernel_limit() or self._tree_limit() or self._scratch_limit(elapsed_seconds)
+        passed = self._kernel_limit() if self.cgroup else self._sampled_limit()
+        if passed is None and elapsed_seconds >= self.next_scratch_scan:
+            began = time.monotonic()
+            passed = self._scratch_limit()
+            # A slow scan must not eat the machine that it measures: a twentieth of the time.
+            cost_seconds = time.monotonic() - began
+            wait_seconds = max(SCRATCH_SCAN_SECONDS, 20 * cost_seconds)
+            self.next_scratch_scan = elapsed_seconds + wait_seconds
+        return passed
 
-    def _kernel_limit(self) -> tuple[Ending, str] | None:
-        passed = self.cgroup.limit_passed() if self.cgroup else None
+    def limit_passed_at_last(self) -> Passed | None:
+        """What a tree that has just ended may have passed since it was last looked at."""
+        return self._kernel_limit() or self._scratch_limit()
+
+    def _kernel_limit(self) -> Passed | None:
+        if self.cgroup is None:
+            return None
+        self.peak_memory_bytes = self.cgroup.peak_memory_bytes()
+        passed = self.cgroup.limit_passed()
         if passed == "memory_limit":
             return "memory_limit", f"asked for more than {self.limits.memory_bytes:,} bytes"
         if passed == "process_limit":
             return "process_limit", f"asked for more than {self.limits.num_processes} processes"
         return None
 
-    def _tree_limit(self) -> tuple[Ending, str] | None:
-        """Sum over the tree; with a cgroup the kernel counts, so one look at the peak is enough."""
-        if self.cgroup is not None:
-            self.peak_memory_bytes = self.cgroup.peak_memory_bytes()
-            return None
+    def _sampled_limit(self) -> Passed | None:
         num_processes, memory_bytes = _tree_size(self.pid)
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory_bytes)
         if num_processes > self.limits.num_processes:
@@ -58,23 +102,19 @@ class TreeWatch:
             return "memory_limit", f"held {memory_bytes:,} bytes"
         return None
 
-    def _scratch_limit(self, elapsed_seconds: float) -> tuple[Ending, str] | None:
-        if elapsed_seconds < self.next_scratch_scan:
+    def _scratch_limit(self) -> Passed | None:
+        if scratch_bytes(self.scratch) <= self.limits.scratch_bytes:
             return None
-        started = time.monotonic()
-        held = scratch_bytes(self.scratch)
-        # A slow scan must not eat the machine that it measures: at most a twentieth of the time.
-        cost = time.monotonic() - started
-        self.next_scratch_scan = elapsed_seconds + max(SCRATCH_SCAN_SECONDS, 20 * cost)
-        if held > self.limits.scratch_bytes:
-            return "scratch_limit", f"wrote {held:,} bytes or too many files"
-        return None
+        return "scratch_limit", (
+            f"wrote more than {self.limits.scratch_bytes:,} bytes, too many files, or hid them"
+        )
 
 
 def _tree_size(pid: int) -> tuple[int, int]:
-    """Processes and resident bytes below `pid`; processes that vanish meanwhile count nothing."""
+    """Processes and resident bytes of a tree; processes that vanish meanwhile count nothing."""
     try:
-        tree = psutil.Process(pid).children(recursive=True)
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0, 0
     memory_bytes = 0
@@ -84,28 +124,6 @@ def _tree_size(pid: int) -> tuple[int, int]:
         except psutil.Error:
             continue
     return len(tree), memory_bytes
-
-
-def scratch_bytes(folder: Path) -> int:
-    """Bytes on disk below `folder`; too many entries count as infinitely much."""
-    total, seen, pending = 0, 0, [folder]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except OSError:
-            continue
-        for entry in entries:
-            seen += 1
-            if seen > MAX_SCRATCH_ENTRIES:
-                return 2**62
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(Path(entry.path))
-                else:
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-            except OSError:
-                continue
-    return total
 
 
 class LineSplitter:
@@ -129,88 +147,88 @@ class LineSplitter:
             self._rest = b""
 
 
+class _Ears:
+    """Waits for a process to speak or to end; what it says goes on line by line."""
+
+    def __init__(self, process: subprocess.Popen[bytes], on_line: Callable[[bytes], None]) -> None:
+        assert process.stdout is not None
+        self.output_bytes = 0
+        self._splitter = LineSplitter(on_line)
+        self._pipe = process.stdout.fileno()
+        self._exit = os.pidfd_open(process.pid)
+        os.set_blocking(self._pipe, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self._selector.register(self._exit, selectors.EVENT_READ)
+
+    def listen(self) -> bool:
+        """Wait a tick at most; False once the process has ended and all it said was heard."""
+        ready = {key.fd for key, _ in self._selector.select(TICK_SECONDS)}
+        if self._pipe not in ready:
+            return self._exit not in ready
+        chunk = os.read(self._pipe, 65_536)
+        if chunk:
+            self.output_bytes += len(chunk)
+            self._splitter.feed(chunk)
+        else:  # it closed its output and may well run on
+            self._selector.unregister(self._pipe)
+        return True
+
+    def close(self) -> None:
+        self._selector.close()
+        os.close(self._exit)
+        self._splitter.finish()
+
+
 def supervise(
     process: subprocess.Popen[bytes], watch: TreeWatch, on_line: OnLine, started: float
 ) -> ExecResult:
     """Read the output of `process` until it ends or passes a limit; kill it in the second case.
 
     Args:
-        process: started with its output on a pipe; killing it must kill its tree.
+        process: from `start`; killing it must kill its tree.
         watch: the gauges, which also name the limits.
         on_line: receives each line with its time.
         started: `time.monotonic()` at launch.
     """
-    assert process.stdout is not None
-    fd = process.stdout.fileno()
-    os.set_blocking(fd, False)
-    output_bytes = 0
-    passed: tuple[Ending, str] | None = None
-    splitter = LineSplitter(lambda line: on_line(time.monotonic() - started, line))
-    with selectors.DefaultSelector() as selector:
-        selector.register(fd, selectors.EVENT_READ)
-        next_check = 0.0
-        while passed is None:
-            chunk = _read(fd) if selector.select(TICK_SECONDS) else None
-            if chunk == b"" or (chunk is None and process.poll() is not None):
-                break
-            if chunk:
-                output_bytes += len(chunk)
-                splitter.feed(chunk)
+    passed: Passed | None = None
+    next_check = 0.0
+    ears = _Ears(process, lambda line: on_line(time.monotonic() - started, line))
+    try:
+        while passed is None and ears.listen():
             elapsed = time.monotonic() - started
-            if output_bytes > watch.limits.output_bytes:
-                passed = ("output_limit", f"printed more than {watch.limits.output_bytes:,} bytes")
+            if ears.output_bytes > watch.limits.output_bytes:
+                limit_bytes = watch.limits.output_bytes
+                passed = ("output_limit", f"printed more than {limit_bytes:,} bytes")
             elif elapsed >= next_check:
                 next_check = elapsed + TICK_SECONDS
                 passed = watch.limit_passed(elapsed)
-    splitter.finish()
+    finally:
+        ears.close()
     wall_seconds = time.monotonic() - started
-    if passed is None:
-        passed = _last_moment(process, watch)
     process.kill()
     code = process.wait()
-    return _result(passed, code, wall_seconds, watch, output_bytes)
-
-
-def _read(fd: int) -> bytes | None:
-    try:
-        return os.read(fd, 65_536)
-    except BlockingIOError:
-        return None
-
-
-def _last_moment(process: subprocess.Popen[bytes], watch: TreeWatch) -> tuple[Ending, str] | None:
-    """A tree that closed its output may still be running, or may have died of a kernel limit."""
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        return "signalled", "closed its output and went on; killed"
-    kernel = watch.cgroup.limit_passed() if watch.cgroup else None
-    if kernel == "memory_limit":
-        return "memory_limit", f"asked for more than {watch.limits.memory_bytes:,} bytes"
-    return None
-
-
-def _result(
-    passed: tuple[Ending, str] | None,
-    code: int,
-    wall_seconds: float,
-    watch: TreeWatch,
-    output_bytes: int,
-) -> ExecResult:
-    # Shells and bubblewrap report a child's death by signal s as 128 + s.
-    signal = -code if code < 0 else code - 128 if 128 < code < 160 else None
-    if passed is not None:
-        ending, detail = passed
-    elif signal is not None:
-        ending, detail = "signalled", f"killed by signal {signal}"
-    else:
-        ending, detail = "exited", f"exit code {code}"
+    ending = _ending(passed or watch.limit_passed_at_last(), code)
     return ExecResult(
-        ending=ending,
-        exit_code=code if ending == "exited" else None,
-        signal=signal if ending == "signalled" else None,
+        ending=ending[0],
+        exit_code=code if ending[0] == "exited" else None,
+        signal=_signal(code) if ending[0] == "signalled" else None,
         wall_seconds=wall_seconds,
         peak_memory_bytes=watch.peak_memory_bytes,
-        output_bytes=output_bytes,
-        detail=detail,
+        output_bytes=ears.output_bytes,
+        detail=ending[1],
     )
+
+
+def _ending(passed: Passed | None, code: int) -> Passed:
+    if passed is not None:
+        return passed
+    signal = _signal(code)
+    if signal is not None:
+        return "signalled", f"killed by signal {signal}"
+    return "exited", f"exit code {code}"
+
+
+def _signal(code: int) -> int | None:
+    """The signal of a dead child: shells and bubblewrap report it as 128 + signal."""
+    return -code if code < 0 else code - 128 if 128 < code < 160 else None
