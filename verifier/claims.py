@@ -13,6 +13,8 @@ from verifier.submission import Submission, SubmissionFile
 from verifier.training_log import TrainingLog, read_training_log
 from verifier.units import implied_bytes
 
+HEADLINE_TOLERANCE_BPB = 6e-5  # headlines are given with four decimals or more
+_COARSEST_DECIMALS = 4  # of a validation during training
 _SEED_IN_NAME = re.compile(r"seed[_-]?(\d{1,10})(?!\d)|_s(\d{1,10})(?=$|[_.-])", re.IGNORECASE)
 
 
@@ -80,6 +82,28 @@ class Claims:
         return self.metadata.val_bpb if self.metadata else None
 
     @property
+    def claiming_logs(self) -> tuple[LogClaim, ...]:
+        """The scored logs that stand behind the claim: one a listed seed, or all where none is.
+
+        A folder may hold trial runs, earlier versions and ablations beside them.
+        """
+        listed = set(self.metadata.seeds) if self.metadata else set()
+        chosen = [s.log for s in self.seeds if s.log and s.seed in listed and s.log.val_bpb]
+        if chosen:
+            return tuple(chosen)
+        scored = [log for log in self.logs if log.val_bpb is not None]
+        exact = [log for log in scored if self._carries_headline(log)]
+        named = [seed.log for seed in self.seeds if seed.log and seed.log.val_bpb is not None]
+        return tuple(exact if len(exact) == 1 and len(named) < 2 else named or scored)
+
+    def _carries_headline(self, log: LogClaim) -> bool:
+        stated = self.headline_bpb
+        return stated is not None and any(
+            final.val_bpb is not None and abs(final.val_bpb - stated) <= HEADLINE_TOLERANCE_BPB
+            for final in log.log.finals
+        )
+
+    @property
     def seed_bpbs(self) -> dict[int, float]:
         """Claimed BPB by seed, as far as there is one."""
         return {seed.seed: seed.val_bpb for seed in self.seeds if seed.val_bpb is not None}
@@ -127,6 +151,28 @@ def _log_claim(file: SubmissionFile) -> LogClaim:
         seed_in_name=seed_in_name,
         implied_validation_bytes=implied_validation_bytes(log.val_tokens, log.headline),
     )
+
+
+def plain_denominators(log: TrainingLog) -> tuple[ImpliedBytes, ...]:
+    """The denominators of every pair that a log prints beside its headline, in its order.
+
+    Validations during training and diagnostics score the bare model: where a headline mixes in
+    another predictor, they still show the text that was scored.
+    """
+    others = (*log.diagnostics, *log.finals[:-1])
+    plain = [
+        FinalMetric(
+            line=point.line,
+            label="validation",
+            val_loss=point.val_loss,
+            val_bpb=point.val_bpb,
+            loss_decimals=_COARSEST_DECIMALS,
+            bpb_decimals=_COARSEST_DECIMALS,
+        )
+        for point in log.validation_points
+    ]
+    implied = (implied_validation_bytes(log.val_tokens, metric) for metric in (*plain, *others))
+    return tuple(found for found in implied if found is not None)
 
 
 def implied_validation_bytes(
