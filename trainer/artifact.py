@@ -19,7 +19,6 @@ from trainer.errors import DataError
 from trainer.quantization.rounding import StoredTensor
 
 ARTIFACT_FORMAT = "pgolf int8 rows, version 1"
-ARTIFACT_NAME = "final_model.int8.ptz"
 MAX_UNPACKED_BYTES = 1 << 30
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

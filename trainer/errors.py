@@ -3,6 +3,7 @@
 TrainerError         exit 4: one line, safe to show: what, where, how to mend
 ├── RecipeError      exit 2: the recipe or a setting cannot mean anything
 ├── DataError        exit 2: data or tokenizer are missing, damaged, or do not fit together
+├── FolderError      exit 2: the submission's folder cannot be written where it should go
 └── LaunchError      exit 4: a training process could not be started or died
 """
 
@@ -21,6 +22,12 @@ class RecipeError(TrainerError):
 
 class DataError(TrainerError):
     """Data or tokenizer are missing, damaged, or do not fit together."""
+
+    exit_code = 2
+
+
+class FolderError(TrainerError):
+    """The submission's folder cannot be written where it should go."""
 
     exit_code = 2
 

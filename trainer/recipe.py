@@ -6,9 +6,8 @@ environment. Settings are options by path, `{"optimizer.matrix_lr": 0.04}`, wher
 from. Imports no torch, so that recipes are checked in milliseconds.
 """
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args
 
@@ -137,25 +136,6 @@ def public_names() -> dict[str, str]:
     return {path.split(".")[1].upper(): path for path in options_by_path()}
 
 
-def option_path(key: str) -> str:
-    """The path of an option given by path or by public name.
-
-    Raises:
-        RecipeError: no option goes by that name; the message lists near ones.
-    """
-    names, paths = public_names(), options_by_path()
-    if key not in names and key not in paths:
-        raise RecipeError(f"no option is called {key!r}{near_names(key, [*names, *paths])}")
-    return names.get(key, key)
-
-
-def near_names(name: str, known: Iterable[str]) -> str:
-    """What to append to a message about an unknown name: "; did you mean …?", or nothing."""
-    by_folded = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_folded, n=3)
-    return f"; did you mean {' or '.join(by_folded[folded] for folded in near)}?" if near else ""
-
-
 def matches_any(tensor_name: str, patterns: str) -> bool:
     """Whether a tensor's name contains one of the comma-separated patterns."""
     return any(pattern in tensor_name for pattern in patterns.split(",") if pattern)
@@ -182,7 +162,7 @@ def build_recipe(
     """A recipe from settings; an option that is left out keeps its default.
 
     Args:
-        settings: path → value; a number may be a string, as the environment gives it.
+        settings: known path → value; a number may be a string, as the environment gives it.
         origins: path → where that setting was made, for messages.
 
     Raises:
@@ -192,13 +172,11 @@ def build_recipe(
     mistakes: list[str] = []
     known = options_by_path()
     for path, raw in settings.items():
+        section, _, name = path.partition(".")
         try:
-            section, name = option_path(path).split(".")
             values[section][name] = parse_value(known[path], raw)
         except RecipeError as mistake:
-            where = (origins or {}).get(path, "recipe")
-            what = str(mistake) if path not in known else f"{path}: {mistake}"
-            mistakes.append(f"{where}: {what}")
+            mistakes.append(f"{(origins or {}).get(path, 'recipe')}: {path}: {mistake}")
     if mistakes:
         raise RecipeError("\n".join(mistakes))
     parts = section_types()

@@ -1,6 +1,7 @@
 """Recipes as files: YAML, each a small difference to the recipe that it extends."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -8,12 +9,19 @@ from pathlib import Path
 import yaml
 
 from trainer.errors import RecipeError
-from trainer.recipe import Recipe, build_recipe, near_names, option_path, section_types
+from trainer.recipe import (
+    Recipe,
+    build_recipe,
+    options_by_path,
+    public_names,
+    section_types,
+)
 
 TOP_LEVEL_WORDS = ("extends", "what", "track")
 TRACKS = ("10min_16mb", "non_record_16mb", "demo")
 MAX_RECIPE_BYTES = 100_000
 MAX_ANCESTORS = 20
+NEARLY_THE_SAME = 0.85  # difflib's ratio: one letter more, less or other in a name of seven
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +72,11 @@ def load_recipe(name_or_path: str, changes: Mapping[str, tuple[str, object]]) ->
     for ancestor in reversed(lineage):
         settings |= ancestor.settings
         origins |= dict.fromkeys(ancestor.settings, str(ancestor.path))
-    by_hand = {_path_or_key(key): (origin, value) for key, (origin, value) in changes.items()}
+    names = public_names()
+    by_hand = {names.get(key, key): change for key, change in changes.items()}
     settings |= {path: value for path, (_, value) in by_hand.items()}
     origins |= {path: origin for path, (origin, _) in by_hand.items()}
+    refuse_unknown_options(origins)
     recipe = build_recipe(settings, origins)
     track = next((ancestor.track for ancestor in lineage if ancestor.track), None)
     if track not in TRACKS:
@@ -78,6 +88,28 @@ def load_recipe(name_or_path: str, changes: Mapping[str, tuple[str, object]]) ->
         recipe=recipe,
         changes={path: value for path, (_, value) in by_hand.items()},
     )
+
+
+def environment_changes(environment: Mapping[str, str]) -> dict[str, tuple[str, object]]:
+    """The changes that an environment makes by public names: name → (origin, value).
+
+    Raises:
+        RecipeError: a variable is nearly called like an option, which is most likely a slip.
+    """
+    names = public_names()
+    slips = [
+        f"environment variable {name} is no option; did you mean {near[0]}?"
+        for name in environment
+        if name not in names
+        and (near := difflib.get_close_matches(name, names, n=1, cutoff=NEARLY_THE_SAME))
+    ]
+    if slips:
+        raise RecipeError("\n".join(slips))
+    return {
+        name: (f"environment variable {name}", text)
+        for name, text in environment.items()
+        if name in names
+    }
 
 
 def read_lineage(name_or_path: str) -> list[RecipeFile]:
@@ -143,12 +175,30 @@ def _flatten(path: Path, content: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _path_or_key(key: str) -> str:
-    # An unknown key stays as it is: `build_recipe` reports it with all other mistakes.
-    try:
-        return option_path(key)
-    except RecipeError:
-        return key
+def refuse_unknown_options(origins: Mapping[str, str]) -> None:
+    """See to it that every setting is an option.
+
+    Args:
+        origins: what should be an option's path → where it was set.
+
+    Raises:
+        RecipeError: with all that are not, one a line, each with near names.
+    """
+    known = options_by_path()
+    mistakes = [
+        f"{origin}: no option is called {path}{near_names(path, [*known, *public_names()])}"
+        for path, origin in origins.items()
+        if path not in known
+    ]
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """What to append to a message about an unknown name: "; did you mean …?", or nothing."""
+    by_folded = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), by_folded, n=3)
+    return f"; did you mean {' or '.join(by_folded[folded] for folded in near)}?" if near else ""
 
 
 def _find(name_or_path: str, beside: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""What a run says: the lines of the public scripts, which verifiers already read.
+"""What a run says and leaves: the lines of the public scripts, which verifiers already read.
 
 Line formats are those of the public baseline; `phase:` lines are an addition.
 """
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+
+ARTIFACT_NAME = "final_model.int8.ptz"  # in the working directory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer.artifact import ARTIFACT_NAME, pack_artifact, unpack_artifact
+from trainer.artifact import pack_artifact, unpack_artifact
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.token_shards import shard_paths
 from trainer.errors import DataError, RecipeError, TrainerError
@@ -41,7 +41,7 @@ from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
 from trainer.recipe import Recipe, build_recipe, environment_settings
-from trainer.run_log import Progress, RunLog, open_run_log
+from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
 from trainer.training_loop import TrainingRun, train, warm_up
 
 VERBS = ("train", "evaluate")

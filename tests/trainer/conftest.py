@@ -1,0 +1,92 @@
+"""A data folder and a recipe small enough for a run of two seconds."""
+
+import io
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+
+from trainer.data.token_shards import write_shard
+from trainer.process_group import ProcessGroup
+from trainer.recipe import build_recipe, environment_settings
+
+TINY_SETTINGS = {
+    "run.torch_compile": "never",
+    "batch.train_batch_tokens": 128,
+    "batch.train_seq_len": 16,
+    "batch.micro_batches_per_step": 2,
+    "batch.val_batch_size": 128,
+    "model.vocab_size": 320,
+    "model.num_layers": 2,
+    "model.model_dim": 16,
+    "model.num_heads": 2,
+    "model.num_kv_heads": 1,
+    "schedule.iterations": 3,
+    "schedule.max_wallclock_seconds": 0,
+    "schedule.warmup_steps": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_recipe_options_in_the_environment(monkeypatch):
+    import os
+
+    for path in environment_settings(os.environ):
+        monkeypatch.delenv(path.split(".")[1].upper())
+
+
+@pytest.fixture
+def alone():
+    return ProcessGroup(rank=0, world_size=1, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def tiny_recipe():
+    return build_recipe(TINY_SETTINGS)
+
+
+@pytest.fixture
+def tiny_yaml(tmp_path):
+    """The same recipe as a file."""
+    lines = ["# pgolf-train tiny.yaml", "what: A tiny model.", "track: demo"]
+    for section in dict.fromkeys(path.split(".")[0] for path in TINY_SETTINGS):
+        lines.append(f"{section}:")
+        lines += [
+            f"  {path.split('.')[1]}: {value}"
+            for path, value in TINY_SETTINGS.items()
+            if path.startswith(section + ".")
+        ]
+    path = tmp_path / "tiny.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """A data folder: 320 tokens, two training shards, one validation shard."""
+    folder = tmp_path_factory.mktemp("data")
+    dataset = folder / "datasets" / "tiny"
+    dataset.mkdir(parents=True)
+    (folder / "tokenizers").mkdir()
+    (folder / "tokenizers" / "tiny.model").write_bytes(train_tiny_tokenizer())
+    random = np.random.default_rng(0)
+    for name, size in (("train_000000", 700), ("train_000001", 500), ("val_000000", 401)):
+        tokens = random.zipf(1.5, size) % 300 + 4
+        write_shard(dataset / f"fineweb_{name}.bin", tokens)
+    return folder
+
+
+def train_tiny_tokenizer():
+    model = io.BytesIO()
+    sentences = ["the quick brown fox jumps over the lazy dog 0123456789", "pack my box with jugs"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences * 20),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=320,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return model.getvalue()

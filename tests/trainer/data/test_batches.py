@@ -1,0 +1,54 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.data.batches import batch_on_device, endless_chunks, train_batches
+from trainer.data.token_shards import shard_paths, write_shard
+from trainer.errors import DataError
+from trainer.process_group import ProcessGroup
+
+
+@pytest.fixture
+def shards(tmp_path):
+    sizes = {"a": range(10), "b": range(10, 13), "c": range(13, 30)}
+    for name, tokens in sizes.items():
+        write_shard(tmp_path / f"{name}.bin", np.array(tokens))
+    return [tmp_path / f"{name}.bin" for name in sizes]
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 30, 65])
+def test_chunks_run_through_all_shards_and_begin_again(shards, size):
+    chunks = list(islice(endless_chunks(shards, size), 12))
+    expected = np.arange(12 * size) % 30
+    assert all(len(chunk) == size for chunk in chunks)
+    assert np.array_equal(np.concatenate(chunks), expected)
+
+
+def test_targets_are_the_tokens_after_the_inputs(tiny_recipe):
+    batch = batch_on_device(np.arange(65, dtype=np.uint16), tiny_recipe, torch.device("cpu"))
+    assert batch.input_ids.shape == (4, 16)
+    assert torch.equal(batch.target_ids, batch.input_ids + 1)
+
+
+def test_two_processes_share_the_batches_of_one(tiny_recipe, tiny_data, alone):
+    paths = shard_paths(tiny_data / "datasets" / "tiny", "train")
+    both = [ProcessGroup(rank=rank, world_size=2, device=torch.device("cpu")) for rank in range(2)]
+    single = islice(train_batches(paths, tiny_recipe, alone), 6)
+    paired = zip(*(train_batches(paths, tiny_recipe, group) for group in both), strict=True)
+    dealt = [batch for pair in islice(paired, 3) for batch in pair]
+    for one, other in zip(single, dealt, strict=True):
+        assert torch.equal(one.input_ids, other.input_ids)
+
+
+def test_a_token_outside_the_vocabulary_is_named(tiny_recipe):
+    tokens = np.full(17, 320, dtype=np.uint16)
+    with pytest.raises(DataError, match="token id 320 .* vocab_size is 320"):
+        batch_on_device(tokens, tiny_recipe, torch.device("cpu"))
+
+
+def test_too_few_tokens_are_refused(tiny_recipe, tmp_path, alone):
+    write_shard(tmp_path / "short.bin", np.arange(64))
+    with pytest.raises(DataError, match="64 training tokens"):
+        next(train_batches([tmp_path / "short.bin"], tiny_recipe, alone))

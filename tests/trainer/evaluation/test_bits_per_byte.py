@@ -1,0 +1,56 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.data.byte_lengths import ByteTable
+from trainer.data.token_shards import write_shard
+from trainer.errors import DataError
+from trainer.evaluation.bits_per_byte import (
+    bits_per_byte,
+    load_validation_tokens,
+    score_tokens,
+    write_token_losses,
+)
+
+
+class LossIsTargetId(torch.nn.Module):
+    """Says which token it was asked for, so that the order of scoring shows."""
+
+    def forward(self, input_ids, target_ids):
+        return target_ids.flatten().float()
+
+
+@pytest.mark.parametrize("num_seqs", [1, 3, 4, 9])
+def test_every_token_but_the_first_is_scored_once_in_order(num_seqs, tiny_recipe, alone):
+    tokens = np.arange(num_seqs * 16 + 1, dtype=np.uint16)
+    losses = score_tokens(LossIsTargetId(), tokens, tiny_recipe, alone)
+    assert losses.tolist() == tokens[1:].tolist()
+
+
+def test_bits_per_byte_is_total_bits_over_total_bytes():
+    # Token 0 is a boundary, 1 is "ab", 2 is " cde" (the space is free after a boundary).
+    table = ByteTable(
+        base_bytes=np.array([0, 2, 3], dtype=np.int16),
+        has_leading_space=np.array([False, False, True]),
+        is_boundary=np.array([True, False, False]),
+    )
+    tokens = np.array([1, 2, 0, 2, 1], dtype=np.uint16)
+    score = bits_per_byte(torch.full((4,), math.log(2.0)), tokens, table)
+    assert (score.num_tokens, score.num_bytes) == (4, 4 + 0 + 3 + 2)
+    assert score.bits_per_byte == pytest.approx(4 / 9, rel=1e-6)
+    assert score.loss_nats == pytest.approx(math.log(2.0), rel=1e-6)
+
+
+def test_validation_is_cut_to_whole_sequences_over_all_shards(tmp_path):
+    write_shard(tmp_path / "fineweb_val_000000.bin", np.arange(30))
+    write_shard(tmp_path / "fineweb_val_000001.bin", np.arange(30, 50))
+    assert load_validation_tokens(tmp_path, 16).tolist() == list(range(49))
+    with pytest.raises(DataError, match="50 validation tokens, but one sequence takes 65"):
+        load_validation_tokens(tmp_path, 64)
+
+
+def test_token_losses_are_little_endian_floats(tmp_path):
+    write_token_losses(torch.tensor([1.5, 0.25]), tmp_path / "losses")
+    assert np.fromfile(tmp_path / "losses", dtype="<f4").tolist() == [1.5, 0.25]

@@ -1,0 +1,130 @@
+"""The numbers of the public baseline, reproduced.
+
+The constants come from openai/parameter-golf, train_gpt.py at commit 4908dc4, its parts run on a
+CPU in fp32 (the two bf16 casts in Muon taken out) with the shape, the weights and the tokens that
+are built here by formula. Each parameter's gradient and first update (Adam, or Muon at momentum
+0.85) is pinned by its inner product with a fixed probe.
+"""
+
+import pytest
+import torch
+
+from trainer.artifact import pack_artifact, unpack_artifact
+from trainer.model.transformer import GPT
+from trainer.optimizer.muon import newton_schulz
+from trainer.optimizer.parameter_groups import build_optimizers
+from trainer.process_group import ProcessGroup
+from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
+from trainer.recipe import CONTROL_TENSORS, ModelOptions, OptimizerOptions
+
+SHAPE = ModelOptions(
+    vocab_size=61, num_layers=3, model_dim=32, num_heads=4, num_kv_heads=2, mlp_mult=2
+)
+LOSS_NATS = 4.657754421234131
+GRADIENTS_AND_UPDATES = {
+    "skip_weights": (-0.047907702, 0.253301419),
+    "tok_emb.weight": (2.801667393, -5.128048347),
+    "blocks.0.attn_scale": (-0.016921816, 0.052267307),
+    "blocks.0.mlp_scale": (-0.064166302, 0.341329025),
+    "blocks.0.resid_mix": (-0.010071894, -0.032365451),
+    "blocks.0.attn.q_gain": (0.008604223, -0.031559359),
+    "blocks.0.attn.c_q.weight": (0.001199538, 0.045731411),
+    "blocks.0.attn.c_k.weight": (-0.010546572, -0.077303534),
+    "blocks.0.attn.c_v.weight": (-0.073028091, 0.184369235),
+    "blocks.0.attn.proj.weight": (-0.109544643, 0.214008169),
+    "blocks.0.mlp.fc.weight": (-1.512087684, 1.57497692),
+    "blocks.0.mlp.proj.weight": (-0.875495081, 0.433061327),
+    "blocks.1.attn_scale": (-0.00091103, -0.100961087),
+    "blocks.1.mlp_scale": (-0.006305104, 0.288101066),
+    "blocks.1.resid_mix": (-0.097710962, 0.406994837),
+    "blocks.1.attn.q_gain": (-0.000184797, 0.007969795),
+    "blocks.1.attn.c_q.weight": (0.03190593, -0.227482136),
+    "blocks.1.attn.c_k.weight": (-0.000930873, -0.024044569),
+    "blocks.1.attn.c_v.weight": (0.021515084, -0.091186918),
+    "blocks.1.attn.proj.weight": (0.016197126, 0.077939042),
+    "blocks.1.mlp.fc.weight": (0.073198555, 0.02696048),
+    "blocks.1.mlp.proj.weight": (0.066968856, -0.071746988),
+    "blocks.2.attn_scale": (-0.00368365, 0.012241232),
+    "blocks.2.mlp_scale": (-0.002608368, 0.006374711),
+    "blocks.2.resid_mix": (-0.097418981, 0.241582545),
+    "blocks.2.attn.q_gain": (0.002353301, -0.044177572),
+    "blocks.2.attn.c_q.weight": (0.002220309, 0.155263013),
+    "blocks.2.attn.c_k.weight": (0.015624311, -0.024568601),
+    "blocks.2.attn.c_v.weight": (-0.02596321, 0.004375136),
+    "blocks.2.attn.proj.weight": (-0.009387318, 0.040716083),
+    "blocks.2.mlp.fc.weight": (0.111345839, -0.135555963),
+    "blocks.2.mlp.proj.weight": (-0.00520903, 0.146134722),
+}
+
+
+def wave(shape, phase):
+    """A tensor of quasi-random numbers in [-1, 1]: the sine of a quadratic phase."""
+    index = torch.arange(torch.Size(shape).numel(), dtype=torch.float64)
+    return torch.sin(index**2 * 0.7 + phase).float().view(shape)
+
+
+def probe(tensor):
+    return float((tensor.double() * wave(tensor.shape, 0.5).double()).sum())
+
+
+@pytest.fixture
+def trained():
+    """A model filled by formula, after one backward pass; its loss in nats."""
+    model = GPT(SHAPE, num_positions=16)
+    with torch.no_grad():
+        for index, (_, parameter) in enumerate(sorted(model.named_parameters())):
+            is_matrix = parameter.ndim == 2 and parameter.shape[0] > 2
+            filling = wave(parameter.shape, index)
+            parameter.copy_(filling * 0.25 if is_matrix else 1 + 0.1 * filling)
+    ids = torch.arange(4 * 17).mul(7919).remainder(61).view(4, 17)
+    loss = model(ids[:, :-1], ids[:, 1:]).mean()
+    loss.backward()
+    return model, loss.item()
+
+
+def test_the_baseline_has_the_published_number_of_parameters():
+    model = GPT(ModelOptions(), num_positions=1024)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 17_059_912
+
+
+def test_loss_and_gradients_are_those_of_the_public_script(trained):
+    model, loss_nats = trained
+    assert loss_nats == pytest.approx(LOSS_NATS, rel=1e-6)
+    gradients = {name: probe(parameter.grad) for name, parameter in model.named_parameters()}
+    expected = {name: gradient for name, (gradient, _) in GRADIENTS_AND_UPDATES.items()}
+    assert gradients == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_the_first_updates_are_those_of_the_public_script(trained):
+    model, _ = trained
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    alone = ProcessGroup(rank=0, world_size=1, device=torch.device("cpu"))
+    build_optimizers(model, OptimizerOptions(), alone, newton_schulz).step(1.0, momentum=0.85)
+    moved = {
+        name: probe(parameter.detach() - before[name])
+        for name, parameter in model.named_parameters()
+    }
+    expected = {name: update for name, (_, update) in GRADIENTS_AND_UPDATES.items()}
+    assert moved == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_rounding_and_dequantised_tensors_are_those_of_the_public_script():
+    state = {
+        "big": 3 * wave((300, 256), 0.0) ** 3,
+        "small.q_gain": wave((8,), 1.0),
+        "vector": wave((40,), 2.0),
+    }
+    stored = quantize_state(state, CONTROL_TENSORS)
+    assert payload_bytes(stored) == 77_512
+    assert int(stored["big"].values.long().abs().sum()) == 4_122_139
+    assert float(stored["big"].scale.double().sum()) == 7.08575439453125
+    restored = dequantize_state(unpack_artifact(pack_artifact(stored).compressed))
+    assert {name: probe(tensor) for name, tensor in restored.items()} == pytest.approx(
+        {"big": 75600.37246772094, "small.q_gain": 3.00756055155104, "vector": 3.9065206124505494},
+        rel=1e-9,
+    )
+
+
+def test_the_baselines_artifact_has_the_published_payload():
+    state = GPT(ModelOptions(), num_positions=1024).state_dict()
+    assert payload_bytes(quantize_state(state, CONTROL_TENSORS)) == 17_178_912

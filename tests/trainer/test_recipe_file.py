@@ -1,0 +1,77 @@
+import pytest
+
+from trainer.errors import RecipeError
+from trainer.recipe_file import (
+    environment_changes,
+    load_recipe,
+    read_lineage,
+    recipe_names,
+)
+
+
+def write(folder, text, name="mine.yaml"):
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_every_shipped_recipe_loads_and_says_how_it_is_launched():
+    names = recipe_names()
+    assert names == ["baseline", "demo", "demo_baseline"]
+    for name in names:
+        resolved = load_recipe(name, {})
+        assert resolved.what and resolved.track
+        assert read_lineage(name)[0].launch.startswith(f"pgolf-train {name} ")
+
+
+def test_a_child_overrides_its_parent_and_keeps_the_rest(tmp_path):
+    path = write(tmp_path, "extends: baseline\nwhat: wider\nmodel:\n  model_dim: 768\n")
+    recipe = load_recipe(path, {}).recipe
+    assert (recipe.model.model_dim, recipe.model.num_layers) == (768, 9)
+
+
+def test_changes_by_hand_win_by_path_and_by_public_name():
+    changes = {"NUM_LAYERS": ("--set", "3"), "model.model_dim": ("--set", "64")}
+    model = load_recipe("demo", changes).recipe.model
+    assert (model.num_layers, model.model_dim) == (3, 64)
+
+
+def test_mistakes_name_file_and_key_and_near_names(tmp_path):
+    path = write(tmp_path, "extends: baseline\noptimizer:\n  matrx_lr: 1\n  betta1: 2\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, {"NUM_LAYER": ("--set NUM_LAYER", "3")})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"{path}: no option is called optimizer.matrx_lr; did you mean")
+    assert "optimizer.matrix_lr" in lines[0] and "NUM_LAYERS" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("- a list", "is a YAML mapping"),
+        ("a: [", "not YAML"),
+        ("modl:\n  num_layers: 2\n", "modl: no such section; did you mean model"),
+        ("model: 3\ntrack: demo\n", "model: expected options"),
+        ("what: no track\n", "track: expected one of"),
+        ("extends: baselin\n", "no recipe is called 'baselin'; did you mean baseline"),
+        ("extends: mine.yaml\n", "more than 20 ancestors"),
+        ("x" * 200_000, "is a YAML mapping"),
+    ],
+)
+def test_a_malformed_file_is_refused(tmp_path, text, complaint):
+    with pytest.raises(RecipeError, match=complaint):
+        load_recipe(write(tmp_path, text), {})
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(RecipeError, match="cannot read the recipe"):
+        load_recipe(str(tmp_path / "none.yaml"), {})
+
+
+def test_a_slip_in_the_environment_is_an_error_and_strangers_are_not():
+    assert environment_changes({"MATRIX_LR": "1", "HOME": "/root", "DATA_DIR": "x"}) == {
+        "MATRIX_LR": ("environment variable MATRIX_LR", "1")
+    }
+    with pytest.raises(RecipeError, match="MATRX_LR is no option; did you mean MATRIX_LR"):
+        environment_changes({"MATRX_LR": "1"})

@@ -1,0 +1,226 @@
+"""`pgolf-train`: the only place that prints, exits and reads the environment."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from trainer.errors import RecipeError, TrainerError
+
+if TYPE_CHECKING:
+    from trainer.pipeline import SubmissionRequest
+    from trainer.recipe_file import ResolvedRecipe
+    from trainer.submission_folder.seed_results import SeedResult
+
+MAX_SEED = 2**31 - 1
+
+
+class TrainOptions(TypedDict):
+    """The command line of `pgolf-train RECIPE`."""
+
+    recipe: str
+    seeds: str | None
+    gpus: int | None
+    changes: tuple[str, ...]
+    data: Path | None
+    out: Path | None
+    overwrite: bool
+    resume: bool
+    author: str
+    github_id: str
+    quiet: bool
+
+
+class RecipeIsACommand(click.Group):
+    """`pgolf-train RECIPE …` means `pgolf-train train RECIPE …`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.list_commands(ctx):
+            args = ["train", *args]
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "data"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "data":
+            from trainer.data_cli import data
+
+            return data
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=RecipeIsACommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pgolf")
+def cli() -> None:
+    """Train a submission of Parameter Golf, and write its folder.
+
+    \b
+    pgolf-train RECIPE          train, pack, evaluate, write the submission's folder
+    pgolf-train recipes         the recipes that come with it
+    pgolf-train plan RECIPE     sizes and arithmetic, without training
+    pgolf-train data …          published shards, or shards from your own documents
+
+    RECIPE is a name or the path of a YAML file. `pgolf-train train --help` lists its options.
+    """  # noqa: D301 (click wants the \b)
+
+
+recipe_argument = click.argument("recipe", metavar="RECIPE")
+set_option = click.option(
+    "--set",
+    "changes",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change an option: model.num_layers=11 or NUM_LAYERS=11. Also by environment variable.",
+)
+
+
+@cli.command(hidden=True)
+@recipe_argument
+@click.option("--seeds", metavar="42,314,…", help="One run each; default: the recipe's seed.")
+@click.option("--gpus", type=click.IntRange(1), help="Processes of torchrun; default: no torchrun.")
+@set_option
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of `pgolf-train data`.")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: submissions/RECIPE.")
+@click.option("--overwrite", is_flag=True, help="Replace the submission in --out.")
+@click.option("--resume", is_flag=True, help="Run only the seeds that --out lacks.")
+@click.option("--author", default="unknown", show_default=True, help="For submission.json.")
+@click.option("--github-id", default="unknown", show_default=True, help="For submission.json.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; the results alone.")
+def train(**options: Unpack[TrainOptions]) -> None:
+    """Train RECIPE, pack, evaluate, write the submission's folder."""
+    from trainer.pipeline import make_submission
+    from trainer.training_display import TrainingDisplay
+
+    request = submission_request(options)
+    tokens_per_step = request.folder.resolved.recipe.batch.train_batch_tokens
+    try:
+        with TrainingDisplay(request.seeds, tokens_per_step, quiet=options["quiet"]) as display:
+            results = make_submission(request, display)
+    except KeyboardInterrupt:
+        raise TrainerError(
+            f"stopped; finished seeds are kept in {request.folder.folder}: "
+            "the same command with --resume in place of --overwrite runs the others"
+        ) from None
+    click.echo(results_table(results))
+    click.echo(f"written: {request.folder.folder}")
+
+
+def submission_request(options: TrainOptions) -> "SubmissionRequest":
+    """What the command line asks for.
+
+    Raises:
+        RecipeError: recipe, changes or seeds cannot be understood.
+        DataError: the data are not where they should be.
+    """
+    from trainer.pipeline import SubmissionRequest, locate_data
+    from trainer.submission_folder.write_folder import FolderRequest
+
+    if options["overwrite"] and options["resume"]:
+        raise RecipeError("--overwrite and --resume exclude each other")
+    resolved = resolve(options["recipe"], options["changes"])
+    data = locate_data(options["data"], resolved.recipe)
+    folder = FolderRequest(
+        resolved=resolved,
+        folder=options["out"] or Path("submissions") / resolved.name,
+        dataset=data.dataset.resolve().name,
+        tokenizer=data.tokenizer.name,
+        num_gpus=options["gpus"],
+        author=options["author"],
+        github_id=options["github_id"],
+        date=datetime.now(UTC).date().isoformat(),
+    )
+    return SubmissionRequest(
+        folder=folder,
+        data=data,
+        seeds=parse_seeds(options["seeds"] or str(resolved.recipe.run.seed)),
+        overwrite=options["overwrite"],
+        resume=options["resume"],
+    )
+
+
+def resolve(recipe: str, changes: Iterable[str]) -> "ResolvedRecipe":
+    """A recipe with the changes of the environment and, above them, of --set.
+
+    Raises:
+        RecipeError: with all mistakes.
+    """
+    from trainer.recipe_file import environment_changes, load_recipe
+
+    by_hand = environment_changes(os.environ)
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {change}: expected KEY=VALUE")
+        by_hand[key] = (f"--set {key}", value)
+    return load_recipe(recipe, by_hand)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """The seeds of a comma-separated list, each once.
+
+    Raises:
+        RecipeError: one is no whole number from 0 to 2^31 - 1, or given twice.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) <= MAX_SEED for word in words):
+        raise RecipeError(f"--seeds {text}: expected whole numbers like 42,314,1337")
+    seeds = [int(word) for word in words]
+    if len(set(seeds)) != len(seeds):
+        raise RecipeError(f"--seeds {text}: names a seed twice")
+    return seeds
+
+
+def results_table(results: list["SeedResult"]) -> str:
+    """The results as text, a line a seed."""
+    lines = [
+        f"seed {result.seed}: val_bpb {result.val_bpb:.6f}  val_loss {result.val_loss:.6f}  "
+        f"{result.steps} steps in {result.train_seconds:.1f} s  {result.total_bytes:,} bytes"
+        for result in results
+    ]
+    mean = sum(result.val_bpb for result in results) / len(results)
+    return "\n".join([*lines, f"mean val_bpb {mean:.6f}"])
+
+
+@cli.command()
+def recipes() -> None:
+    """List the recipes: name, parent, what it is, how it is launched."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from trainer.recipe_file import read_lineage, recipe_names
+
+    table = Table("recipe", "extends", "what", "launch", box=None, pad_edge=False)
+    for name in recipe_names():
+        file = read_lineage(name)[0]
+        table.add_row(name, file.extends or "", file.what, file.launch)
+    Console().print(table)
+
+
+@cli.command()
+@recipe_argument
+@set_option
+def plan(recipe: str, changes: tuple[str, ...]) -> None:
+    """Say what RECIPE amounts to, without training: parameters, FLOPs, artifact size."""
+    resolved = resolve(recipe, changes)
+    from trainer.model_plan import describe_plan, plan_model
+
+    click.echo(describe_plan(plan_model(resolved.recipe)))
+
+
+def main() -> None:
+    """Run the command line; a mistake is a line an item on stderr and its exit code."""
+    # Being told to stop is like Ctrl-C: the training processes are ended, finished seeds kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        cli()
+    except TrainerError as error:
+        click.echo(f"pgolf-train: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,82 @@
+"""What a recipe amounts to, computed from shapes alone: parameters, arithmetic, artifact size."""
+
+from dataclasses import dataclass
+
+import torch
+
+from trainer.model.transformer import GPT
+from trainer.optimizer.parameter_groups import group_parameters
+from trainer.quantization.rounding import payload_bytes, quantize_state
+from trainer.recipe import ModelOptions, Recipe
+
+ARTIFACT_CAP_BYTES = 16_000_000  # of the challenge, code included
+
+# The public baseline's log: 15,815,847 compressed bytes of a payload of 17,178,912.
+COMPRESSED_PER_PAYLOAD_BYTE = 15_815_847 / 17_178_912
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelPlan:
+    """The figures of a recipe."""
+
+    parameters: dict[str, int]  # rule that trains them → how many
+    flops_per_token: float  # of training
+    flops_per_step: float
+    payload_bytes: int  # of the artifact, before compression
+    compressed_bytes: int  # estimated, at the rate that the public baseline's weights reached
+
+
+def plan_model(recipe: Recipe) -> ModelPlan:
+    """The figures of a recipe; nothing is trained and no weight is stored."""
+    with torch.device("meta"):
+        model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len)
+    groups = group_parameters(model, recipe.optimizer.control_tensor_name_patterns)
+    parameters = {
+        "embedding (Adam)": groups.embedding,
+        "head (Adam)": groups.head,
+        "matrices (Muon)": groups.matrices,
+        "scalars (Adam)": groups.scalars,
+    }
+    zeros = {name: torch.zeros(tensor.shape) for name, tensor in model.state_dict().items()}
+    stored = quantize_state(zeros, recipe.quantization.int8_keep_float_fp32_name_patterns)
+    payload = payload_bytes(stored)
+    flops_per_token = training_flops_per_token(recipe.model, recipe.batch.train_seq_len)
+    return ModelPlan(
+        parameters={
+            rule: sum(tensor.numel() for tensor in tensors) for rule, tensors in parameters.items()
+        },
+        flops_per_token=flops_per_token,
+        flops_per_step=flops_per_token * recipe.batch.train_batch_tokens,
+        payload_bytes=payload,
+        compressed_bytes=round(payload * COMPRESSED_PER_PAYLOAD_BYTE),
+    )
+
+
+def training_flops_per_token(model: ModelOptions, seq_len: int) -> float:
+    """Floating-point operations of forward and backward for one token.
+
+    Six a matrix weight (head included), and twelve a layer, channel and attended token: the usual
+    convention, with half the sequence attended on average.
+    """
+    kv_dim = model.model_dim // model.num_heads * model.num_kv_heads
+    attention = 2 * model.model_dim * (model.model_dim + kv_dim)
+    feed_forward = 2 * model.mlp_mult * model.model_dim**2
+    matrices = model.num_layers * (attention + feed_forward) + model.vocab_size * model.model_dim
+    return 6.0 * matrices + 12.0 * model.num_layers * model.model_dim * seq_len / 2
+
+
+def describe_plan(plan: ModelPlan) -> str:
+    """The figures as lines of text."""
+    lines = [f"{count:>14,}  {rule}" for rule, count in plan.parameters.items() if count]
+    share = plan.compressed_bytes / ARTIFACT_CAP_BYTES
+    return "\n".join(
+        [
+            f"{sum(plan.parameters.values()):>14,}  parameters, of which",
+            *lines,
+            f"{plan.flops_per_token:>14,.0f}  FLOPs a token in training",
+            f"{plan.flops_per_step:>14.3e}  FLOPs a step",
+            f"{plan.payload_bytes:>14,}  bytes of artifact before compression",
+            f"{plan.compressed_bytes:>14,}  bytes after it, estimated: {share:.1%} of the cap of "
+            f"{ARTIFACT_CAP_BYTES:,}, to which the script's own bytes add",
+        ]
+    )

@@ -1,0 +1,171 @@
+"""The main path: recipe → script → folder → one run a seed → the folder's figures."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from trainer.data.byte_lengths import load_byte_table
+from trainer.data.data_folder import find_datasets
+from trainer.data.token_shards import read_shard, shard_num_tokens, shard_paths
+from trainer.errors import DataError, LaunchError, RecipeError
+from trainer.launcher import Launch, run_seed, seed_log
+from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
+from trainer.recipe_file import ResolvedRecipe
+from trainer.submission_folder.bundle_script import bundle_script
+from trainer.submission_folder.seed_results import SeedResult, read_seed_result
+from trainer.submission_folder.write_folder import (
+    SCRIPT_NAME,
+    FolderRequest,
+    begin_folder,
+    finish_folder,
+)
+
+Watch = Callable[[int, str], None]  # seed, a line that its run printed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataLocation:
+    """The data of a run."""
+
+    dataset: Path  # folder with the shards
+    tokenizer: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubmissionRequest:
+    """What `pgolf-train RECIPE` was asked to do."""
+
+    folder: FolderRequest
+    data: DataLocation
+    seeds: list[int]
+    overwrite: bool
+    resume: bool
+
+
+def make_submission(request: SubmissionRequest, watch: Watch) -> list[SeedResult]:
+    """Train every seed with the script that is handed in, and write the folder.
+
+    Args:
+        request: what to do.
+        watch: is given every line that a run prints.
+
+    Raises:
+        RecipeError: the recipe does not fit the number of processes.
+        DataError: the data are missing, damaged, or do not fit the recipe.
+        FolderError: the folder exists, or cannot be written.
+        LaunchError: a seed's run failed; finished seeds are kept for --resume.
+    """
+    folder = request.folder
+    resolved = folder.resolved
+    check_processes(resolved.recipe, folder.num_gpus)
+    check_data(request.data, resolved.recipe)
+    script = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
+    begin_folder(folder, script, overwrite=request.overwrite, resume=request.resume)
+    launch = Launch(
+        script=folder.folder / SCRIPT_NAME,
+        log_folder=folder.folder,
+        data_path=request.data.dataset,
+        tokenizer_path=request.data.tokenizer,
+        num_gpus=folder.num_gpus,
+    )
+    results = []
+    for seed in request.seeds:
+        if read_seed_result(seed_log(folder.folder, seed), seed) is None:
+            run_seed(launch, seed, partial(watch, seed))
+        results.append(checked_result(launch, seed))
+    finish_folder(folder, results)
+    return results
+
+
+def shipped_settings(recipe: Recipe) -> dict[str, Value]:
+    """The recipe as the script holds it: seed and paths come from the environment of each run."""
+    run = RunOptions(torch_compile=recipe.run.torch_compile)
+    return recipe_settings(replace(recipe, run=run))
+
+
+def script_title(resolved: ResolvedRecipe) -> str:
+    """The first line of the script."""
+    return f"{resolved.name}: {resolved.what}"
+
+
+def checked_result(launch: Launch, seed: int) -> SeedResult:
+    """The result of a finished seed.
+
+    Raises:
+        LaunchError: its log lacks a figure, or is of another script.
+    """
+    log = seed_log(launch.log_folder, seed)
+    result = read_seed_result(log, seed)
+    if result is None:
+        raise LaunchError(f"{log}: the run ended without a result; read the log, then --overwrite")
+    if result.script_sha256 != hashlib.sha256(launch.script.read_bytes()).hexdigest():
+        raise LaunchError(f"{log}: is the log of another script; start again with --overwrite")
+    return result
+
+
+def check_processes(recipe: Recipe, num_gpus: int | None) -> None:
+    """See to it that a step can be dealt out to the processes.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    num_micro_batches = recipe.batch.micro_batches_per_step
+    if num_micro_batches % (num_gpus or 1):
+        raise RecipeError(
+            f"--gpus {num_gpus}: batch.micro_batches_per_step {num_micro_batches} must be a "
+            "multiple of the number of GPUs"
+        )
+
+
+def locate_data(folder: Path | None, recipe: Recipe) -> DataLocation:
+    """The data set and tokenizer in a data folder; without one, where the recipe says.
+
+    Raises:
+        DataError: there is none, or more than one and none that the recipe names.
+    """
+    if folder is None:
+        return DataLocation(
+            dataset=Path(recipe.run.data_path), tokenizer=Path(recipe.run.tokenizer_path)
+        )
+    found = find_datasets(folder)
+    named = [one for one in found if one.name == Path(recipe.run.data_path).name]
+    chosen = found if len(found) == 1 else named
+    if len(chosen) != 1:
+        names = ", ".join(one.name for one in found)
+        raise DataError(
+            f"{folder}: holds several data sets ({names}); say which one with "
+            "--set run.data_path=NAME"
+        )
+    tokenizer = chosen[0].tokenizer
+    if tokenizer is None:
+        raise DataError(f"{folder}: no tokenizer for {chosen[0].name} in {folder / 'tokenizers'}")
+    return DataLocation(dataset=chosen[0].folder, tokenizer=tokenizer)
+
+
+def check_data(data: DataLocation, recipe: Recipe) -> None:
+    """See to it that data and recipe fit, before a process is started.
+
+    Of the validation shards only the headers are read.
+
+    Raises:
+        DataError: they do not.
+    """
+    vocab_size = recipe.model.vocab_size
+    load_byte_table(data.tokenizer, vocab_size)
+    train_paths = shard_paths(data.dataset, "train")
+    largest = int(read_shard(train_paths[0]).max())
+    if largest >= vocab_size:
+        raise DataError(
+            f"{train_paths[0]}: token id {largest}, but vocab_size is {vocab_size}; "
+            "use the shards that belong to the tokenizer"
+        )
+    needed = {"train": recipe.batch.train_batch_tokens, "val": recipe.batch.train_seq_len}
+    for split, num_needed in needed.items():
+        num_tokens = sum(map(shard_num_tokens, shard_paths(data.dataset, split)))
+        if num_tokens <= num_needed:
+            raise DataError(
+                f"{data.dataset}: {num_tokens} {split} tokens, but this recipe needs more than "
+                f"{num_needed}; add data, or lower train_batch_tokens or train_seq_len"
+            )

@@ -1,0 +1,63 @@
+"""What a seed's log says about its result. The log is the only source of the folder's figures."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FIGURES = {
+    "script_sha256": r"^script_sha256:([0-9a-f]{64})$",
+    "val_loss": r"^final_int8_zlib_roundtrip_exact val_loss:(\S+) ",
+    "val_bpb": r"^final_int8_zlib_roundtrip_exact val_loss:\S+ val_bpb:(\S+)$",
+    "eval_time_ms": r"^final_int8_zlib_roundtrip val_loss:.* eval_time:(\d+)ms$",
+    "total_bytes": r"^Total submission size int8\+zlib: (\d+) bytes$",
+    "steps": r"^step:(\d+)/\d+ train_loss:",
+    "train_time_ms": r"^step:\d+/\d+ train_loss:.* train_time:(\d+)ms",
+    "world_size": r"^world_size:(\d+) ",
+    "device": r"^device:(.*) threads:\d+$",
+    "torch_version": r"^Running PyTorch (\S+)$",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedResult:
+    """One finished seed."""
+
+    seed: int
+    script_sha256: str
+    val_bpb: float
+    val_loss: float  # nats a token
+    total_bytes: int  # artifact and code
+    train_seconds: float
+    eval_seconds: float
+    steps: int
+    hardware: str
+    torch_version: str
+
+
+def read_seed_result(log: Path, seed: int) -> SeedResult | None:
+    """The result that a log ends with; None if there is no log, or the run did not finish.
+
+    Of a figure that is printed more than once, the last counts.
+    """
+    if not log.is_file():
+        return None
+    text = log.read_text(encoding="utf-8", errors="replace")
+    found = {
+        name: matches[-1]
+        for name, pattern in FIGURES.items()
+        if (matches := re.findall(pattern, text, re.MULTILINE))
+    }
+    if set(found) != set(FIGURES):
+        return None
+    return SeedResult(
+        seed=seed,
+        script_sha256=found["script_sha256"],
+        val_bpb=float(found["val_bpb"]),
+        val_loss=float(found["val_loss"]),
+        total_bytes=int(found["total_bytes"]),
+        train_seconds=int(found["train_time_ms"]) / 1000.0,
+        eval_seconds=int(found["eval_time_ms"]) / 1000.0,
+        steps=int(found["steps"]),
+        hardware=f"{found['world_size']} x {found['device']}",
+        torch_version=found["torch_version"],
+    )

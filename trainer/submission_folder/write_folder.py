@@ -1,0 +1,177 @@
+"""The submission's folder: the script first, logs as seeds finish, then what is said of them."""
+
+import json
+import shutil
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import FolderError
+from trainer.recipe import Recipe, Value, recipe_settings
+from trainer.recipe_file import ResolvedRecipe
+from trainer.run_log import ARTIFACT_NAME
+from trainer.submission_folder.seed_results import SeedResult
+
+SCRIPT_NAME = "train_gpt.py"
+CONTRACT_NAME = "pgolf.yaml"  # written with the script, so it marks a folder as one of ours
+NOT_HYPERPARAMETERS = ("run.seed", "run.run_id", "run.data_path", "run.tokenizer_path")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderRequest:
+    """What is to be written, and by whom."""
+
+    resolved: ResolvedRecipe
+    folder: Path
+    dataset: str  # name of the data set's folder
+    tokenizer: str  # name of the tokenizer's file
+    num_gpus: int | None  # None: no torchrun
+    author: str
+    github_id: str
+    date: str  # ISO
+
+    @property
+    def launch(self) -> str:
+        if self.num_gpus is None:
+            return f"python {SCRIPT_NAME}"
+        return f"torchrun --standalone --nproc_per_node={self.num_gpus} {SCRIPT_NAME}"
+
+
+def begin_folder(request: FolderRequest, script: str, *, overwrite: bool, resume: bool) -> None:
+    """Write what does not depend on the runs: script, contract, requirements.
+
+    Raises:
+        FolderError: the folder exists and may not be touched, or cannot be written.
+    """
+    folder = request.folder
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            _make_room(folder, script, overwrite=overwrite, resume=resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SCRIPT_NAME).write_text(script, encoding="utf-8")
+        (folder / CONTRACT_NAME).write_text(
+            f"contract: 1\ntrain: {request.launch} train\nevaluate: {request.launch} evaluate\n"
+            f"artifact: [{ARTIFACT_NAME}]\n",
+            encoding="utf-8",
+        )
+        (folder / "requirements.txt").write_text("numpy\nsentencepiece\ntorch\n", encoding="utf-8")
+    except OSError as error:
+        raise FolderError(f"{folder}: cannot write here: {error.strerror}") from None
+
+
+def _make_room(folder: Path, script: str, *, overwrite: bool, resume: bool) -> None:
+    if not overwrite and not resume:
+        raise FolderError(f"{folder}: exists; add --resume, --overwrite, or another --out")
+    if not (folder / CONTRACT_NAME).is_file():
+        raise FolderError(f"{folder}: is no submission of pgolf-train; choose another --out")
+    if overwrite:
+        shutil.rmtree(folder)
+    elif (folder / SCRIPT_NAME).read_text(encoding="utf-8") != script:
+        raise FolderError(
+            f"{folder}: was begun with another script; its seeds do not go with this one: "
+            "add --overwrite, or another --out"
+        )
+
+
+def finish_folder(request: FolderRequest, results: list[SeedResult]) -> None:
+    """Write README.md and submission.json from the results of all seeds."""
+    figures = json.dumps(submission_record(request, results), indent=2) + "\n"
+    (request.folder / "submission.json").write_text(figures, encoding="utf-8")
+    (request.folder / "README.md").write_text(readme(request, results), encoding="utf-8")
+
+
+def submission_record(request: FolderRequest, results: list[SeedResult]) -> dict[str, object]:
+    """The content of submission.json; sizes and times in the units that its keys name."""
+    bits = [result.val_bpb for result in results]
+    record: dict[str, object] = {
+        "author": request.author,
+        "github_id": request.github_id,
+        "name": request.resolved.name,
+        "blurb": request.resolved.what,
+        "date": request.date,
+        "track": request.resolved.track,
+        "val_bpb": round(statistics.fmean(bits), 8),
+        "val_loss": round(statistics.fmean(result.val_loss for result in results), 8),
+        "seeds": [result.seed for result in results],
+        "seed_results": {str(result.seed): _seed_record(result) for result in results},
+        "bytes_total": max(result.total_bytes for result in results),
+        "bytes_code": (request.folder / SCRIPT_NAME).stat().st_size,
+        "hardware": results[0].hardware,
+        "pytorch_version": results[0].torch_version,
+    }
+    if len(bits) > 1:
+        record["val_bpb_std"] = round(statistics.stdev(bits), 8)
+        record["val_bpb_std_kind"] = "sample standard deviation over seeds (ddof 1)"
+    return record
+
+
+def _seed_record(result: SeedResult) -> dict[str, Value]:
+    return {
+        "val_bpb": result.val_bpb,
+        "val_loss": result.val_loss,
+        "artifact_bytes": result.total_bytes,
+        "train_time_s": result.train_seconds,
+        "eval_time_s": result.eval_seconds,
+        "steps": result.steps,
+    }
+
+
+def readme(request: FolderRequest, results: list[SeedResult]) -> str:
+    """The content of README.md."""
+    rows = [
+        f"| {result.seed} | {result.val_bpb:.8f} | {result.val_loss:.8f} | {result.steps} | "
+        f"{result.train_seconds:.1f} | {result.eval_seconds:.1f} | {result.total_bytes:,} |"
+        for result in results
+    ]
+    bits = [result.val_bpb for result in results]
+    summary = f"Mean val_bpb **{statistics.fmean(bits):.6f}** over {len(bits)} seed(s)"
+    if len(bits) > 1:
+        summary += f", sample standard deviation {statistics.stdev(bits):.6f} (ddof 1)"
+    return "\n".join(
+        [
+            f"# {request.resolved.name}",
+            "",
+            request.resolved.what,
+            "",
+            "| seed | val_bpb | val_loss | steps | train s | eval s | artifact + code bytes |",
+            "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *rows,
+            "",
+            f"{summary}. Hardware: {results[0].hardware}; PyTorch {results[0].torch_version}.",
+            "",
+            "## Run",
+            "",
+            "```bash",
+            *(f"{_environment(request, result.seed)} {request.launch}" for result in results),
+            "```",
+            "",
+            f"`{request.launch} train` stops when the artifact `{ARTIFACT_NAME}` is written;",
+            f"`{request.launch} evaluate` starts from the artifact alone. Validation data are "
+            + ("opened" if request.resolved.recipe.schedule.val_loss_every else "not opened"),
+            "before the artifact is written.",
+            "",
+            "## Recipe",
+            "",
+            f"`{SCRIPT_NAME}` holds the whole recipe as a literal at its top. Options that differ "
+            "from the public baseline:",
+            "",
+            *(_differences(request.resolved.recipe) or ["none"]),
+            "",
+        ]
+    )
+
+
+def _environment(request: FolderRequest, seed: int) -> str:
+    return (
+        f"SEED={seed} DATA_PATH=./data/datasets/{request.dataset} "
+        f"TOKENIZER_PATH=./data/tokenizers/{request.tokenizer}"
+    )
+
+
+def _differences(recipe: Recipe) -> list[str]:
+    defaults = recipe_settings(Recipe())
+    return [
+        f"- `{path}`: {value} (baseline: {defaults[path]})"
+        for path, value in recipe_settings(recipe).items()
+        if value != defaults[path] and path not in NOT_HYPERPARAMETERS
+    ]
