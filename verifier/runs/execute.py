@@ -18,7 +18,7 @@ from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.schemas.track_yaml import Limits, Track
 from verifier.submission import FileKind, Submission
-from verifier.track_data import file_sha256
+from verifier.track_data import TrackData, file_sha256
 from verifier.training_log import TrainingLogReader
 
 WITHHELD = (FileKind.LOG, FileKind.README, FileKind.METADATA)
@@ -97,7 +97,7 @@ def _run_seed(seed: int, prepared: PreparedRun, harness: Harness) -> SeedMeasure
             argv=prepared.plan.argv,
             workdir=workdir,
             environment=_environment(seed, prepared, harness.sandbox),
-            read_only={prepared.data.folder.resolve(): DATA_INSIDE},
+            read_only=_visible_data(prepared.data),
         )
         listener = _Listener(SeedFiles(folder), harness.observer)
         try:
@@ -185,6 +185,14 @@ def _deliver(submission: Submission, workdir: Path) -> dict[str, int]:
             raise HarnessError(f"{source}: changed while it was being read; start again")
         delivered[file.path.as_posix()] = file.num_bytes
     return delivered
+
+
+def _visible_data(data: TrackData) -> dict[Path, str]:
+    """The dataset and the tokenizers; whatever else lies in the data folder stays out of sight."""
+    return {
+        folder.resolve(): f"{DATA_INSIDE}/{folder.relative_to(data.folder).as_posix()}"
+        for folder in (data.dataset, data.tokenizer.parent)
+    }
 
 
 def _environment(seed: int, prepared: PreparedRun, sandbox: Sandbox) -> dict[str, str]:

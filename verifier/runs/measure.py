@@ -171,8 +171,9 @@ def _recomputed_loss(file: WrittenFile | None, text: ScoredText) -> float | None
     if file is None or text.num_tokens < 1 or file.num_bytes != 4 * text.num_tokens:
         return None
     losses = np.memmap(file.location, dtype="<f4", mode="r")
-    mean = float(losses.mean(dtype=np.float64))
-    return mean if math.isfinite(mean) and losses.min() >= 0 else None
+    if not losses.min() >= 0:  # a NaN too
+        return None
+    return finite(float(losses.mean(dtype=np.float64)))
 
 
 def _score(

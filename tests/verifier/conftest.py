@@ -1,0 +1,113 @@
+"""The command line on a track that runs in a second (tiny_track.py)."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from tiny_track import HONEST_SCRIPT, README, TINY_TOKENS, tiny_track, write_shard
+
+from verifier.cli import cli
+from verifier.rulebook import rules_folder
+from verifier.schemas.run_record_json import SeedMeasurement
+
+PROGRAM = Path(sys.executable).with_name("pgolf-verify")
+
+
+@pytest.fixture(scope="session")
+def rules_parent(tmp_path_factory) -> Path:
+    """What to put on the Python path so that the rules there are the installed ones."""
+    parent = tmp_path_factory.mktemp("installed")
+    shutil.copytree(
+        rules_folder(), parent / "rules", ignore=shutil.ignore_patterns("corpora", "__pycache__")
+    )
+    (parent / "rules" / "tracks" / "tiny.yaml").write_text(yaml.safe_dump(tiny_track()))
+    return parent
+
+
+@pytest.fixture
+def tiny_rules(rules_parent: Path, monkeypatch) -> Path:
+    """Make this very process see the tiny track."""
+    monkeypatch.delitem(sys.modules, "rules", raising=False)
+    monkeypatch.syspath_prepend(rules_parent)
+    return rules_parent / "rules"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The tiny track's data folder."""
+    folder = tmp_path / "data"
+    dataset = folder / "datasets" / "tiny_sp64"
+    dataset.mkdir(parents=True)
+    write_shard(dataset / "fineweb_train_000000.bin", 5_000)
+    write_shard(dataset / "fineweb_val_000000.bin", TINY_TOKENS + 1)
+    (folder / "tokenizers").mkdir()
+    (folder / "tokenizers" / "tiny_64_bpe.model").write_bytes(b"tokenizer")
+    return folder
+
+
+@pytest.fixture
+def make_submission(tmp_path: Path):
+    """Write a submission folder: a script, a README, and files by name."""
+
+    def make(script: str = HONEST_SCRIPT, files: dict[str, str | bytes] | None = None) -> Path:
+        folder = tmp_path / "submission"
+        folder.mkdir()
+        contents = {"train_gpt.py": script, "README.md": README} | (files or {})
+        for name, content in contents.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            (folder / name).write_bytes(data)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def pgolf(tiny_rules: Path, data: Path, tmp_path: Path):
+    """Call the command line within this process, on the tiny track and its data."""
+
+    def call(verb: str, *arguments: str | Path) -> Result:
+        words = [verb, *map(str, arguments)]
+        if verb in ("verify", "run", "check"):
+            words += ["--track", "tiny"]
+        if verb in ("verify", "run") and "--data" not in words:
+            words += ["--data", str(data)]
+        if verb in ("verify", "run") and "--out" not in words:
+            words += ["--out", str(tmp_path / "out")]
+        return CliRunner().invoke(cli, words)
+
+    return call
+
+
+@pytest.fixture
+def start_pgolf(rules_parent: Path, data: Path, tmp_path: Path):
+    """Start `pgolf-verify run` on the tiny track as a process of its own."""
+
+    def start(submission: Path, *arguments: str) -> subprocess.Popen[str]:
+        words = ["run", str(submission), "--track", "tiny", "--data", str(data)]
+        return subprocess.Popen(
+            [PROGRAM, *words, "--out", str(tmp_path / "out"), *arguments],
+            env=os.environ | {"PYTHONPATH": str(rules_parent)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def measured(tmp_path: Path):
+    """The measurement of one seed below the run directory; without a seed, the only one."""
+
+    def read(seed: int | None = None) -> SeedMeasurement:
+        pattern = f"seed_{'*' if seed is None else seed}/measurement.json"
+        [path] = (tmp_path / "out").glob(pattern)
+        return SeedMeasurement.model_validate(json.loads(path.read_text()))
+
+    return read
