@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 
 MAX_README_LINES = 20_000
 MAX_COMMAND_CHARS = 20_000
+MAX_SETTINGS_CHARS = 64_000
+"""Half of what Linux takes in one word of a command; public run commands have under 4,000."""
 _ASSIGNMENT = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
 _LAUNCHERS = ("torchrun", "python", "python3")
 
@@ -25,7 +27,7 @@ class RunCommand:
     num_processes: int | None
     line: int
     left_out: tuple[str, ...]
-    """Assignments whose value only a shell could tell."""
+    """Assignments whose value only a shell could tell, and what is beyond MAX_SETTINGS_CHARS."""
 
 
 def find_run_commands(readme: str) -> tuple[RunCommand, ...]:
@@ -69,6 +71,8 @@ def _logical_lines(readme: str) -> list[tuple[int, str]]:
 def _tokens(text: str) -> list[str]:
     if len(text) > MAX_COMMAND_CHARS or not any(mark in text for mark in ("=", *_LAUNCHERS)):
         return []
+    if "\0" in text:  # no system hands it on
+        return []
     try:
         return shlex.split(text, comments=True)
     except ValueError:  # an apostrophe in prose
@@ -91,15 +95,28 @@ def _launch(tokens: list[str], environment: dict[str, str], line: int) -> RunCom
     script_at = next((i for i, t in enumerate(tokens) if t.endswith(".py") and i > 0), None)
     if script_at is None or "train" not in tokens[script_at]:
         return None
-    left_out = tuple(sorted(n for n, v in environment.items() if "$" in v or "`" in v))
+    kept, left_out = _without_shell(environment)
     return RunCommand(
-        environment={n: v for n, v in environment.items() if n not in left_out},
+        environment=kept,
         script=tokens[script_at],
         arguments=tuple(_until_shell_operator(tokens[script_at + 1 :])),
         num_processes=_num_processes(tokens[1:script_at]),
         line=line,
         left_out=left_out,
     )
+
+
+def _without_shell(environment: dict[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    kept: dict[str, str] = {}
+    left_out = []
+    num_chars = 0
+    for name, value in environment.items():
+        num_chars += len(name) + len(value)
+        if "$" in value or "`" in value or num_chars > MAX_SETTINGS_CHARS:
+            left_out.append(name)
+        else:
+            kept[name] = value
+    return kept, tuple(sorted(left_out))
 
 
 def _until_shell_operator(tokens: list[str]) -> list[str]:

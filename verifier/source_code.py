@@ -28,43 +28,49 @@ def needed_files(submission: Submission) -> tuple[SubmissionFile, ...] | None:
         needed[file.path] = file
         if file.path.suffix != ".py":
             continue
-        mentioned = _mentioned_paths(file)
+        mentioned = _mentioned_paths(file, {*file.path.parents, submission.script.path.parent})
         if mentioned is None:
             return None
         pending += [by_path[path] for path in mentioned if path in by_path]
     return tuple(needed.values())
 
 
-def _mentioned_paths(file: SubmissionFile) -> set[PurePosixPath] | None:
+def _mentioned_paths(
+    file: SubmissionFile, folders: set[PurePosixPath]
+) -> set[PurePosixPath] | None:
+    """Every path that the code may mean, seen from any of `folders`.
+
+    A relative import starts at the file's folder or above it, all else at the main script's.
+    """
     try:
         tree = ast.parse(file.text or "")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    folder = file.path.parent
-    paths: set[PurePosixPath] = set()
+    mentioned: set[PurePosixPath] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                paths |= _module_paths(alias.name, folder)
+                mentioned |= _module_paths(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            paths |= _module_paths(node.module or "", folder)
             for alias in node.names:
-                paths |= _module_paths(f"{node.module or ''}.{alias.name}".strip("."), folder)
+                mentioned |= _module_paths(f"{node.module or ''}.{alias.name}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            paths |= _text_paths(node.value, folder)
+            mentioned |= _text_paths(node.value)
+    return {folder / path for folder in folders for path in mentioned}
+
+
+def _module_paths(name: str) -> set[PurePosixPath]:
+    """The files that importing a dotted name may run: each package on the way, and the module."""
+    paths: set[PurePosixPath] = set()
+    module = PurePosixPath()
+    for part in filter(None, name.split(".")):
+        module /= part
+        paths |= {module.with_suffix(".py"), module / "__init__.py"}
     return paths
 
 
-def _module_paths(name: str, folder: PurePosixPath) -> set[PurePosixPath]:
-    parts = [part for part in name.split(".") if part]
-    if not parts:
-        return set()
-    module = folder.joinpath(*parts)
-    return {module.with_suffix(".py"), module / "__init__.py"}
-
-
-def _text_paths(text: str, folder: PurePosixPath) -> set[PurePosixPath]:
-    if not 0 < len(text) < 256 or "\n" in text or "\0" in text:
-        return set()
+def _text_paths(text: str) -> set[PurePosixPath]:
     path = PurePosixPath(text)
-    return {folder / path} if not path.is_absolute() else set()
+    if not 0 < len(text) < 256 or "\n" in text or "\0" in text or path.is_absolute():
+        return set()
+    return {path}

@@ -15,6 +15,9 @@ from verifier.track_data import TrackData, locate_data
 
 DATA_INSIDE = "/pgolf/data"
 TOKEN_LOSSES_FILE = ".pgolf_token_losses.f32"
+MAX_NAMED = 20
+MAX_SEED = 2**32
+"""Every generator that public scripts seed takes 32 bits."""
 LOSSES_VARIABLE = "PGOLF_TOKEN_LOSSES"
 OWN_NAMES = ("SEED", "DATA_PATH", "DATA_DIR", "TOKENIZER_PATH", "RUN_ID", LOSSES_VARIABLE)
 """Variables that the harness sets; a run command's values for them are never used."""
@@ -117,6 +120,8 @@ def _seeds(submission: Submission, rulebook: Rulebook, options: PlanOptions) -> 
     if options.seeds is not None:
         if len(set(options.seeds)) != len(options.seeds) or not options.seeds:
             raise UsageError("--seeds: give each seed once, such as --seeds 42,314,1337")
+        if not all(0 <= seed < MAX_SEED for seed in options.seeds):
+            raise UsageError(f"--seeds: give numbers between 0 and {MAX_SEED - 1}")
         return options.seeds
     count = options.num_seeds or int(rulebook.track.min_seeds.value)
     return assigned_seeds(submission.sha256, rulebook.track.id, count)
@@ -158,7 +163,11 @@ def _environment(
 def _origin(command: RunCommand | None, options: PlanOptions) -> str:
     parts = [f"README line {command.line}" if command else "no run command in the README"]
     if command and command.left_out:
-        parts.append(f"left out (need a shell): {', '.join(command.left_out)}")
+        names = ", ".join(command.left_out[:MAX_NAMED])
+        more = len(command.left_out) - MAX_NAMED
+        parts.append(
+            f"left out (need a shell): {names}" + (f" and {more} more" if more > 0 else "")
+        )
     if options.environment:
         parts.append(f"set by --env: {', '.join(sorted(options.environment))}")
     return "; ".join(parts)

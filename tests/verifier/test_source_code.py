@@ -1,0 +1,66 @@
+"""Which files of a folder its main script needs, told without running it."""
+
+from pathlib import Path
+
+import pytest
+
+from verifier.source_code import needed_files
+from verifier.submission import load_submission
+
+FILES = {
+    "helper.py": "import deeper.inner",
+    "deeper/__init__.py": "",
+    "deeper/inner.py": "",
+    "kernel.cu": "__global__",
+    "unused.py": "",
+}
+
+
+def needed(folder: Path, script: str) -> list[str] | None:
+    for name, text in FILES.items() | {("train_gpt.py", script)}:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    files = needed_files(load_submission(folder))
+    return None if files is None else sorted(str(file.path) for file in files)
+
+
+@pytest.mark.parametrize(
+    ("script", "others"),
+    [
+        ("import os, torch", []),
+        ("import deeper", ["deeper/__init__.py"]),
+        ("from deeper import inner", ["deeper/__init__.py", "deeper/inner.py"]),
+        ("exec(open('unused.py').read())", ["unused.py"]),
+        ("from torch.utils.cpp_extension import load; load('k', ['kernel.cu'])", ["kernel.cu"]),
+        ("if False:\n    def f():\n        import unused", ["unused.py"]),
+    ],
+)
+def test_imports_and_named_files_are_needed(tmp_path, script, others):
+    assert needed(tmp_path, script) == sorted(["train_gpt.py", *others])
+
+
+def test_what_a_needed_file_needs_is_needed(tmp_path):
+    names = needed(tmp_path, "import helper")
+    assert names == ["deeper/__init__.py", "deeper/inner.py", "helper.py", "train_gpt.py"]
+
+
+@pytest.mark.parametrize("script", ["def", "(" * 5_000, "x = " + "-" * 200_000 + "1"])
+def test_a_script_that_does_not_parse_cannot_be_told(tmp_path, script):
+    assert needed(tmp_path, script) is None
+
+
+def test_files_that_import_each_other_end(tmp_path):
+    (tmp_path / "other.py").write_text("import train_gpt")
+    assert needed(tmp_path, "import other") == ["other.py", "train_gpt.py"]
+
+
+@pytest.mark.parametrize("line", ["import unused", "from .. import unused", "x = 'unused.py'"])
+def test_a_module_in_a_package_reaches_out_of_it(tmp_path, line):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "module.py").write_text(line)
+    assert "unused.py" in needed(tmp_path, "from package import module")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a\\0b", "x" * 5_000])
+def test_strange_names_need_nothing(tmp_path, name):
+    assert needed(tmp_path, f"open('{name}')") == ["train_gpt.py"]
