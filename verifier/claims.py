@@ -104,6 +104,17 @@ class Claims:
         )
 
     @property
+    def claimed_bpbs(self) -> tuple[float, ...]:
+        """One score a seed behind the claim: as submission.json lists them, else as logged."""
+        stated = [claim for claim in self.metadata.per_seed] if self.metadata else []
+        listed = [claim.val_bpb for claim in stated if claim.val_bpb is not None]
+        if listed:
+            return tuple(listed)
+        by_seed = {log.seed: log.val_bpb for log in self.claiming_logs if log.seed is not None}
+        unnamed = [log.val_bpb for log in self.claiming_logs if log.seed is None]
+        return tuple(bpb for bpb in (*by_seed.values(), *unnamed) if bpb is not None)
+
+    @property
     def seed_bpbs(self) -> dict[int, float]:
         """Claimed BPB by seed, as far as there is one."""
         return {seed.seed: seed.val_bpb for seed in self.seeds if seed.val_bpb is not None}

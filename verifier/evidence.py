@@ -40,12 +40,18 @@ class Seen:
 def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
     """What the folder says: submission.json as a whole, and each scored log."""
     metadata = claims.metadata
+    text = next((log for log in claims.claiming_logs if log.implied_validation_bytes), None)
+    implied = text.implied_validation_bytes if text else None
     needed = needed_files(submission)
     return ClaimedValues(
         val_bpb=claims.headline_bpb,
         val_bpb_std=metadata.val_bpb_std if metadata else None,
         bytes_total=metadata.bytes_total if metadata else None,
         code_bytes=sum(file.num_bytes for file in needed) if needed is not None else None,
+        date=submission_date(submission, claims),
+        claimed_bpbs=claims.claimed_bpbs,
+        scored_tokens=text.log.val_tokens if text else None,
+        implied_bytes=implied.value if implied else None,
         seeds=tuple(
             SeedClaimed(
                 seed=log.seed,
@@ -54,8 +60,11 @@ def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
                 model_bytes=log.log.model_bytes,
                 train_seconds=log.log.train_seconds,
                 calibration_seconds=log.log.calibration_seconds,
+                calibrates_on_data=log.log.calibration_data is not None,
                 compile_warmup_seconds=log.log.compile_warmup_seconds,
                 eval_seconds=log.log.eval_seconds,
+                serialize_seconds=log.log.serialize_seconds,
+                deserialize_seconds=log.log.deserialize_seconds,
                 source=str(log.file.path),
                 lines=dict(log.log.lines),
             )
@@ -65,13 +74,15 @@ def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
     )
 
 
-def submission_date(claims: Claims) -> datetime.date | None:
-    """The date that submission.json gives, if it is one."""
+def submission_date(submission: Submission, claims: Claims) -> datetime.date | None:
+    """The date that submission.json gives, else the one that the folder's name begins with."""
     stated = (claims.metadata.date or "") if claims.metadata else ""
-    try:
-        return datetime.date.fromisoformat(stated[:10])
-    except ValueError:
-        return None
+    for text in (stated, submission.name.replace("_", "-")):
+        try:
+            return datetime.date.fromisoformat(text[:10])
+        except ValueError:
+            continue
+    return None
 
 
 def unread_lines(submission: Submission, claims: Claims) -> tuple[str, ...]:
@@ -86,7 +97,7 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
     """Put claims and measurements into the record that is judged."""
     return Evidence(
         plan=plan,
-        submission_date=submission_date(paper.claims),
+        submission_date=submission_date(paper.submission, paper.claims),
         claims=claimed_values(paper.submission, paper.claims),
         paper=paper.rules,
         unread=unread_lines(paper.submission, paper.claims),

@@ -31,8 +31,14 @@ _LABEL = re.compile(r"[A-Za-z][\w+.:-]{0,99}(?: [\w+.-]{1,40}){0,4}")
 _LOOKS_FINAL = re.compile(r"(?i)val_bpb[\"']?\s?[:=]\s?\d|^final\w{0,80}[ :].{0,100}\d\.\d")
 _DIAGNOSTIC = re.compile(r"(?i)diagnostic|pre.?quant|post.?ema")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0}
-# Gathering data for the quantiser, not quantising.
-_CALIBRATING = r"(?:generated|collected|calibrated|done)\b.{0,100}"
+# Gathering data for the quantiser, not quantising; not every script prints how long it takes.
+_CALIBRATING = (
+    r"(?:generated|collected|calibrated|done)\b.{0,100} in (?P<calibration_seconds>"
+    + _FLOAT
+    + r")s\b"
+    r"|(?P<calibration_data>(?:collect|generat|calibrat|using )[^{}=]{0,20}"
+    r"(?:hessians|data|calibrat|with \d)[^{}=]{0,80})"
+)
 
 # First word of a line → its pattern. A group names the field that it fills; `_ms` is converted.
 _PATTERNS = {
@@ -55,8 +61,8 @@ _PATTERNS = {
         rf"|Code size \(uncompressed\): (?P<code_bytes_uncompressed>{_INT}) bytes",
         "artifact": rf"artifact:.* code:(?P<code_bytes>{_INT})$",
         "budget": rf"budget:(?P<total_bytes>{_INT})/{_INT} ",
-        "GPTQ": rf"GPTQ:{_CALIBRATING} in (?P<calibration_seconds>{_FLOAT})s\b",
-        "gptq": rf"gptq:{_CALIBRATING} in (?P<calibration_seconds>{_FLOAT})s\b",
+        "GPTQ": rf"GPTQ: ?(?:{_CALIBRATING})",
+        "gptq": rf"gptq: ?(?:{_CALIBRATING})",
         "Serialize": rf"Serialize: .* done in (?P<serialize_seconds>{_FLOAT})s$",
         "serialize_wallclock": rf"serialize_wallclock: (?P<serialize_seconds>{_FLOAT})s$",
         "Deserialize": rf"Deserialize: .* done in (?P<deserialize_seconds>{_FLOAT})s$",
@@ -152,7 +158,7 @@ def read_figures(line: str) -> dict[str, int | float | str]:
             continue
         if name == "train_ms":
             figures["train_seconds"] = int(text) / 1000.0
-        elif name == "codec":
+        elif name in ("codec", "calibration_data"):
             figures[name] = text
         elif not name.endswith("_seconds"):
             figures[name] = int(text)

@@ -1,6 +1,7 @@
 """The main path: a folder in, a verdict out, one call a stage."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.evidence_checks.base import EvidenceCase
 from verifier.ledger import load_ledger
+from verifier.paper_comparison import compare_claims
 from verifier.program import load_program
 from verifier.rule_outcomes import evidence_outcomes, static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
@@ -18,6 +20,7 @@ from verifier.runs.host import describe_host
 from verifier.runs.journal import Journal, write_record
 from verifier.runs.plan import PlanOptions, make_plan, plan_key
 from verifier.sandbox.base import Sandbox
+from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import ClaimedValues, Evidence, RunPlan
@@ -65,6 +68,7 @@ def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None)
     paper = audit(path, rulebook)
     case = _Case(
         rulebook=rulebook,
+        submission=paper.submission.name,
         paper=paper.rules,
         claims=claimed_values(paper.submission, paper.claims),
         evidence=None,
@@ -82,6 +86,7 @@ def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None)
         next_command=_deciding_command(str(path), rulebook, judged.verdict),
         rules=judged.rules,
         claims=case.claims,
+        significance=judged.comparison.record,
         other_profiles=_other_verdicts(case, profile_name),
         unread=unread_lines(paper.submission, paper.claims),
     )
@@ -130,7 +135,13 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
     """
     if evidence.plan.track != rulebook.track.id:
         raise UsageError(f"the runs are of track {evidence.plan.track}, not {rulebook.track.id}")
-    case = _Case(rulebook=rulebook, paper=evidence.paper, claims=evidence.claims, evidence=evidence)
+    case = _Case(
+        rulebook=rulebook,
+        submission=evidence.plan.submission,
+        paper=evidence.paper,
+        claims=evidence.claims,
+        evidence=evidence,
+    )
     judged = _judge(case, rulebook.profile(profile_name))
     return VerdictFile(
         submission=evidence.plan.submission,
@@ -163,6 +174,7 @@ class _Case:
     """What is judged: the same under every profile."""
 
     rulebook: Rulebook
+    submission: str
     paper: tuple[RuleRecord, ...]
     claims: ClaimedValues
     evidence: Evidence | None
@@ -174,22 +186,27 @@ class _Judged:
 
     rules: tuple[RuleRecord, ...]
     comparison: Comparison
+    """Of our runs, and of the claims where nothing was run."""
     verdict: Verdict
 
 
 def _judge(case: _Case, profile: Profile) -> _Judged:
-    comparison = _comparison(case, profile)
+    comparison, claimed = _comparison(case, profile), _claimed_comparison(case, profile)
     evidence_case = EvidenceCase(
         evidence=case.evidence,
         claims=case.claims,
         significance=comparison.record,
         no_significance=comparison.reason,
+        claimed_significance=claimed.record,
+        no_claimed_significance=claimed.reason,
         track=case.rulebook.track,
         profile=profile,
     )
     rules = case.paper + evidence_outcomes(evidence_case, case.rulebook)
     return _Judged(
-        rules=rules, comparison=comparison, verdict=decide(rules, case.evidence, profile)
+        rules=rules,
+        comparison=comparison if case.evidence else claimed,
+        verdict=decide(rules, case.evidence, profile),
     )
 
 
@@ -198,8 +215,23 @@ def _comparison(case: _Case, profile: Profile) -> Comparison:
     if case.evidence is None or not track.claims_record:
         reason = "nothing was run" if case.evidence is None else "this track claims no record"
         return Comparison(record=None, reason=reason)
-    ledger = load_ledger(rules_folder() / "records", track.id)
-    return compare_with_prior(case.evidence, ledger, track, profile)
+    return compare_with_prior(case.evidence, _ledger(track.id), track, profile)
+
+
+def _claimed_comparison(case: _Case, profile: Profile) -> Comparison:
+    track = case.rulebook.track
+    if not track.claims_record:
+        return Comparison(record=None, reason="this track claims no record")
+    answer = compare_claims(case.claims, case.submission, _ledger(track.id), profile, track)
+    if isinstance(answer, str):
+        return Comparison(record=None, reason=answer)
+    return Comparison(record=answer, reason=None)
+
+
+@cache
+def _ledger(track: str) -> Ledger:
+    """The track's ledger, read once: every profile is tested against it."""
+    return load_ledger(rules_folder() / "records", track)
 
 
 def _other_verdicts(case: _Case, profile_name: str) -> tuple[ProfileVerdict, ...]:

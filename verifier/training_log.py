@@ -87,6 +87,7 @@ class TrainingLog:
     total_bytes: int | None = None
     codec: str | None = None
     calibration_seconds: float | None = None  # the longest one printed: they include each other
+    calibration_data: str | None = None  # what the quantiser is calibrated on, as printed
     serialize_seconds: float | None = None
     deserialize_seconds: float | None = None  # summed: each load counts
     compile_warmup_seconds: float | None = None

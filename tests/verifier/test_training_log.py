@@ -189,3 +189,22 @@ def test_no_line_takes_more_than_linear_time(head: str) -> None:
     for _ in range(30):
         read_training_log("\n".join(lines))
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("line", "data", "seconds"),
+    [
+        ("gptq:calibrating with training data...", "calibrating with training data...", None),
+        ("gptq:collecting hessians batches=64 source=val", "collecting hessians batches", None),
+        ("GPTQ:collected 67 Hessians in 3.5s", None, 3.5),
+        ("gptq:reserving 0s, effective=599500ms", None, None),
+        ("gptq_quantize: 66 GPTQ layers, 0 naive layers", None, None),
+    ],
+)
+def test_calibration_is_seen_with_and_without_its_time(
+    line: str, data: str | None, seconds: float | None
+) -> None:
+    log = read_training_log(line + "\n")
+    assert (log.calibration_data or "").startswith(data or "")
+    assert (log.calibration_data is None) == (data is None)
+    assert log.calibration_seconds == seconds

@@ -2,6 +2,7 @@
 
 from verifier.evidence_checks import (
     failed_run,
+    insignificant_claim,
     insignificant_improvement,
     overlong_evaluation,
     overlong_training,
@@ -17,4 +18,5 @@ EVIDENCE_CHECKS: tuple[tuple[str, EvidenceCheck], ...] = (
     ("overlong_evaluation", overlong_evaluation.check),
     ("unreproduced_claim", unreproduced_claim.check),
     ("insignificant_improvement", insignificant_improvement.check),
+    ("insignificant_claim", insignificant_claim.check),
 )

@@ -28,6 +28,9 @@ class EvidenceCase:
     significance: SignificanceRecord | None
     no_significance: str | None
     """Why there is no test against the prior record."""
+    claimed_significance: SignificanceRecord | None
+    """The same test of the claimed scores."""
+    no_claimed_significance: str | None
     track: Track
     profile: Profile
 

@@ -25,8 +25,9 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     def on_claim(seed: SeedClaimed) -> Finding | None:
         if seed.eval_seconds is None:
             return None
-        warm_up = seed.compile_warmup_seconds or 0.0 if clock == "everything" else 0.0
-        seconds = seed.eval_seconds + warm_up
+        outside = (seed.compile_warmup_seconds, seed.deserialize_seconds)
+        uncounted = sum(s for s in outside if s is not None) if clock == "everything" else 0.0
+        seconds = seed.eval_seconds + uncounted
         if seconds <= budget:
             return None
         return Finding(
@@ -34,7 +35,8 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             f"{seconds - budget:.1f} s over the budget",
             file=seed.source,
             line=seed.lines.get("eval_seconds"),
-            evidence=f"clock '{clock}': scoring {seed.eval_seconds} s, warm-up {warm_up} s",
+            evidence=f"clock '{clock}': scoring {seed.eval_seconds:.1f} s, warm-up and loading "
+            f"{uncounted:.1f} s",
         )
 
     def on_measurement(seed: SeedMeasurement) -> Finding | str | None:

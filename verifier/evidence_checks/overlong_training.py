@@ -27,6 +27,25 @@ def counted_calibration(calibration_seconds: float | None, clock: str) -> float:
     return 0.0 if clock == "loop" else calibration_seconds or 0.0
 
 
+def _untimed_calibration(seed: SeedClaimed, budget: float, clock: str) -> Finding | None:
+    """A loop that fills the budget leaves no time for the calibration that follows it."""
+    timed = seed.calibration_seconds is not None
+    if (
+        clock == "loop"
+        or timed
+        or not seed.calibrates_on_data
+        or (seed.train_seconds or 0) < budget
+    ):
+        return None
+    return Finding(
+        message=f"the loop took {seed.train_seconds:.1f} s of {budget:g} s and calibration on "
+        "data follows",
+        file=seed.source,
+        line=seed.lines.get("calibration_data"),
+        evidence=f"clock '{clock}': the log does not time its calibration",
+    )
+
+
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """A budget with the overrun that a last step may have."""
     limits, clock = case.track.limits, case.profile.clock
@@ -34,18 +53,20 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
 
     def on_claim(seed: SeedClaimed) -> Finding | None:
         loop = seed.train_seconds
-        seconds = (
-            None if loop is None else loop + counted_calibration(seed.calibration_seconds, clock)
-        )
-        if loop is None or seconds is None or seconds <= allowed:
+        if loop is None:
             return None
+        seconds = loop + counted_calibration(seed.calibration_seconds, clock)
+        if clock == "everything":
+            seconds += seed.serialize_seconds or 0.0
+        if seconds <= allowed:
+            return _untimed_calibration(seed, limits.train_seconds.value, clock)
         return Finding(
             message=f"the log says {seconds:.1f} s of training, "
             f"{seconds - limits.train_seconds.value:.1f} s over the budget",
             file=seed.source,
             line=seed.lines.get("train_seconds"),
             evidence=f"clock '{clock}': loop {loop:.1f} s, "
-            f"calibration {seed.calibration_seconds} s",
+            f"calibration {seed.calibration_seconds} s, packing {seed.serialize_seconds} s",
         )
 
     def on_measurement(seed: SeedMeasurement) -> Finding | str | None:

@@ -1,5 +1,7 @@
 """Artifact file plus code, seed by seed, against the track's cap."""
 
+from dataclasses import replace
+
 from verifier.evidence_checks.base import EvidenceCase, each_seed, log_file
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
@@ -12,7 +14,9 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     convention = case.profile.byte_count
 
     def on_claim(seed: SeedClaimed) -> Finding | None:
-        literal = convention == "literal" and case.claims.code_bytes is not None
+        literal = (
+            convention in ("literal", "every_file_opened") and case.claims.code_bytes is not None
+        )
         total = seed.total_bytes
         if literal and seed.model_bytes is not None:
             total = seed.model_bytes + (case.claims.code_bytes or 0)
@@ -42,4 +46,21 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             f"{code_bytes:,}",
         )
 
-    return each_seed(case, on_claim, on_measurement)
+    result = each_seed(case, on_claim, on_measurement)
+    if case.evidence is None and not result.findings:
+        return replace(result, findings=_stated(case, cap))
+    return result
+
+
+def _stated(case: EvidenceCase, cap: int) -> tuple[Finding, ...]:
+    """What submission.json says, where no log says more."""
+    stated = case.claims.bytes_total
+    if stated is None or stated <= cap:
+        return ()
+    binary = "; it is below 16 MiB, but the cap is decimal" if stated <= 16 << 20 else ""
+    return (
+        Finding(
+            message=f"the stated total is {stated:,} bytes, {stated - cap:,} over the cap{binary}",
+            file="submission.json",
+        ),
+    )

@@ -146,8 +146,12 @@ class SeedClaimed(StrictModel):
     model_bytes: int | None
     train_seconds: float | None
     calibration_seconds: float | None
+    calibrates_on_data: bool = False
+    """Whether it says that it gathers data for the quantiser, timed or not."""
     compile_warmup_seconds: float | None
     eval_seconds: float | None
+    serialize_seconds: float | None = None
+    deserialize_seconds: float | None = None
     source: str
     lines: dict[str, int] = {}
     """Field → the line of the log that it was read from."""
@@ -161,6 +165,13 @@ class ClaimedValues(StrictModel):
     bytes_total: int | None
     code_bytes: int | None = None
     """The code that the folder ships: main script and what it needs; None where unclear."""
+    date: datetime.date | None = None
+    """As submission.json gives it, else as the folder's name begins."""
+    claimed_bpbs: tuple[float, ...] = ()
+    """One score a seed that stands behind the claim."""
+    scored_tokens: int | None = None
+    implied_bytes: float | None = None
+    """What tokens, loss and BPB of a log imply; decides what a margin in nats means in BPB."""
     seeds: tuple[SeedClaimed, ...] = ()
 
 

@@ -11,7 +11,7 @@ class SignificanceRecord(StrictModel):
     """The test against the prior record; `computed_from` says whether on claims or runs."""
 
     prior: str
-    computed_from: Literal["measurements"]
+    computed_from: Literal["claims", "measurements"]
     test: str
     challenger_bpb: tuple[float, ...]
     prior_bpb: tuple[float, ...]

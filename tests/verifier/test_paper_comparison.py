@@ -1,0 +1,58 @@
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from verifier.ledger import load_ledger
+from verifier.paper_comparison import EXTERNAL, compare_claims, student_t_tail
+from verifier.rulebook import load_rulebook, rules_folder
+from verifier.schemas.run_record_json import ClaimedValues
+from verifier.schemas.verdict_json import SignificanceRecord
+
+BOOK = load_rulebook("10min_16mb")
+LEDGER = load_ledger(rules_folder() / "records", "10min_16mb")
+
+
+def answer(*bpbs: float, day: str | None = "2026-04-30", profile: str = "leaderboard-apr29"):
+    claims = ClaimedValues(
+        val_bpb=None,
+        val_bpb_std=None,
+        bytes_total=None,
+        date=datetime.date.fromisoformat(day) if day else None,
+        claimed_bpbs=bpbs,
+    )
+    return compare_claims(claims, "new", LEDGER, BOOK.profile(profile), BOOK.track)
+
+
+@given(st.floats(-40, 40), st.floats(1, 60))
+def test_the_tail_is_that_of_student(t, degrees_of_freedom):
+    exact = special.stdtr(degrees_of_freedom, -t)
+    assert student_t_tail(t, degrees_of_freedom) == pytest.approx(exact, abs=1e-6)
+
+
+def test_a_clear_gain_passes_and_a_worse_score_does_not():
+    clear, worse = answer(1.050, 1.0503, 1.0501), answer(1.07, 1.0703, 1.0701)
+    assert isinstance(clear, SignificanceRecord) and clear.passed
+    assert isinstance(worse, SignificanceRecord) and not worse.passed
+
+
+def test_one_seed_is_tested_with_the_spread_of_the_ledger():
+    near, far = answer(1.0592), answer(1.05)
+    assert isinstance(near, SignificanceRecord) and near.test == EXTERNAL and not near.passed
+    assert isinstance(far, SignificanceRecord) and far.passed
+
+
+def test_rows_of_the_same_day_are_not_yet_the_prior_record():
+    row = next(r for r in reversed(LEDGER.records) if r.status == "accepted")
+    same_day = answer(*row.seed_bpbs, day=row.date.isoformat())
+    next_day = answer(*row.seed_bpbs, day=str(row.date + datetime.timedelta(days=1)))
+    assert isinstance(same_day, SignificanceRecord) and same_day.prior != row.name
+    assert isinstance(next_day, SignificanceRecord) and next_day.prior == row.name
+
+
+def test_what_is_missing_is_said():
+    assert answer() == "no score of a single seed is claimed"
+    assert "no date" in str(answer(1.05, day=None))
+    assert "tokens and bytes" in str(answer(1.05, 1.051, profile="readme-strict"))
