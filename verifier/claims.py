@@ -6,6 +6,7 @@ Nothing here is a measurement, and nothing is decided: where two claims differ b
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from verifier.log_lines import FinalMetric
 from verifier.schemas.submission_json import Metadata, SeedClaim
@@ -43,8 +44,9 @@ class LogClaim:
     @property
     def label_mismatch(self) -> bool:
         """Whether the file's name says another seed than the log in it."""
-        both = self.seed_in_name is not None and self.log.seed is not None
-        return both and self.seed_in_name != self.log.seed
+        if self.seed_in_name is None or self.log.seed is None:
+            return False
+        return str(self.log.seed) not in re.findall(r"\d+", self.file.path.stem)
 
     @property
     def val_bpb(self) -> float | None:
@@ -151,15 +153,20 @@ def _seed_claims(
     )
 
 
+def seed_in_name(path: PurePosixPath) -> int | None:
+    """The seed that a log's file name says; None where it says none."""
+    named = [first or second for first, second in _SEED_IN_NAME.findall(path.stem)]
+    return int(named[-1]) if named else None
+
+
 def _log_claim(file: SubmissionFile) -> LogClaim:
     log = read_training_log(file)
-    named = [first or second for first, second in _SEED_IN_NAME.findall(file.path.stem)]
-    seed_in_name = int(named[-1]) if named else None
+    named = seed_in_name(file.path)
     return LogClaim(
         file=file,
         log=log,
-        seed=log.seed if log.seed is not None else seed_in_name,
-        seed_in_name=seed_in_name,
+        seed=log.seed if log.seed is not None else named,
+        seed_in_name=named,
         implied_validation_bytes=implied_validation_bytes(log.val_tokens, log.headline),
     )
 

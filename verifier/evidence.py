@@ -38,7 +38,7 @@ class Seen:
 
 
 def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
-    """What the folder says: submission.json as a whole, and each scored log."""
+    """What the folder says: submission.json as a whole, and each log behind its claim."""
     metadata = claims.metadata
     text = next((log for log in claims.claiming_logs if log.implied_validation_bytes), None)
     implied = text.implied_validation_bytes if text else None
@@ -68,8 +68,7 @@ def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
                 source=str(log.file.path),
                 lines=dict(log.log.lines),
             )
-            for log in claims.logs
-            if log.val_bpb is not None
+            for log in claims.claiming_logs
         ),
     )
 

@@ -2,11 +2,19 @@
 
 from verifier.static_checks import (
     claim_contradicts_log,
+    claims_disagree,
+    code_differs_between_seeds,
+    diagnostic_taken_for_score,
+    duplicate_seed_logs,
     missing_file,
+    missing_seed_log,
     partial_validation,
+    seed_label_mismatch,
+    seed_selection,
     too_few_seeds,
     validation_documents_in_training,
     wrong_byte_denominator,
+    wrong_hardware,
 )
 from verifier.static_checks.base import StaticCheck
 
@@ -17,4 +25,12 @@ STATIC_CHECKS: tuple[tuple[str, StaticCheck], ...] = (
     ("wrong_byte_denominator", wrong_byte_denominator.check),
     ("partial_validation", partial_validation.check),
     ("validation_documents_in_training", validation_documents_in_training.check),
+    ("missing_seed_log", missing_seed_log.check),
+    ("seed_selection", seed_selection.check),
+    ("seed_label_mismatch", seed_label_mismatch.check),
+    ("duplicate_seed_logs", duplicate_seed_logs.check),
+    ("code_differs_between_seeds", code_differs_between_seeds.check),
+    ("claims_disagree", claims_disagree.check),
+    ("wrong_hardware", wrong_hardware.check),
+    ("diagnostic_taken_for_score", diagnostic_taken_for_score.check),
 )

@@ -1,5 +1,6 @@
 """submission.json against the folder's own logs: the score as a whole, each seed, the size."""
 
+import re
 import statistics
 
 from verifier.claims import LogClaim, SeedClaims
@@ -7,6 +8,8 @@ from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.log_lines import FinalMetric
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
+
+_DIGITS = re.compile(r"\d+")
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -21,22 +24,26 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         return cannot_tell("submission.json states no score that could be read")
     findings = [f for s in per_seed if (f := _seed_finding(s, tolerance))]
     carried = [] if findings else [s.stated.val_bpb for s in per_seed if s.stated]
-    if stated is not None and not _is_carried(stated, case, carried, tolerance):
+    if stated is not None and not is_carried(stated, case, carried, tolerance):
         findings.append(_headline_finding(stated, logs))
     findings += _size_findings(case, rule.parameters["tolerance_relative_bytes"])
     return CheckResult(findings=tuple(findings))
 
 
-def _is_carried(
+def is_carried(
     stated: float, case: PaperCase, carried: list[float | None], tolerance: float
 ) -> bool:
     """Whether the stated score is one run's, or the mean of some natural set of runs.
 
-    Natural are: all logs, one log a seed, the seeds that submission.json lists, and the values that
-    it lists where each is in its log (`carried`).
+    Natural are: all logs, logs named alike but for a number, one log a seed, the seeds that
+    submission.json lists, and the values that it lists where each is in its log (`carried`).
     """
     seeds = [seed for seed in case.claims.seeds if seed.log and seed.log.val_bpb]
+    alike: dict[str, list[float | None]] = {}
+    for log in case.claims.logs:
+        alike.setdefault(_DIGITS.sub("", str(log.file.path)), []).append(log.val_bpb)
     samples = (
+        *alike.values(),
         [log.val_bpb for log in case.claims.logs],
         [seed.log.val_bpb for seed in seeds if seed.log],
         [seed.log.val_bpb for seed in seeds if seed.log and seed.stated],

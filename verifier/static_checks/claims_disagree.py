@@ -1,0 +1,58 @@
+"""The score in submission.json against the README's title and the folder's name."""
+
+import re
+
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.prose import prose_lines
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+
+_SCORE = re.compile(r"(?<![\d.])([0-2]\.\d{3,8})(?![\d.]|\s?%)")
+_NO_SCORE = re.compile(
+    r"(?i)(?:[-−–+±~<>=≥≤≈]\s?|"
+    r"(?:ema|swa|wd|decay|beta\d?|momentum|lr|gain|dropout|muon)[ (:=]{0,2})$"
+)
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """A place that states one score, and another one; places with several scores say nothing."""
+    stated = case.claims.headline_bpb
+    if stated is None:
+        return cannot_tell("submission.json states no score that could be read")
+    known = {stated, *case.claims.seed_bpbs.values()}
+    findings = []
+    for place, line, text in _places(case):
+        scores = _scores(text, rule)
+        if len(scores) == 1 and not _is_known(scores[0], known, rule.parameters["tolerance_bpb"]):
+            findings.append(
+                Finding(
+                    message=f"says {scores[0]:g} where submission.json says {stated:.5f}",
+                    file=place,
+                    line=line,
+                    evidence=text[:160],
+                )
+            )
+    return CheckResult(findings=tuple(findings))
+
+
+def _places(case: PaperCase) -> list[tuple[str | None, int | None, str]]:
+    """The folder's name and the README's title, each with where it stands."""
+    places: list[tuple[str | None, int | None, str]] = [(None, None, case.submission.name)]
+    for line in prose_lines(case.submission):
+        if line.text.startswith("# ") and line.file.lower().endswith(".md"):
+            return [*places, (line.file, line.line, line.text)]
+    return places
+
+
+def _scores(text: str, rule: Rule) -> list[float]:
+    plain = text[:400].replace("_", " ")
+    found = [
+        float(match[1])
+        for match in _SCORE.finditer(plain)
+        if not _NO_SCORE.search(plain[: match.start()])
+    ]
+    return [v for v in found if rule.parameters["lowest_bpb"] < v < rule.parameters["highest_bpb"]]
+
+
+def _is_known(score: float, known: set[float], tolerance: float) -> bool:
+    return any(abs(score - value) <= tolerance for value in known)

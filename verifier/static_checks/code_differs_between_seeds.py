@@ -1,0 +1,61 @@
+"""Code sizes and hyperparameters that the logs behind a claim print, against each other."""
+
+import re
+
+from verifier.claims import LogClaim
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+
+_PER_RUN = re.compile(
+    r"(?i)seed|run_id|path|dir|file|log|rank|host|port|time|date|name|device|pid|uuid|prefix|resume"
+)
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """Each log against the first."""
+    logs = case.claims.claiming_logs
+    if len(logs) < 2:
+        return cannot_tell("fewer than two logs stand behind the claim")
+    first = logs[0]
+    findings = []
+    for other in logs[1:]:
+        findings += _code(first, other) + _settings(first, other)
+    return CheckResult(findings=tuple(findings))
+
+
+def _code(first: LogClaim, other: LogClaim) -> list[Finding]:
+    """A compressed size varies with nothing but the code, yet only where both are compressed."""
+    for field in ("code_bytes_uncompressed", "code_bytes"):
+        mine, others = getattr(first.log, field), getattr(other.log, field)
+        if mine is None or others is None:
+            continue
+        if mine == others:
+            return []
+        return [
+            Finding(
+                message=f"counts {others:,} bytes of code; {first.file.path} counts {mine:,}",
+                file=str(other.file.path),
+                line=other.log.lines.get(field),
+            )
+        ]
+    return []
+
+
+def _settings(first: LogClaim, other: LogClaim) -> list[Finding]:
+    mine, others = first.log.hyperparameters, other.log.hyperparameters
+    differing = [
+        name
+        for name in mine
+        if name in others and mine[name] != others[name] and not _PER_RUN.search(name)
+    ]
+    if not differing:
+        return []
+    shown = "; ".join(f"{n}: {others[n][:40]} against {mine[n][:40]}" for n in differing[:4])
+    return [
+        Finding(
+            message=f"{len(differing)} hyperparameters differ from those of {first.file.path}",
+            file=str(other.file.path),
+            evidence=shown,
+        )
+    ]

@@ -1,0 +1,53 @@
+"""The claimed score against what the logs print of models that are not handed in."""
+
+from collections.abc import Iterator
+
+from verifier.claims import LogClaim
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+from verifier.static_checks.claim_contradicts_log import is_carried
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """The headline and each stated seed, where no final metric of any log carries the number."""
+    tolerance = rule.parameters["tolerance_bpb"]
+    stated = {s.stated.val_bpb for s in case.claims.seeds if s.stated and s.stated.val_bpb}
+    headline = case.claims.headline_bpb
+    if headline is not None and not is_carried(headline, case, [*stated], tolerance):
+        stated.add(headline)
+    if (not stated and headline is None) or not case.claims.logs:
+        return cannot_tell("there is no stated score, or no log to find it in")
+    finals = [
+        final.val_bpb
+        for claim in case.claims.logs
+        for final in claim.log.finals
+        if final.val_bpb is not None
+    ]
+    findings = []
+    for value in sorted(stated):
+        if any(abs(value - final) <= tolerance for final in finals):
+            continue
+        findings += [f for claim in case.claims.logs for f in _carried(claim, value, tolerance)][:1]
+    return CheckResult(findings=tuple(findings))
+
+
+def _carried(claim: LogClaim, value: float, tolerance: float) -> Iterator[Finding]:
+    """Only a log that goes on to a final metric shows that the number is not the final one."""
+    if not claim.log.finals:
+        return
+    diagnostics = [(d.val_bpb, d.line, d.label) for d in claim.log.diagnostics]
+    training = [
+        (p.val_bpb, p.line, f"validation at step {p.step}") for p in claim.log.validation_points
+    ]
+    final = claim.log.finals[-1].val_bpb
+    if final is None or final < value:  # nobody gains by a worse number
+        return
+    for bpb, line, label in (*diagnostics, *training):
+        if bpb is not None and abs(bpb - value) <= tolerance:
+            yield Finding(
+                message=f"the claimed {value:.5f} BPB is that of '{label}'; "
+                f"the log goes on to {final}",
+                file=str(claim.file.path),
+                line=line,
+            )
