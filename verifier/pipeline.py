@@ -10,7 +10,7 @@ from verifier.comparison import Comparison, compare_with_prior
 from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.evidence_checks.base import EvidenceCase
-from verifier.ledger import load_ledger
+from verifier.ledger import find_record, load_ledger
 from verifier.paper_comparison import compare_claims
 from verifier.program import load_program
 from verifier.rule_outcomes import evidence_outcomes, static_outcomes
@@ -101,8 +101,11 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
     """Execute the plan and leave all evidence in the run directory.
 
     Raises:
+        UsageError: `--against` names no record; told before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
+    if request.options.against is not None and rulebook.track.claims_record:
+        find_record(_ledger(rulebook.track.id), request.options.against)
     prepared = make_plan(paper.submission, rulebook, request.options)
     journal = Journal(request.out or default_out(prepared.plan))
     with journal.locked():

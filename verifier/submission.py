@@ -122,7 +122,7 @@ def load_submission(path: Path) -> Submission:
     files = _mark_duplicates(loader.files)
     _refuse_what_is_no_submission(path, files)
     return Submission(
-        name=root.name if path.is_dir() else path.stem,
+        name=str(_printable_path((root.name if path.is_dir() else path.stem,))),
         root=root,
         files=files,
         sha256=_tree_hash(files),

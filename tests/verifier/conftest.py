@@ -73,7 +73,7 @@ def pgolf(tiny_rules: Path, data: Path, tmp_path: Path):
 
     def call(verb: str, *arguments: str | Path) -> Result:
         words = [verb, *map(str, arguments)]
-        if verb in ("verify", "run", "check"):
+        if verb in ("verify", "run", "check") and "--track" not in words:
             words += ["--track", "tiny"]
         if verb in ("verify", "run") and "--data" not in words:
             words += ["--data", str(data)]

@@ -97,6 +97,14 @@ def test_names_that_are_not_text_are_refused_in_one_line(pgolf, make_submission)
     assert result.stderr.splitlines()[-1].startswith("pgolf-verify: ")
 
 
+def test_a_folder_whose_name_is_not_text_is_run_under_a_printable_one(pgolf, make_submission):
+    folder = make_submission()
+    odd = folder.rename(os.fsdecode(os.fsencode(folder) + b"\xff\x1b"))
+    result = pgolf("verify", odd, *SEED, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["submission"] == "submission\\xff\x1b"
+
+
 HUGE_LOG = """
 import resource, sys
 from click.testing import CliRunner
@@ -174,6 +182,17 @@ def test_options_that_mean_nothing(pgolf, make_submission, arguments, message):
     assert result.exit_code in (2, 4)
     assert message in result.stderr
     assert len(result.stderr.splitlines()[-1]) < 2_500
+
+
+def test_an_unknown_record_is_named_before_anything_runs(pgolf, make_submission, tmp_path):
+    result = pgolf("run", make_submission(), "--against", "pr999999", "--track", "10min_16mb")
+    one_line(result, 2, "pr999999: no such record on track 10min_16mb")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_track_is_named(pgolf, make_submission):
+    result = pgolf("run", make_submission(), "--track", "nope")
+    one_line(result, 2, "no track 'nope': there are 10min_16mb")
 
 
 @pytest.mark.parametrize("place", ["file", "/proc/none", "file/below"])

@@ -6,8 +6,8 @@ from verifier.schemas.verdict_json import VerdictFile
 
 
 def render_json(verdict: VerdictFile) -> str:
-    """One object on one line."""
-    return verdict.model_dump_json() + "\n"
+    """One object on one line, all of it ASCII: what a stranger wrote acts on no terminal."""
+    return json.dumps(verdict.model_dump(mode="json")) + "\n"
 
 
 def json_schema() -> str:

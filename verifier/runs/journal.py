@@ -131,8 +131,8 @@ class SeedFiles:
 
 
 def write_record(path: Path, record: StrictModel) -> None:
-    """Write a record so that it is on disk whole or not at all."""
-    write_atomically(path, record.model_dump_json(indent=2) + "\n")
+    """Write a record so that it is on disk whole or not at all; in ASCII, so that none acts."""
+    write_atomically(path, json.dumps(record.model_dump(mode="json"), indent=2) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,0 +1,62 @@
+"""Progress: one live line on a terminal, plain lines elsewhere, and none when quiet."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from verifier.reports.live import LiveRun
+from verifier.training_log import TrainingLogReader
+
+
+def shown(is_terminal: bool, quiet: bool = False) -> str:
+    """What a run of one seed with two steps writes."""
+    console = Console(
+        file=io.StringIO(), force_terminal=is_terminal, width=120, _environ={"TERM": "xterm"}
+    )
+    reader = TrainingLogReader()
+    with LiveRun(console, quiet) as live:
+        live.note("run directory \x1b]0;evil\x07 [bold]x[/bold]")
+        live.seed_started(7, 1, 3)
+        for step, seconds in ((1, 1.0), (2, 30.0)):
+            reader.feed(f"step:{step}/2 train_loss:{3 - step}.5 train_time:5ms")
+            live.line_read(seconds, reader)
+    return console.file.getvalue()
+
+
+def test_plain_lines_say_seed_step_loss_and_time():
+    lines = shown(is_terminal=False).splitlines()
+    assert lines[1:] == [
+        "seed 7 (1/3): started",
+        "seed 7 (1/3): step 1/2, loss 2.500, 1 s gone",
+        "seed 7 (1/3): step 2/2, loss 1.500; packing and scoring, 30 s gone",
+    ]
+
+
+def test_a_terminal_gets_one_line_that_is_gone_afterwards():
+    text = shown(is_terminal=True)
+    assert "seed 7 (1/3)" in text and "step 2/2, loss 1.500" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert text.endswith("\x1b[2K")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_quiet_shows_nothing(is_terminal):
+    assert shown(is_terminal, quiet=True) == ""
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_foreign_text_does_not_act(is_terminal):
+    first = shown(is_terminal).splitlines()[0]
+    assert first == "run directory \\x1b]0;evil\\x07 [bold]x[/bold]"
+
+
+def test_a_flood_of_lines_is_thinned_out():
+    console = Console(file=io.StringIO(), force_terminal=False, width=120)
+    reader = TrainingLogReader()
+    with LiveRun(console) as live:
+        live.seed_started(7, 1, 1)
+        for step in range(1, 1001):
+            reader.feed(f"step:{step}/1000 train_loss:1.5 train_time:5ms")
+            live.line_read(step / 100, reader)
+    assert console.file.getvalue().count("\n") <= 3
