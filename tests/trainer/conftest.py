@@ -1,6 +1,7 @@
 """A data folder and a recipe small enough for a run of two seconds."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -28,12 +29,14 @@ TINY_SETTINGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_recipe_options_in_the_environment(monkeypatch):
-    import os
+torch.set_num_threads(1)  # threads that wait for each other are slow on a busy machine
 
+
+@pytest.fixture(autouse=True)
+def environment_of_runs(monkeypatch):
     for path in environment_settings(os.environ):
         monkeypatch.delenv(path.split(".")[1].upper())
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
@@ -42,8 +45,13 @@ def alone():
 
 
 @pytest.fixture
-def tiny_recipe():
-    return build_recipe(TINY_SETTINGS)
+def tiny_settings():
+    return dict(TINY_SETTINGS)
+
+
+@pytest.fixture
+def tiny_recipe(tiny_settings):
+    return build_recipe(tiny_settings)
 
 
 @pytest.fixture

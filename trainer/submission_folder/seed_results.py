@@ -6,8 +6,8 @@ from pathlib import Path
 
 FIGURES = {
     "script_sha256": r"^script_sha256:([0-9a-f]{64})$",
-    "val_loss": r"^final_int8_zlib_roundtrip_exact val_loss:(\S+) ",
-    "val_bpb": r"^final_int8_zlib_roundtrip_exact val_loss:\S+ val_bpb:(\S+)$",
+    "val_loss": r"^final_int8_zlib_roundtrip_exact val_loss:([0-9.]+) ",
+    "val_bpb": r"^final_int8_zlib_roundtrip_exact val_loss:\S+ val_bpb:([0-9.]+)$",
     "eval_time_ms": r"^final_int8_zlib_roundtrip val_loss:.* eval_time:(\d+)ms$",
     "total_bytes": r"^Total submission size int8\+zlib: (\d+) bytes$",
     "steps": r"^step:(\d+)/\d+ train_loss:",
@@ -35,7 +35,7 @@ class SeedResult:
 
 
 def read_seed_result(log: Path, seed: int) -> SeedResult | None:
-    """The result that a log ends with; None if there is no log, or the run did not finish.
+    """The result that a log ends with; None if there is no log, or no score that is a number.
 
     Of a figure that is printed more than once, the last counts.
     """

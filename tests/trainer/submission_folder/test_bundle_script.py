@@ -1,0 +1,121 @@
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+from trainer import train_gpt
+from trainer.errors import TrainerError
+from trainer.recipe import Recipe, recipe_settings
+from trainer.recipe_file import load_recipe
+from trainer.submission_folder import bundle_script as bundler
+
+ALLOWED = {*sys.stdlib_module_names, "torch", "numpy", "sentencepiece"}
+
+
+@pytest.fixture(scope="module")
+def script():
+    return bundler.bundle_script(recipe_settings(Recipe()), "baseline: the public one")
+
+
+def test_the_script_imports_nothing_of_ours(script):
+    nodes = [n for n in ast.walk(ast.parse(script)) if isinstance(n, ast.Import | ast.ImportFrom)]
+    imported = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    imported |= {str(n.module) for n in nodes if isinstance(n, ast.ImportFrom)}
+    assert len(imported) > 10
+    assert {name.partition(".")[0] for name in imported} <= ALLOWED
+
+
+def test_the_same_recipe_gives_the_same_bytes_in_another_process(script):
+    code = (
+        "from trainer.recipe import *; from trainer.submission_folder.bundle_script import *;"
+        "print(bundle_script(recipe_settings(Recipe()), 'baseline: the public one'), end='')"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert again.stdout.decode() == script
+
+
+def test_the_recipe_stands_in_the_script_as_a_literal():
+    settings = recipe_settings(load_recipe("demo", {}).recipe)
+    tree = ast.parse(bundler.bundle_script(settings, "demo"))
+    assigned = [n for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "RECIPE"]
+    assert ast.literal_eval(assigned[0].value) == settings
+
+
+def test_what_nothing_reaches_is_left_out(script):
+    assert "class GPT" in script and "def read_shard" in script
+    assert "def write_shard" not in script and "import subprocess" not in script
+
+
+def test_a_title_cannot_become_code():
+    script = bundler.bundle_script({}, 'x\nimport evil\r"""\\')
+    assert script.splitlines()[0] == '# x import evil """\\'
+
+
+def run_main(code, folder, recipe, data):
+    """The token losses after training with main() in a process of its own."""
+    environment = os.environ | {
+        "DATA_PATH": str(data / "datasets" / "tiny"),
+        "TOKENIZER_PATH": str(data / "tokenizers" / "tiny.model"),
+        "PGOLF_TOKEN_LOSSES": str(folder / "losses"),
+    }
+    (folder / "train_gpt.py").write_text(code)
+    subprocess.run([sys.executable, "train_gpt.py"], cwd=folder, env=environment, check=True)
+    log = (folder / "logs" / "run.txt").read_text()
+    steps = [line.split(" train_time")[0] for line in log.splitlines() if line.startswith("step:")]
+    return steps, (folder / "losses").read_bytes()
+
+
+def test_script_and_package_compute_the_same_to_the_last_bit(tmp_path, tiny_recipe, tiny_data):
+    settings = recipe_settings(tiny_recipe)
+    packaged = (
+        "from pathlib import Path; from trainer.train_gpt import main;"
+        f"main({settings!r}, Path({train_gpt.__file__!r}))"
+    )
+    outcomes = []
+    for name, code in (("p", packaged), ("s", bundler.bundle_script(settings, "tiny"))):
+        (tmp_path / name).mkdir()
+        outcomes.append(run_main(code, tmp_path / name, tiny_recipe, tiny_data))
+    assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0][0]) == 3 and len(outcomes[0][1]) == 400 * 4
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("import trainer.errors\n", "only a top-level `from trainer.x import Name`"),
+        ("from trainer.errors import DataError as D\n", "only a top-level"),
+        ("from . import errors\n", "only a top-level"),
+        ("def main():\n    from trainer.errors import DataError\n", "only a top-level"),
+        ("print('hello')\n", "only definitions can be bundled"),
+        ("if True:\n    x = 1\n", "only definitions can be bundled"),
+    ],
+)
+def test_what_cannot_be_flattened_is_refused(tmp_path, monkeypatch, source, complaint):
+    package = tmp_path / "trainer"
+    package.mkdir()
+    (package / "odd.py").write_text(source)
+    monkeypatch.setattr(bundler.resources, "files", lambda name: package)
+    with pytest.raises(TrainerError, match=complaint):
+        bundler.read_module("trainer.odd")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("def same(): ...", "def same(): ..."),
+        ("import json", "json = 3"),
+        ("import numpy as np", "from torch import np"),
+    ],
+)
+def test_a_name_with_two_meanings_is_refused(tmp_path, monkeypatch, one, other):
+    package = tmp_path / "trainer"
+    package.mkdir()
+    (package / "one.py").write_text(one)
+    (package / "other.py").write_text(other)
+    monkeypatch.setattr(bundler.resources, "files", lambda name: package)
+    modules = [bundler.read_module("trainer.one"), bundler.read_module("trainer.other")]
+    with pytest.raises(TrainerError, match="is both"):
+        bundler.refuse_ambiguous_names(modules)

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import LaunchError
+from trainer.launcher import Launch, run_seed, seed_log
+
+
+@pytest.fixture
+def launch(tmp_path):
+    def of(code):
+        script = tmp_path / "script.py"
+        script.write_text(code)
+        return Launch(
+            script=script,
+            log_folder=tmp_path,
+            data_path=Path("data"),
+            tokenizer_path=Path("tokens"),
+            num_gpus=None,
+        )
+
+    return of
+
+
+def test_the_script_sees_its_seed_and_its_data_and_an_empty_folder(launch, monkeypatch):
+    monkeypatch.setenv("NUM_LAYERS", "3")
+    code = (
+        "import os; print(os.environ['SEED'], os.environ['DATA_PATH'], os.listdir(),"
+        " 'NUM_LAYERS' in os.environ)"
+    )
+    lines = []
+    run_seed(launch(code), 42, lines.append)
+    assert lines == [f"42 {Path.cwd() / 'data'} ['train_gpt.py'] False"]
+
+
+def test_the_log_is_what_was_printed_and_nothing_else_stays(launch, tmp_path):
+    code = "import sys; print('a'); print('b', file=sys.stderr); open('weights', 'w').close()"
+    run_seed(launch(code), 1, lambda line: None)
+    assert sorted(seed_log(tmp_path, 1).read_text().split()) == ["a", "b"]
+    assert {path.name for path in tmp_path.iterdir()} == {"script.py", "train_seed1.log"}
+
+
+def test_a_run_that_fails_says_its_last_words_and_leaves_no_log(launch, tmp_path):
+    code = "import sys; print('one'); print('two'); sys.exit('three')"
+    with pytest.raises(LaunchError, match=r"seed 1: .* exit code 1: one \| two \| three"):
+        run_seed(launch(code), 1, lambda line: None)
+    assert not seed_log(tmp_path, 1).exists()
+    assert (tmp_path / "train_seed1.log.partial").is_file()
+
+
+def test_when_the_watcher_gives_up_the_process_and_its_children_end(launch, tmp_path):
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    pids = []
+
+    def give_up(line):
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(launch(code), 1, give_up)
+    assert (
+        not Path(f"/proc/{pids[0]}/cmdline").exists()
+        or not Path(f"/proc/{pids[0]}/cmdline").read_bytes()
+    )

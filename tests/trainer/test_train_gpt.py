@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from trainer.recipe import recipe_settings
+from trainer.submission_folder.bundle_script import bundle_script
+
+
+def run_script(folder, data, *verbs, **environment):
+    paths = {
+        "DATA_PATH": str(data / "datasets" / "tiny"),
+        "TOKENIZER_PATH": str(data / "tokenizers" / "tiny.model"),
+    }
+    return subprocess.run(
+        [sys.executable, "train_gpt.py", *verbs],
+        cwd=folder,
+        env=os.environ | paths | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def script_folder(tmp_path, tiny_recipe):
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    (folder / "train_gpt.py").write_text(bundle_script(recipe_settings(tiny_recipe), "tiny"))
+    return folder
+
+
+def last_line(ran):
+    return (ran.stdout if ran.returncode == 0 else ran.stderr).strip().splitlines()[-1]
+
+
+def test_training_and_cold_evaluation_score_what_one_process_scores(script_folder, tiny_data):
+    together = run_script(script_folder, tiny_data)
+    artifact = (script_folder / "final_model.int8.ptz").read_bytes()
+    trained = run_script(script_folder, tiny_data, "train")
+    assert (script_folder / "final_model.int8.ptz").read_bytes() == artifact
+    assert "final_int8_zlib" not in trained.stdout
+    cold = run_script(script_folder, tiny_data, "evaluate")
+    assert last_line(cold) == last_line(together)
+    assert last_line(cold).startswith("final_int8_zlib_roundtrip_exact val_loss:")
+
+
+def test_training_does_not_open_validation_data(script_folder, tiny_data, tmp_path):
+    blind = tmp_path / "blind" / "datasets" / "tiny"
+    blind.mkdir(parents=True)
+    for shard in (tiny_data / "datasets" / "tiny").glob("fineweb_train_*"):
+        (blind / shard.name).symlink_to(shard)
+    assert run_script(script_folder, tiny_data, "train", DATA_PATH=str(blind)).returncode == 0
+    ran = run_script(script_folder, tiny_data, "evaluate", DATA_PATH=str(blind))
+    assert ran.returncode == 2 and "no fineweb_val_*.bin shards" in last_line(ran)
+
+
+def test_token_losses_add_up_to_the_printed_loss(script_folder, tiny_data):
+    ran = run_script(script_folder, tiny_data, PGOLF_TOKEN_LOSSES="losses.f32")
+    losses = np.fromfile(script_folder / "losses.f32", dtype="<f4")
+    printed = float(last_line(ran).split("val_loss:")[1].split()[0])
+    assert losses.size == 400
+    assert losses.mean(dtype=np.float64) == pytest.approx(printed, abs=1e-8)
+
+
+def test_the_seed_decides_the_result(script_folder, tiny_data):
+    first, again, other = (
+        last_line(run_script(script_folder, tiny_data, SEED=seed)) for seed in ("1", "1", "2")
+    )
+    assert first == again != other
+
+
+def test_the_log_begins_with_the_source_that_ran(script_folder, tiny_data):
+    assert run_script(script_folder, tiny_data, RUN_ID="mine").returncode == 0
+    log = (script_folder / "logs" / "mine.txt").read_text()
+    assert log.startswith((script_folder / "train_gpt.py").read_text())
+
+
+@pytest.mark.parametrize(
+    ("verbs", "environment", "complaint"),
+    [
+        (["fly"], {}, "RecipeError: no verb 'fly'; expected train or evaluate"),
+        ([], {"NUM_LAYERS": "x"}, "model.num_layers: expected a whole number, not 'x'"),
+        ([], {"VOCAB_SIZE": "100"}, "has 320 tokens, but the vocabulary size asked for is 100"),
+        ([], {"DATA_PATH": "/nowhere"}, "/nowhere: no fineweb_train_*.bin shards"),
+        (["evaluate"], {}, "final_model.int8.ptz: no such file here"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    script_folder, tiny_data, verbs, environment, complaint
+):
+    ran = run_script(script_folder, tiny_data, *verbs, **environment)
+    assert ran.returncode == 2
+    assert complaint in last_line(ran) and len(ran.stderr.splitlines()) == 1
+
+
+def test_an_artifact_of_another_shape_is_refused(script_folder, tiny_data):
+    assert run_script(script_folder, tiny_data, "train").returncode == 0
+    ran = run_script(script_folder, tiny_data, "evaluate", NUM_LAYERS="1")
+    assert ran.returncode == 2 and "belongs to a model of another shape" in last_line(ran)
