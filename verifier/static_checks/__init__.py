@@ -9,12 +9,16 @@ from verifier.static_checks import (
     missing_file,
     missing_seed_log,
     partial_validation,
+    population_deviation,
+    run_command_contradicts_log,
+    script_is_not_the_logged_script,
     seed_label_mismatch,
     seed_selection,
     too_few_seeds,
     validation_documents_in_training,
     wrong_byte_denominator,
     wrong_hardware,
+    wrong_nats_factor,
 )
 from verifier.static_checks.base import StaticCheck
 
@@ -33,4 +37,8 @@ STATIC_CHECKS: tuple[tuple[str, StaticCheck], ...] = (
     ("claims_disagree", claims_disagree.check),
     ("wrong_hardware", wrong_hardware.check),
     ("diagnostic_taken_for_score", diagnostic_taken_for_score.check),
+    ("run_command_contradicts_log", run_command_contradicts_log.check),
+    ("script_is_not_the_logged_script", script_is_not_the_logged_script.check),
+    ("population_deviation", population_deviation.check),
+    ("wrong_nats_factor", wrong_nats_factor.check),
 )

@@ -7,9 +7,10 @@ from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
-_PER_RUN = re.compile(
+PER_RUN = re.compile(
     r"(?i)seed|run_id|path|dir|file|log|rank|host|port|time|date|name|device|pid|uuid|prefix|resume"
 )
+"""Settings that may differ between runs of one method."""
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -47,7 +48,7 @@ def _settings(first: LogClaim, other: LogClaim) -> list[Finding]:
     differing = [
         name
         for name in mine
-        if name in others and mine[name] != others[name] and not _PER_RUN.search(name)
+        if name in others and mine[name] != others[name] and not PER_RUN.search(name)
     ]
     if not differing:
         return []

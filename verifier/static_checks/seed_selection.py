@@ -13,6 +13,8 @@ _BEST_OF = re.compile(
     rf"(?i)\b(?:best|top|lucky|luckiest)[ -](?:{_N}[ -])?(?:seeds? |runs? )?(?:out )?(?:of|from) "
     rf"(?:the |our |all )?{_N}[ -](?:\w+ ){{0,2}}(?:seeds|runs)\b"
     rf"|\b{_N} (?:best|luckiest) (?:seeds|runs)\b|\bseeds? (?:was|were) (?:selected|brute-forced)"
+    rf"|\breport\w*\b.{{0,40}}\b{_N} seeds with (?:the )?(?:lowest|best)\b"
+    rf"|\bmean of the {_N} (?:lowest|best)\b"
 )
 _SWEEP = re.compile(r"(?i)sweep|ablation|config|hyperparam")
 
