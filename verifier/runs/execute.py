@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def _run_seed(seed: int, prepared: PreparedRun, harness: Harness) -> SeedMeasure
     with _workdir(folder / "work") as workdir:
         delivered = _deliver(harness.submission, workdir)
         command = SandboxCommand(
-            argv=prepared.plan.argv,
+            argv=(sys.executable, *prepared.plan.argv[1:]),
             workdir=workdir,
             environment=_environment(seed, prepared, harness.sandbox),
             read_only=_visible_data(prepared.data),

@@ -1,7 +1,6 @@
 """Submission + Rulebook → RunPlan: what will be run, fixed and written before the first run."""
 
 import hashlib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +15,8 @@ from verifier.track_data import TrackData, locate_data
 DATA_INSIDE = "/pgolf/data"
 TOKEN_LOSSES_FILE = ".pgolf_token_losses.f32"
 MAX_NAMED = 20
+PYTHON = "python"
+"""Stands for the harness's own interpreter, whose path must not make another plan of the same."""
 MAX_SEED = 2**32
 """Every generator that public scripts seed takes 32 bits."""
 LOSSES_VARIABLE = "PGOLF_TOKEN_LOSSES"
@@ -134,10 +135,10 @@ def _argv(
     script = (str(submission.script.path), *(command.arguments if command else ()))
     launch = rulebook.track.launch
     if launch.launcher == "python" and options.num_processes is None:
-        return (sys.executable, *script)
+        return (PYTHON, *script)
     count = options.num_processes or launch.num_processes
     torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}")
-    return (sys.executable, *torchrun, *script)
+    return (PYTHON, *torchrun, *script)
 
 
 def _environment(

@@ -1,4 +1,7 @@
-"""Hard limits on memory and process count for a whole tree, where a cgroup can be made."""
+"""Hard limits on memory and process count for a whole tree, where a cgroup can be made.
+
+A harness that is killed leaves its folder behind, empty: it limits nobody and goes at a reboot.
+"""
 
 import uuid
 from dataclasses import dataclass
