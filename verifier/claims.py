@@ -98,6 +98,19 @@ class Claims:
         named = [seed.log for seed in self.seeds if seed.log and seed.log.val_bpb is not None]
         return tuple(exact if len(exact) == 1 and len(named) < 2 else named or scored)
 
+    def claimed_metric(self, log: LogClaim) -> FinalMetric | None:
+        """The line of a log that carries its claim, timed if there is one; else its headline."""
+        stated = [s.stated.val_bpb for s in self.seeds if s.stated and s.seed == log.seed]
+        wanted = [value for value in (*stated, self.headline_bpb) if value is not None]
+        carrying = [
+            metric
+            for value in wanted
+            for metric in (*log.log.finals, *log.log.diagnostics)
+            if metric.val_bpb is not None and abs(metric.val_bpb - value) <= HEADLINE_TOLERANCE_BPB
+        ]
+        timed = [metric for metric in carrying if metric.eval_seconds is not None]
+        return next(iter((*timed, *carrying)), log.log.headline)
+
     def _carries_headline(self, log: LogClaim) -> bool:
         stated = self.headline_bpb
         return stated is not None and any(

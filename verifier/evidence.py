@@ -3,7 +3,7 @@
 import datetime
 from dataclasses import dataclass
 
-from verifier.claims import Claims
+from verifier.claims import Claims, LogClaim
 from verifier.sandbox.base import Enforcement
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
@@ -52,24 +52,30 @@ def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
         claimed_bpbs=claims.claimed_bpbs,
         scored_tokens=text.log.val_tokens if text else None,
         implied_bytes=implied.value if implied else None,
-        seeds=tuple(
-            SeedClaimed(
-                seed=log.seed,
-                val_bpb=log.val_bpb,
-                total_bytes=log.log.total_bytes,
-                model_bytes=log.log.model_bytes,
-                train_seconds=log.log.train_seconds,
-                calibration_seconds=log.log.calibration_seconds,
-                calibrates_on_data=log.log.calibration_data is not None,
-                compile_warmup_seconds=log.log.compile_warmup_seconds,
-                eval_seconds=log.log.eval_seconds,
-                serialize_seconds=log.log.serialize_seconds,
-                deserialize_seconds=log.log.deserialize_seconds,
-                source=str(log.file.path),
-                lines=dict(log.log.lines),
-            )
-            for log in claims.claiming_logs
-        ),
+        seeds=tuple(_seed_claimed(claims, log) for log in claims.claiming_logs),
+    )
+
+
+def _seed_claimed(claims: Claims, claim: LogClaim) -> SeedClaimed:
+    """One log; evaluation is timed by the line that carries the claim, where that line is timed."""
+    log, metric = claim.log, claims.claimed_metric(claim)
+    lines, eval_seconds = dict(log.lines), log.eval_seconds
+    if metric is not None and metric.eval_seconds is not None:
+        lines["eval_seconds"], eval_seconds = metric.line, metric.eval_seconds
+    return SeedClaimed(
+        seed=claim.seed,
+        val_bpb=claim.val_bpb,
+        total_bytes=log.total_bytes,
+        model_bytes=log.model_bytes,
+        train_seconds=log.train_seconds,
+        calibration_seconds=log.calibration_seconds,
+        calibrates_on_data=log.calibration_data is not None,
+        compile_warmup_seconds=log.compile_warmup_seconds,
+        eval_seconds=eval_seconds,
+        serialize_seconds=log.serialize_seconds,
+        deserialize_seconds=log.deserialize_seconds,
+        source=str(claim.file.path),
+        lines=lines,
     )
 
 

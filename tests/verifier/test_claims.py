@@ -76,3 +76,27 @@ def test_fewer_decimals_widen_the_implied_bytes(tmp_path: Path) -> None:
 def test_a_collapsed_run_implies_nothing(tmp_path: Path) -> None:
     (log,) = claims_of(tmp_path, {}, {"damaged.log": "damaged.log"}).logs
     assert log.val_bpb is None and log.implied_validation_bytes is None
+
+
+def test_trial_runs_do_not_stand_behind_the_claim(tmp_path: Path) -> None:
+    metadata = {"val_bpb": 1.1, "seeds": [42], "seed_results": {"42": {"val_bpb": 1.10774252}}}
+    logs = {"a.log": "alias_rows.log", "trial.log": "baseline.log"}
+    claims = claims_of(tmp_path, metadata, logs)
+    assert [log.file.path.name for log in claims.claiming_logs] == ["a.log"]
+    assert claims.claimed_bpbs == (1.10774252,)
+
+
+def test_without_a_list_of_seeds_every_seed_stands_behind_the_claim(tmp_path: Path) -> None:
+    claims = claims_of(tmp_path, {}, {"a.log": "alias_rows.log", "b.log": "baseline.log"})
+    assert len(claims.claiming_logs) == len(claims.claimed_bpbs) == 2
+
+
+def test_the_claimed_metric_is_the_line_with_the_claimed_figure(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text(
+        "final_a val_loss:2.0 val_bpb:1.2000 eval_time:700000ms\n"
+        "final_b val_loss:2.1 val_bpb:1.3000 eval_time:1ms\n"
+    )
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2}')
+    claims = collect_claims(load_submission(tmp_path))
+    metric = claims.claimed_metric(claims.logs[0])
+    assert metric is not None and (metric.line, metric.eval_seconds) == (1, 700.0)
