@@ -6,9 +6,18 @@ Nothing is imported or executed.
 
 import ast
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import PurePosixPath
+from typing import Literal
 
+from verifier.bounded_files import read_bounded
+from verifier.literal_evaluation import Files
+from verifier.python_source import parse_python
 from verifier.submission import Submission, SubmissionFile
+from verifier.unpacking import PackedCode, Unreadable, runs_code, unpack
+
+MAX_DEPTH = 6  # times that code may be packed in code
+MAX_BLOB_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +29,7 @@ class Module:
     tree: ast.Module = field(repr=False)
     text: str = field(repr=False)
     depth: int = 0  # 0 as shipped, 1 unpacked once, …
+    nodes: tuple[ast.AST, ...] = field(default=(), repr=False)  # all of `tree`, walked once
 
     def place(self, node: ast.AST) -> tuple[str, int]:
         """Where a finding about `node` points: a name for the reader, and the line there."""
@@ -30,6 +40,7 @@ class Module:
 class OpaqueCode:
     """Code that is run and cannot be read; `reason` names the step that stopped the reader."""
 
+    kind: Literal["packed", "loaded", "broken"]  # in the script, from a file, or no Python at all
     file: str
     line: int
     reason: str
@@ -41,11 +52,19 @@ class Program:
 
     modules: tuple[Module, ...]  # what the main script reaches, the main script first
     opaque: tuple[OpaqueCode, ...]
-    unreachable: tuple[Module, ...]  # scripts that the main script does not reach
+    unreachable: tuple[SubmissionFile, ...]  # scripts that the main script does not reach
+
+
+def read_module(file: SubmissionFile) -> Module | None:
+    """One script of the folder by itself, as shipped; None if it does not parse."""
+    try:
+        return _parsed(file, str(file.path), file.text or "", 0)
+    except SyntaxError:
+        return None
 
 
 def load_program(submission: Submission) -> Program:
-    """Parse the main script and all it reaches; a folder without one has no modules."""
+    """Parse and unpack the main script and all it reaches; a folder without one has no modules."""
     reader = _Reader(submission)
     if submission.script is not None:
         reader.follow(submission.script)
@@ -56,60 +75,119 @@ class _Reader:
     """Collects modules in the order in which they are reached."""
 
     def __init__(self, submission: Submission) -> None:
+        self._submission = submission
         self._scripts = {file.path: file for file in submission.scripts}
-        self._modules: dict[PurePosixPath, Module | None] = {}
+        self._by_text = {file.text: file for file in reversed(submission.scripts)}
+        self._names: set[str] = set()
+        self._modules: list[Module] = []
         self._opaque: list[OpaqueCode] = []
+        self._pending: list[tuple[SubmissionFile, str, int]] = []  # file, text, depth
 
     def follow(self, start: SubmissionFile) -> None:
         """Read `start` and what it reaches."""
-        pending = [start]
-        while pending:
-            file = pending.pop(0)
-            if file.path in self._modules:
-                continue
-            module = self._parsed(file)
-            self._modules[file.path] = module
-            if module is not None:
-                reached = _mentioned_paths(module.tree, file.path.parent)
-                pending += [self._scripts[path] for path in reached if path in self._scripts]
+        self._add_file(start)
+        while self._pending:
+            file, text, depth = self._pending.pop(0)
+            name = self._free_name(file, depth)
+            try:
+                module = _parsed(file, name, text, depth)
+                self._modules.append(module)
+                self._add_reached(module)
+            except SyntaxError as error:
+                reason = f"does not parse as Python: {error}"
+                self._opaque.append(OpaqueCode(kind="broken", file=name, line=1, reason=reason))
+            except RecursionError:
+                reason = "is nested too deeply to be followed"
+                self._opaque.append(OpaqueCode(kind="broken", file=name, line=1, reason=reason))
 
     def program(self) -> Program:
         """All that was followed, and the other scripts of the folder."""
-        others = [file for path, file in self._scripts.items() if path not in self._modules]
-        reached = tuple(module for module in self._modules.values() if module is not None)
+        others = [f for path, f in self._scripts.items() if str(path) not in self._names]
         return Program(
-            modules=reached,
+            modules=tuple(self._modules),
             opaque=tuple(self._opaque),
-            unreachable=tuple(m for file in others if (m := _parse(file)[0]) is not None),
+            unreachable=tuple(others),
         )
 
-    def _parsed(self, file: SubmissionFile) -> Module | None:
-        module, reason = _parse(file)
-        if module is None:
-            self._opaque.append(OpaqueCode(file=str(file.path), line=1, reason=reason))
-        return module
+    def _free_name(self, file: SubmissionFile, depth: int) -> str:
+        """The file's path; what is packed in it says so, and gets a number from the second on."""
+        if depth == 0:
+            return str(file.path)
+        names = (f"{file.path} (unpacked{f' {n}' if n > 1 else ''})" for n in count(1))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
+        return name
+
+    def _add_file(self, file: SubmissionFile) -> None:
+        if str(file.path) not in self._names:
+            self._names.add(str(file.path))
+            self._pending.append((file, file.text or "", 0))
+
+    def _add_reached(self, module: Module) -> None:
+        main_folder = self._modules[0].file.path.parent  # where Python looks for imports first
+        for folder in dict.fromkeys((main_folder, module.file.path.parent)):
+            for path in _mentioned_paths(module, folder):
+                if path in self._scripts:
+                    self._add_file(self._scripts[path])
+        if not runs_code(module.nodes):
+            return
+        unpacked = unpack(module.tree, module.file.path, Files(read=self._content))
+        for bad in unpacked.unreadable:
+            self._add_opaque(module, bad)
+        for packed in (*unpacked.packed, *unpacked.written):
+            self._add_packed(module, packed)
+
+    def _add_opaque(self, module: Module, bad: Unreadable) -> None:
+        reason = f"runs code that cannot be read; the reader stops at {bad.reason}"
+        self._opaque.append(
+            OpaqueCode(
+                kind="packed" if bad.kind == "code" else "loaded",
+                file=module.name,
+                line=bad.line,
+                reason=reason,
+            )
+        )
+
+    def _add_packed(self, module: Module, packed: PackedCode) -> None:
+        """A file of the folder is read as that file, anything else as a part of its module."""
+        file = self._by_text.get(packed.text) or self._scripts.get(packed.path or PurePosixPath())
+        pending = {text for _, text, _ in self._pending}
+        if file is not None:
+            self._add_file(file)
+        elif module.depth >= MAX_DEPTH:
+            reason = f"code packed more than {MAX_DEPTH} times"
+            self._add_opaque(module, Unreadable(kind="code", line=packed.line, reason=reason))
+        elif packed.text not in pending:
+            self._pending.append((module.file, packed.text, module.depth + 1))
+
+    def _content(self, path: PurePosixPath) -> bytes | None:
+        """The bytes of a file of the folder, None if it is not there or too large."""
+        if not any(file.path == path for file in self._submission.files):
+            return None
+        try:
+            content = read_bounded(
+                self._submission.root / path, MAX_BLOB_BYTES // 2, MAX_BLOB_BYTES
+            )
+        except (OSError, OverflowError):
+            return None
+        return content.head
 
 
-def _parse(file: SubmissionFile) -> tuple[Module | None, str]:
-    """The module, or None and why there is none."""
-    if file.text is None:
-        return None, "is not text"
-    try:
-        tree = ast.parse(file.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return None, f"does not parse as Python: {error}"
-    return Module(name=str(file.path), file=file, tree=tree, text=file.text), ""
+def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
+    tree = parse_python(text)
+    nodes = tuple(ast.walk(tree))
+    return Module(name=name, file=file, tree=tree, text=text, depth=depth, nodes=nodes)
 
 
-def _mentioned_paths(tree: ast.Module, folder: PurePosixPath) -> list[PurePosixPath]:
-    """Paths of the folder that imports and strings may mean, in the order of the text."""
+def _mentioned_paths(module: Module, folder: PurePosixPath) -> list[PurePosixPath]:
+    """Paths below `folder` that imports and strings may mean."""
     paths: list[PurePosixPath] = []
-    for node in ast.walk(tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            names = [module, *(f"{module}.{alias.name}".strip(".") for alias in node.names)]
+            package = node.module or ""
+            names = [package, *(f"{package}.{alias.name}".strip(".") for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if node.value.endswith(".py") and len(node.value) < 256 and "\0" not in node.value:
                 paths.append(folder / node.value)

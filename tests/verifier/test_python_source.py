@@ -1,0 +1,33 @@
+"""Scripts for newer Python are parsed by the Python that is here."""
+
+import ast
+
+import pytest
+
+from verifier.python_source import parse_python, with_older_fstrings
+
+NEWER = [
+    'f"a{x["k"]}b"',
+    "f'{\",\".join(a['b'])}'",
+    'f"{"\\n".join(x)}: {y:>{w}}"',
+    'f"{f"{x["a"]}"}"',
+    'print(f"{a["b"]}"\n  "c", f\'{d}\')',
+    'f"{x["a"]!r:>{w["n"]}} {{}}"',
+]
+
+
+@pytest.mark.parametrize("text", NEWER)
+def test_newer_fstrings_are_parsed_with_their_names_in_place(text):
+    lines = {node.id: node.lineno for node in ast.walk(parse_python(text)) if hasattr(node, "id")}
+    assert lines and all(line == 1 for name, line in lines.items() if name != "d")
+
+
+def test_what_is_older_already_keeps_its_meaning():
+    text = "f'{a}' \"f'{\" # f'{\nx = f\"{b!r:>{w}} {{c}}\"\ns = '''f\"{'''\n"
+    assert ast.dump(parse_python(with_older_fstrings(text))) == ast.dump(ast.parse(text))
+
+
+@pytest.mark.parametrize("text", ["f'{", "f'{x", "f'{x}", "'''", "x = (", "f'" + "{f'" * 50])
+def test_what_is_broken_is_a_syntax_error(text):
+    with pytest.raises(SyntaxError):
+        parse_python(text)
