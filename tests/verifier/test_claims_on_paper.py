@@ -1,0 +1,79 @@
+"""Evidence rules without evidence: what the logs' own figures break under each convention."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from verifier import pipeline
+from verifier.rulebook import load_rulebook
+from verifier.schemas.rule_record_json import RuleRecord
+
+BOOK = load_rulebook("10min_16mb")
+LOG = """seed:1
+step:9/20000 train_loss:2.0 train_time:590000ms step_avg:1ms
+stopping_early: wallclock_cap train_time:{loop_ms}ms step:9/20000
+{calibration}
+Serialize: per-group compression done in 97.8s
+Serialized model int8+zlib: 15900000 bytes (payload:1 raw_torch:1 payload_ratio:1x)
+Code size: 30000 bytes
+Total submission size int8+zlib: 15930000 bytes
+Deserialize: per-group decompression done in 18.2s
+ttt_lora:compile warmup done (156.2s)
+final_a_exact val_loss:2.0 val_bpb:1.20000000 eval_time:519500ms
+"""
+
+
+def outcome(folder: Path, rule: str, **conventions: str) -> RuleRecord:
+    profile = BOOK.profile("leaderboard-apr29").model_copy(update=conventions)
+    book = replace(BOOK, profiles={profile.id: profile})
+    rules = pipeline.check(folder, book, profile.id, None).rules
+    return next(record for record in rules if record.rule == rule)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train_gpt.py").write_text("import helper\n")
+    (tmp_path / "helper.py").write_text("#" * 120_000)
+    (tmp_path / "train_seed1.log").write_text(LOG.format(loop_ms=590000, calibration=""))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("clock", "broken"), [("loop", False), ("everything", True)])
+def test_packing_counts_as_training_where_everything_counts(folder, clock, broken):
+    record = outcome(folder, "overlong_training", clock=clock)
+    assert bool(record.findings) == broken
+
+
+@pytest.mark.parametrize(("clock", "broken"), [("loop", False), ("everything", True)])
+def test_warm_up_and_loading_count_as_evaluation_where_everything_counts(folder, clock, broken):
+    record = outcome(folder, "overlong_evaluation", clock=clock)
+    assert bool(record.findings) == broken
+
+
+@pytest.mark.parametrize("byte_count", ["literal", "every_file_opened"])
+def test_helpers_count_where_shipped_code_counts(folder, byte_count):
+    assert (
+        "16,020,014 bytes"
+        in outcome(folder, "oversized_artifact", byte_count=byte_count).findings[0].message
+    )
+    assert not outcome(folder, "oversized_artifact", byte_count="as_logged").findings
+
+
+@pytest.mark.parametrize(
+    ("clock", "loop_ms", "broken"),
+    [("loop", 600050, False), ("loop_plus_calibration", 600050, True)]
+    + [("loop_plus_calibration", 590000, False)],
+)
+def test_untimed_calibration_after_a_full_loop_is_over_time(folder, clock, loop_ms, broken):
+    text = LOG.format(loop_ms=loop_ms, calibration="gptq:calibrating with training data...")
+    (folder / "train_seed1.log").write_text(text)
+    assert bool(outcome(folder, "overlong_training", clock=clock).findings) == broken
+
+
+@pytest.mark.parametrize(("stated", "is_binary"), [(16_500_000, True), (17_000_000, False)])
+def test_a_stated_size_counts_where_no_log_gives_one(folder, stated, is_binary):
+    (folder / "train_seed1.log").unlink()
+    (folder / "submission.json").write_text(f'{{"bytes_total": {stated}}}')
+    (finding,) = outcome(folder, "oversized_artifact").findings
+    assert ("below 16 MiB" in finding.message) == is_binary
