@@ -36,7 +36,7 @@ from trainer.evaluation.bits_per_byte import (
     write_token_losses,
 )
 from trainer.model.transformer import GPT
-from trainer.optimizer.muon import newton_schulz
+from trainer.optimizer.muon import Orthogonalize, newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
@@ -145,7 +145,9 @@ def train_and_pack(run: PreparedRun, script: Path) -> None:
     """
     recipe, group, log = run.recipe, run.group, run.log
     load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
-    orthogonalize = torch.compile(newton_schulz) if is_compiled(recipe, group) else newton_schulz
+    orthogonalize: Orthogonalize = newton_schulz
+    if is_compiled(recipe, group):
+        orthogonalize = torch.compile(newton_schulz, dynamic=False, fullgraph=True)
     training = TrainingRun(
         recipe=recipe,
         group=group,

@@ -1,0 +1,117 @@
+"""Milliseconds a training step: our bundled baseline beside the public script, on one GPU.
+
+    python benchmarks/train_step.py --data data/demo --public PATH/TO/train_gpt.py --out step.json
+
+Runs one after the other on the same shards, one process, 524,288 tokens a step, and reads both
+from their own logs: the loss curves should lie on each other, and the medians can be compared.
+Times are differences between log lines, so start and compilation are not in them.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from trainer.data.data_folder import find_datasets  # noqa: E402
+from trainer.recipe import Recipe, recipe_settings  # noqa: E402
+from trainer.submission_folder.bundle_script import bundle_script  # noqa: E402
+
+STEP = re.compile(r"^step:(\d+)/\d+ train_loss:(\S+) train_time:(\d+)ms", re.MULTILINE)
+PEAK_MIB = re.compile(r"^peak memory allocated: (\d+) MiB", re.MULTILINE)
+FINAL_BPB = re.compile(r"^final_int8_zlib_roundtrip_exact .*val_bpb:(\S+)", re.MULTILINE)
+TOKENS_PER_STEP = 524_288
+LOG_EVERY = 20
+RUN_SECONDS = 900
+
+
+def run_script(script: Path, name: str, arguments: argparse.Namespace) -> str:
+    """Everything that a script prints."""
+    dataset = find_datasets(arguments.data)[0]
+    environment = {
+        "DATA_PATH": str(dataset.folder.resolve()),
+        "TOKENIZER_PATH": str((arguments.tokenizer or dataset.tokenizer).resolve()),
+        "RUN_ID": name,
+        "SEED": "1337",
+        "ITERATIONS": str(arguments.steps),
+        "MAX_WALLCLOCK_SECONDS": "0",
+        "WARMDOWN_ITERS": str(arguments.steps // 4),
+        "WARMUP_STEPS": "20",
+        "TRAIN_LOG_EVERY": str(LOG_EVERY),
+        "VAL_LOSS_EVERY": "0",
+        "TRAIN_BATCH_TOKENS": str(TOKENS_PER_STEP),
+    }
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+    with tempfile.TemporaryDirectory(prefix="train_step_") as folder:
+        shutil.copy(script, Path(folder, "train_gpt.py"))
+        ran = subprocess.run(
+            [*torchrun, "train_gpt.py"],
+            cwd=folder,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RUN_SECONDS,
+        )
+    if arguments.out:
+        arguments.out.with_suffix(f".{name}.log").write_text(ran.stdout)
+    if ran.returncode:
+        sys.exit(f"{name} failed with exit code {ran.returncode}:\n{ran.stdout[-3000:]}")
+    return ran.stdout
+
+
+def summarise(log: str) -> dict[str, object]:
+    """What a log says: milliseconds a step between log lines, losses, memory, score."""
+    steps = [(int(step), float(loss), int(ms)) for step, loss, ms in STEP.findall(log)]
+    regular = [one for one in steps if one[0] % LOG_EVERY == 0]
+    # The first interval still holds allocations; the rest are the machine's pace.
+    pace = [
+        (late[2] - early[2]) / (late[0] - early[0])
+        for early, late in zip(regular[1:], regular[2:], strict=False)
+    ]
+    peak, final = PEAK_MIB.search(log), FINAL_BPB.search(log)
+    return {
+        "ms_per_step_median": round(statistics.median(pace), 2),
+        "ms_per_step_min": round(min(pace), 2),
+        "ms_per_step_max": round(max(pace), 2),
+        "tokens_per_second": round(1000 * TOKENS_PER_STEP / statistics.median(pace)),
+        "peak_mib": int(peak[1]) if peak else None,
+        "final_val_bpb": float(final[1]) if final else None,
+        "losses": {step: loss for step, loss, _ in steps},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of `pgolf-train data`")
+    parser.add_argument("--tokenizer", type=Path, help="default: the one that goes with the data")
+    parser.add_argument("--public", type=Path, required=True, help="the public train_gpt.py")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--out", type=Path, help="JSON; the logs are written beside it")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Path(folder, "train_gpt.py")
+        ours.write_text(bundle_script(recipe_settings(Recipe()), "baseline"))
+        scripts = {"public": arguments.public, "ours": ours}
+        results = {
+            name: summarise(run_script(script, name, arguments)) for name, script in scripts.items()
+        }
+    figures = [key for key in results["ours"] if key != "losses"]
+    for figure in figures:
+        print(f"{figure:20} " + "  ".join(f"{n}: {r[figure]!s:>12}" for n, r in results.items()))
+    for step in sorted(results["ours"]["losses"]):
+        losses = (f"{n}: {r['losses'].get(step, float('nan')):8.4f}" for n, r in results.items())
+        print(f"loss at step {step:<7} " + "  ".join(losses))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
