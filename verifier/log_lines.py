@@ -50,6 +50,7 @@ _PATTERNS = {
         "train_shards": rf"train_shards: ?(?P<train_shards>{_INT})$",
         "train_loader": rf"train_loader:\S+ train_shards:(?P<train_shards>{_INT})\b",
         "val_tokens": rf"val_tokens: ?(?P<val_tokens>{_INT})$",
+        "Validation": r"Validation tokens: (?P<val_tokens>\d{1,3}(?:,\d{3}){1,5})$",
         "val_loader": rf"val_loader:.* tokens:(?P<val_tokens>{_INT})$",
         "stopping_early": rf"stopping_early: ?\S+ train_time: ?(?P<train_ms>{_INT})ms"
         rf"(?: step: ?(?P<steps>{_INT})/(?P<planned_steps>{_INT}))?",
@@ -161,7 +162,7 @@ def read_figures(line: str) -> dict[str, int | float | str]:
         elif name in ("codec", "calibration_data"):
             figures[name] = text
         elif not name.endswith("_seconds"):
-            figures[name] = int(text)
+            figures[name] = int(text.replace(",", ""))
         elif (seconds := _finite(text)) is not None:
             figures[name] = seconds
     return figures

@@ -208,3 +208,7 @@ def test_calibration_is_seen_with_and_without_its_time(
     assert (log.calibration_data or "").startswith(data or "")
     assert (log.calibration_data is None) == (data is None)
     assert log.calibration_seconds == seconds
+
+
+def test_scored_tokens_are_read_with_thousands_separators() -> None:
+    assert read_training_log("Validation tokens: 40,540,160\n").val_tokens == 40_540_160

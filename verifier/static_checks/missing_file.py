@@ -1,10 +1,13 @@
 """The kinds of files that the track requires, present, not empty, readable."""
 
+import re
+
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 from verifier.submission import FileKind, SubmissionFile
 
+_SCORE = re.compile(r"(?i)bpb[^\n]{0,40}?\d\.\d\d")
 ASKED_FOR = {
     FileKind.README: "README.md",
     FileKind.METADATA: "submission.json",
@@ -27,7 +30,18 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     if case.submission.metadata is None and case.submission.of_kind(FileKind.METADATA):
         metadata = case.submission.of_kind(FileKind.METADATA)[0]
         findings.append(Finding(message="cannot be read as JSON", file=str(metadata.path)))
-    return CheckResult(findings=tuple(findings))
+    return CheckResult(findings=(*findings, *_without_score(case)))
+
+
+def _without_score(case: PaperCase) -> list[Finding]:
+    """Files that are there and say nothing of what they are for: the score."""
+    findings = []
+    metadata, logs = case.submission.metadata, case.claims.logs
+    if metadata is not None and not any((metadata.val_bpb, metadata.val_loss, metadata.per_seed)):
+        findings.append(Finding(message="states no score", file="submission.json"))
+    if logs and not any(_SCORE.search(log.file.text or "") for log in logs):
+        findings.append(Finding(message="carries no score", file=str(logs[0].file.path)))
+    return findings
 
 
 def _flaws(case: PaperCase, file: SubmissionFile) -> list[Finding]:

@@ -9,7 +9,7 @@ from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
 _NAMED_RATIO = "ratio_"
-_SAME_RATIO = 0.006
+_SAME_RATIO = 0.01
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
