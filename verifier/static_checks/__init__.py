@@ -5,6 +5,7 @@ from verifier.static_checks import (
     claims_disagree,
     code_differs_between_seeds,
     diagnostic_taken_for_score,
+    disclaimed_record,
     duplicate_seed_logs,
     missing_file,
     missing_seed_log,
@@ -41,4 +42,5 @@ STATIC_CHECKS: tuple[tuple[str, StaticCheck], ...] = (
     ("script_is_not_the_logged_script", script_is_not_the_logged_script.check),
     ("population_deviation", population_deviation.check),
     ("wrong_nats_factor", wrong_nats_factor.check),
+    ("disclaimed_record", disclaimed_record.check),
 )
