@@ -15,6 +15,7 @@ from verifier.schemas.run_record_json import (
     SeedClaimed,
     SeedMeasurement,
 )
+from verifier.schemas.submission_json import SeedClaim
 from verifier.source_code import needed_files
 from verifier.submission import Submission
 
@@ -52,7 +53,23 @@ def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
         claimed_bpbs=claims.claimed_bpbs,
         scored_tokens=text.log.val_tokens if text else None,
         implied_bytes=implied.value if implied else None,
-        seeds=tuple(_seed_claimed(claims, log) for log in claims.claiming_logs),
+        seeds=tuple(_seed_claimed(claims, log) for log in claims.claiming_logs)
+        or tuple(map(_seed_stated, metadata.per_seed if metadata else ())),
+    )
+
+
+def _seed_stated(claim: SeedClaim) -> SeedClaimed:
+    """One seed of submission.json, for a folder without scored logs."""
+    return SeedClaimed(
+        seed=claim.seed,
+        val_bpb=claim.val_bpb,
+        total_bytes=claim.artifact_bytes,
+        model_bytes=None,
+        train_seconds=claim.train_seconds,
+        calibration_seconds=None,
+        compile_warmup_seconds=None,
+        eval_seconds=claim.eval_seconds,
+        source="submission.json",
     )
 
 

@@ -77,3 +77,12 @@ def test_a_stated_size_counts_where_no_log_gives_one(folder, stated, is_binary):
     (folder / "submission.json").write_text(f'{{"bytes_total": {stated}}}')
     (finding,) = outcome(folder, "oversized_artifact").findings
     assert ("below 16 MiB" in finding.message) == is_binary
+
+
+def test_stated_seeds_are_judged_where_there_is_no_log(folder):
+    (folder / "train_seed1.log").unlink()
+    (folder / "submission.json").write_text(
+        '{"seed_results": {"42": {"val_bpb": 1.1, "eval_time_s": 617, "train_time_s": 899}}}'
+    )
+    assert outcome(folder, "overlong_evaluation").findings[0].file == "submission.json"
+    assert outcome(folder, "overlong_training").findings[0].file == "submission.json"

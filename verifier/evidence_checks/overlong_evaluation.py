@@ -31,7 +31,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         if seconds <= budget:
             return None
         return Finding(
-            message=f"the log says {seconds:.1f} s of evaluation, "
+            message=f"{seconds:.1f} s of evaluation are claimed, "
             f"{seconds - budget:.1f} s over the budget",
             file=seed.source,
             line=seed.lines.get("eval_seconds"),

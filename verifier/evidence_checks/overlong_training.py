@@ -61,7 +61,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         if seconds <= allowed:
             return _untimed_calibration(seed, limits.train_seconds.value, clock)
         return Finding(
-            message=f"the log says {seconds:.1f} s of training, "
+            message=f"{seconds:.1f} s of training are claimed, "
             f"{seconds - limits.train_seconds.value:.1f} s over the budget",
             file=seed.source,
             line=seed.lines.get("train_seconds"),

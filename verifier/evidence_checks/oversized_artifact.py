@@ -24,7 +24,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             return None
         counted = f"model {seed.model_bytes:,} + shipped code {case.claims.code_bytes:,}"
         return Finding(
-            message=f"the log's figures come to {total:,} bytes, {total - cap:,} over the cap",
+            message=f"the claimed figures come to {total:,} bytes, {total - cap:,} over the cap",
             file=seed.source,
             line=seed.lines.get("model_bytes" if literal else "total_bytes"),
             evidence=counted if literal else None,
