@@ -86,3 +86,10 @@ def test_stated_seeds_are_judged_where_there_is_no_log(folder):
     )
     assert outcome(folder, "overlong_evaluation").findings[0].file == "submission.json"
     assert outcome(folder, "overlong_training").findings[0].file == "submission.json"
+
+
+def test_a_logged_total_counts_without_a_logged_model(folder):
+    text = LOG.format(loop_ms=590000, calibration="").replace("15930000", "16930000")
+    lines = [line for line in text.split("\n") if not line.startswith("Serialized model")]
+    (folder / "train_seed1.log").write_text("\n".join(lines))
+    assert "16,930,000" in outcome(folder, "oversized_artifact").findings[0].message

@@ -7,6 +7,9 @@ from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 
+_SHIPPED_CODE = ("literal", "every_file_opened")
+"""Conventions that count the code as it lies in the folder."""
+
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """Bytes on our disk, code counted under the profile's convention."""
@@ -14,20 +17,18 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     convention = case.profile.byte_count
 
     def on_claim(seed: SeedClaimed) -> Finding | None:
-        literal = (
-            convention in ("literal", "every_file_opened") and case.claims.code_bytes is not None
-        )
-        total = seed.total_bytes
-        if literal and seed.model_bytes is not None:
-            total = seed.model_bytes + (case.claims.code_bytes or 0)
+        total, counted, line = seed.total_bytes, None, seed.lines.get("total_bytes")
+        shipped = case.claims.code_bytes if convention in _SHIPPED_CODE else None
+        if shipped is not None and seed.model_bytes is not None:
+            total, line = seed.model_bytes + shipped, seed.lines.get("model_bytes")
+            counted = f"model {seed.model_bytes:,} + shipped code {shipped:,}"
         if total is None or total <= cap:
             return None
-        counted = f"model {seed.model_bytes:,} + shipped code {case.claims.code_bytes:,}"
         return Finding(
             message=f"the claimed figures come to {total:,} bytes, {total - cap:,} over the cap",
             file=seed.source,
-            line=seed.lines.get("model_bytes" if literal else "total_bytes"),
-            evidence=counted if literal else None,
+            line=line,
+            evidence=counted,
         )
 
     def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
