@@ -81,8 +81,7 @@ def make_submission(request: SubmissionRequest, watch: Watch) -> list[SeedResult
 
 def shipped_settings(recipe: Recipe) -> dict[str, Value]:
     """The recipe as the script holds it: seed and paths come from the environment of each run."""
-    run = RunOptions(torch_compile=recipe.run.torch_compile)
-    return recipe_settings(replace(recipe, run=run))
+    return recipe_settings(replace(recipe, run=RunOptions()))
 
 
 def script_title(resolved: ResolvedRecipe) -> str:

@@ -36,7 +36,16 @@ class RunOptions:
     run_id: str = option("run")  # names the log: logs/<run_id>.txt
     data_path: str = option("./data/datasets/fineweb10B_sp1024")
     tokenizer_path: str = option("./data/tokenizers/fineweb_1024_bpe.model")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceOptions:
+    """How the arithmetic is carried out."""
+
     torch_compile: Literal["gpu", "always", "never"] = option("gpu")
+    # 0: one a core. A fixed number makes sums come out alike everywhere; 1 is also the fastest on
+    # a busy machine, where threads would mostly wait for each other.
+    cpu_threads: int = option(0, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +119,7 @@ class Recipe:
     """Everything that determines a training run."""
 
     run: RunOptions = RunOptions()
+    device: DeviceOptions = DeviceOptions()
     batch: BatchOptions = BatchOptions()
     model: ModelOptions = ModelOptions()
     optimizer: OptimizerOptions = OptimizerOptions()

@@ -40,7 +40,7 @@ from trainer.optimizer.muon import Orthogonalize, newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
-from trainer.recipe import Recipe, build_recipe, environment_settings
+from trainer.recipe import DeviceOptions, Recipe, build_recipe, environment_settings
 from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
 from trainer.training_loop import TrainingRun, train, warm_up
 
@@ -97,8 +97,8 @@ def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
             f"the number of processes, {group.world_size}"
         )
     log = open_run_log(recipe.run.run_id, is_master=group.is_master)
+    set_up_device(recipe.device)
     log_environment(log, group, script)
-    use_fast_kernels()
     model = build_model(recipe, group)
     forward: nn.Module = model
     if is_compiled(recipe, group):
@@ -108,12 +108,14 @@ def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
 
 def is_compiled(recipe: Recipe, group: ProcessGroup) -> bool:
     """Whether the recipe wants compiled code on this device."""
-    wanted = recipe.run.torch_compile
+    wanted = recipe.device.torch_compile
     return wanted == "always" or (wanted == "gpu" and group.device.type == "cuda")
 
 
-def use_fast_kernels() -> None:
+def set_up_device(options: DeviceOptions) -> None:
     """On GPUs: TF32 for what is left in fp32, and flash attention or none."""
+    if options.cpu_threads:
+        torch.set_num_threads(options.cpu_threads)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cuda.enable_flash_sdp(True)

@@ -13,7 +13,7 @@ from trainer.process_group import ProcessGroup
 from trainer.recipe import build_recipe, environment_settings
 
 TINY_SETTINGS = {
-    "run.torch_compile": "never",
+    "device.cpu_threads": 1,
     "batch.train_batch_tokens": 128,
     "batch.train_seq_len": 16,
     "batch.micro_batches_per_step": 2,

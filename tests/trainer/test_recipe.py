@@ -29,7 +29,7 @@ def test_every_name_of_the_public_script_is_an_option():
 
 
 def test_no_two_options_share_a_public_name():
-    assert len(public_names()) == len(options_by_path()) == 41
+    assert len(public_names()) == len(options_by_path()) == 42
 
 
 def test_settings_and_recipe_turn_into_each_other():
@@ -55,7 +55,7 @@ def test_the_environment_sets_options_by_public_name():
         ("optimizer.matrix_lr", "nan", "expected a number, not 'nan'"),
         ("model.tie_embeddings", "yes", "expected 0 or 1, not 'yes'"),
         ("run.run_id", 5, "expected text, not 5"),
-        ("run.torch_compile", "maybe", "expected one of gpu, always, never, not 'maybe'"),
+        ("device.torch_compile", "maybe", "expected one of gpu, always, never, not 'maybe'"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path(path, value, complaint):

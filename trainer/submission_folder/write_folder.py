@@ -14,7 +14,6 @@ from trainer.submission_folder.seed_results import SeedResult
 
 SCRIPT_NAME = "train_gpt.py"
 CONTRACT_NAME = "pgolf.yaml"  # written with the script, so it marks a folder as one of ours
-NOT_HYPERPARAMETERS = ("run.seed", "run.run_id", "run.data_path", "run.tokenizer_path")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,5 +172,5 @@ def _differences(recipe: Recipe) -> list[str]:
     return [
         f"- `{path}`: {value} (baseline: {defaults[path]})"
         for path, value in recipe_settings(recipe).items()
-        if value != defaults[path] and path not in NOT_HYPERPARAMETERS
+        if value != defaults[path] and not path.startswith("run.")
     ]
