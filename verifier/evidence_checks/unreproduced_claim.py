@@ -9,7 +9,7 @@ from verifier.schemas.rule_yaml import Rule
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
-    """z = (measured − claimed) / (σ √(1/n₁ + 1/n₂)), with the ledger's pooled σ."""
+    """Gap over noise: (measured − claimed) / (σ √(1/n₁ + 1/n₂)), with the ledger's pooled σ."""
     if case.evidence is None:
         return cannot_tell("nothing was run")
     claimed = [s.val_bpb for s in case.claims.seeds if s.val_bpb is not None]

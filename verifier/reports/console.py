@@ -5,7 +5,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from verifier.findings import Outcome, Severity
+from verifier.findings import Outcome
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
 from verifier.schemas.rule_record_json import RuleRecord
@@ -53,14 +53,14 @@ def _context(verdict: VerdictFile) -> str:
 
 def _rules_table(rules: tuple[RuleRecord, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("rule", "answer", "what was seen"):
-        table.add_column(column, overflow="fold")
-    for rule in rules:
-        severity = "" if rule.severity is Severity.REJECT else f" ({rule.severity.value})"
+    table.add_column("answer", no_wrap=True)
+    table.add_column("rule", overflow="fold", ratio=2)
+    table.add_column("what was seen", overflow="fold", ratio=3)
+    for answer in figures.answers(rules):
         table.add_row(
-            Text(rule.rule + severity),
-            Text(figures.WORDS[rule.outcome], style=STYLES[rule.outcome]),
-            Text(visible(figures.rule_remark(rule))),
+            Text(figures.WORDS[answer.outcome], style=STYLES[answer.outcome]),
+            Text(answer.names),
+            Text(visible(answer.remark)),
         )
     return table
 

@@ -1,6 +1,8 @@
 """How numbers are written in every report; `–` where nothing was measured."""
 
-from verifier.findings import Outcome
+from dataclasses import dataclass
+
+from verifier.findings import Outcome, Severity
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.schemas.verdict_json import SignificanceRecord, VerdictFile
@@ -27,6 +29,45 @@ def seconds(value: float | None) -> str:
 def p_value(value: float | None) -> str:
     """A p-value to four decimals, or its order of magnitude below that."""
     return NOTHING if value is None else f"{value:.4f}" if value >= 1e-4 else f"{value:.1e}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A line of the rules' table: one broken rule, or several with the same answer and reason."""
+
+    rules: tuple[RuleRecord, ...]
+    outcome: Outcome
+    remark: str
+
+    @property
+    def names(self) -> str:
+        """The rules' names, with a severity where breaking them does not reject."""
+        return ", ".join(
+            rule.rule
+            if rule.severity is Severity.REJECT or self.outcome is Outcome.PASSED
+            else f"{rule.rule} ({rule.severity})"
+            for rule in self.rules
+        )
+
+
+def answers(rules: tuple[RuleRecord, ...]) -> tuple[Answer, ...]:
+    """Broken rules one by one, the gravest first; then what could not be told; then what passed."""
+    order = list(Severity)
+    broken = sorted(
+        (rule for rule in rules if rule.outcome is Outcome.BROKEN),
+        key=lambda rule: order.index(rule.severity),
+    )
+    lines = [Answer(rules=(r,), outcome=r.outcome, remark=rule_remark(r)) for r in broken]
+    for outcome in (Outcome.NOT_EVALUATED, Outcome.PASSED):
+        by_remark: dict[str, list[RuleRecord]] = {}
+        for rule in rules:
+            if rule.outcome is outcome:
+                by_remark.setdefault(rule_remark(rule), []).append(rule)
+        lines += [
+            Answer(rules=tuple(alike), outcome=outcome, remark=remark)
+            for remark, alike in by_remark.items()
+        ]
+    return tuple(lines)
 
 
 def rule_remark(rule: RuleRecord) -> str:

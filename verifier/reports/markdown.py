@@ -35,16 +35,11 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _rules(verdict: VerdictFile) -> str:
     rows = [
-        (
-            f"`{rule.rule}`",
-            figures.WORDS[rule.outcome],
-            rule.severity.value,
-            markdown(figures.rule_remark(rule)),
-        )
-        for rule in verdict.rules
+        (figures.WORDS[answer.outcome], markdown(answer.names, 4_000), markdown(answer.remark))
+        for answer in figures.answers(verdict.rules)
     ]
     unread = [f"- not read: {markdown(line)}" for line in verdict.unread]
-    return "\n".join([_table(("rule", "answer", "severity", "what was seen"), rows), "", *unread])
+    return "\n".join([_table(("answer", "rule", "what was seen"), rows), "", *unread])
 
 
 def _seeds(verdict: VerdictFile) -> str:
