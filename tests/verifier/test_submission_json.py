@@ -72,3 +72,10 @@ def test_unknown_keys_are_kept_as_they_stand() -> None:
 def test_no_shape_makes_it_fail(document: dict[str, object]) -> None:
     metadata = read_metadata(document)
     assert all(isinstance(seed, int) for seed in metadata.seeds)
+
+
+def test_a_block_of_results_is_read_as_if_it_stood_outside() -> None:
+    block = {"mean_val_bpb": 1.0567, "seeds": {"42": {"val_bpb": 1.0565}}}
+    metadata = read_metadata({"name": "x", "results": block})
+    assert metadata.val_bpb == 1.0567
+    assert [(claim.seed, claim.val_bpb) for claim in metadata.per_seed] == [(42, 1.0565)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 _TEXTS = ("author", "github_id", "name", "date", "track")
 _SEED_BLOCKS = ("seed_results", "seeds", "per_seed", "per_seed_results", "results")
+_RESULT_BLOCKS = ("results", "result", "metrics")
 _SEED_KEY = re.compile(r"(?:seed[_ ]?)?(\d{1,10})")
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,17})?")
 
@@ -90,7 +91,7 @@ def read_metadata(document: object) -> Metadata:
     """Normalise a parsed submission.json, whatever shape its author chose."""
     if not isinstance(document, Mapping):
         return Metadata(unreadable=("the file holds no JSON object",))
-    top = _ObjectReader(document)
+    top = _ObjectReader(_unfolded(document))
     texts = {name: top.text(name) for name in _TEXTS}
     seeds = top.seeds()
     per_seed = _seed_claims(top, seeds)
@@ -109,6 +110,15 @@ def read_metadata(document: object) -> Metadata:
         unreadable=tuple(top.unreadable),
         extra={key: value for key, value in document.items() if key not in top.understood},
     )
+
+
+def _unfolded(document: Mapping[str, object]) -> Mapping[str, object]:
+    """The document with what some authors put into a block of results beside the rest."""
+    for name in _RESULT_BLOCKS:
+        block = document.get(name)
+        if isinstance(block, Mapping) and any("bpb" in str(key) for key in block):
+            return {**block, **document}
+    return document
 
 
 class _ObjectReader:

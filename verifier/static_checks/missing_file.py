@@ -38,7 +38,9 @@ def _without_score(case: PaperCase) -> list[Finding]:
     findings = []
     metadata, logs = case.submission.metadata, case.claims.logs
     if metadata is not None and not any((metadata.val_bpb, metadata.val_loss, metadata.per_seed)):
-        findings.append(Finding(message="states no score", file="submission.json"))
+        texts = [file for file in case.submission.of_kind(FileKind.METADATA) if file.text]
+        if not any(_SCORE.search(file.text or "") for file in texts):
+            findings.append(Finding(message="states no score", file=str(texts[0].path)))
     if logs and not any(_SCORE.search(log.file.text or "") for log in logs):
         findings.append(Finding(message="carries no score", file=str(logs[0].file.path)))
     return findings
