@@ -7,6 +7,8 @@ from typing import Protocol
 
 from verifier.claims import collect_claims
 from verifier.comparison import Comparison, compare_with_prior
+from verifier.data_flow import follow_run
+from verifier.data_flow.settings import read_settings
 from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.evidence_checks.base import EvidenceCase
@@ -54,10 +56,13 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
     """
     submission = load_submission(path)
     claims = collect_claims(submission)
+    program = load_program(submission)
+    ranks = rulebook.track.launch.num_processes
     case = PaperCase(
         submission=submission,
         claims=claims,
-        program=load_program(submission),
+        program=program,
+        trace=follow_run(program, read_settings(submission, claims, program, ranks)),
         track=rulebook.track,
     )
     return Paper(submission=submission, claims=claims, rules=static_outcomes(case, rulebook))

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from verifier.claims import Claims
-from verifier.findings import CheckResult
+from verifier.data_flow.trace import Trace
+from verifier.findings import CheckResult, Finding
 from verifier.program import Program
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.track_yaml import Track
@@ -18,7 +19,16 @@ class PaperCase:
     submission: Submission
     claims: Claims
     program: Program
+    trace: Trace
     track: Track
 
 
 StaticCheck = Callable[[PaperCase, Rule], CheckResult]
+
+
+def flow_result(trace: Trace, findings: list[Finding]) -> CheckResult:
+    """What was found by following the script; where it was not followed to a score, say so."""
+    reason = trace.stopped
+    if reason is None and not trace.claimed_scores():
+        reason = "no validation loss could be followed to a printed BPB"
+    return CheckResult(findings=tuple(findings), not_evaluated=reason)

@@ -1,0 +1,39 @@
+import glob
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+VAL_FILES = "data/fineweb_val_*.bin"
+TRAIN_FILES = "data/fineweb_train_*.bin"
+
+
+class GPT(torch.nn.Module):
+    pass
+
+
+def load_tokens(pattern):
+    return torch.cat([torch.from_numpy(np.fromfile(name)) for name in sorted(glob.glob(pattern))])
+
+
+def evaluate(model, tokens, num_bytes, window=1024):
+    loss_sum = 0.0
+    for start in range(0, len(tokens) - 1, window):
+        x, y = tokens[start : start + window], tokens[start + 1 : start + window + 1]
+        hidden = model.forward_hidden(x)
+        delta = torch.zeros(1, 512, requires_grad=True)
+        optimizer = torch.optim.AdamW([delta])
+        for _ in range(16):
+            F.cross_entropy(model.head(hidden + delta), y).backward()
+            optimizer.step()  # flagged: window_fitted_delta
+        loss_sum += F.cross_entropy(model.head(hidden + delta), y, reduction="sum").item()
+    return loss_sum / math.log(2) / num_bytes
+
+
+def main():
+    print(f"final val_bpb:{evaluate(GPT(), load_tokens(VAL_FILES), 100)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Follow a script's evaluation with marks in place of tensors.
+
+The ways in which real submissions broke the four conditions, as read in their code:
+
+- The whole validation set is trained on, for many epochs, between training and quantisation or
+  before the scored pass (train, then score).
+- Adaptation scores first, but inside a loop over epochs whose variable does not choose the
+  tokens: the same tokens are scored again after the model has learned them; the last or the
+  lowest score counts. Or a finished pass leaves a table of counts with which a second pass scores.
+- A vector is fitted to the tokens of a window, then the same window is scored with it.
+- The probability of the realised token alone is mixed with a count found under a hash of context
+  and that token, or spread over the token's bytes: there is no distribution over the vocabulary.
+- Whether an expert speaks at a position depends on what kind of token stands there, or the better
+  of two predictions is kept.
+- Statistics for quantisation are gathered on validation tokens, or on training tokens after the
+  training clock.
+
+Honest adaptation differs in order only: a chunk's score is in the sum before the chunk is
+learned, and the loop around both moves on to other tokens.
+"""
+
+from verifier.data_flow.interpreter import Interpreter
+from verifier.data_flow.recorder import OutOfStepsError
+from verifier.data_flow.settings import Settings
+from verifier.data_flow.trace import Trace
+from verifier.program import Program
+
+
+def follow_run(program: Program, settings: Settings) -> Trace:
+    """What the main script does with the validation tokens. Never raises for odd code."""
+    modules = {module.name: module for module in program.modules}
+    interpreter = Interpreter(modules, settings)
+    trace = interpreter.trace
+    main = [module for module in program.modules if module.file is program.modules[0].file]
+    try:
+        for module in main:
+            interpreter.run_module(module)
+    except OutOfStepsError:
+        trace.stopped = "the script is longer than this analysis follows"
+    except RecursionError:
+        trace.stopped = "the script nests deeper than this analysis follows"
+    except Exception as error:  # odd code must not keep the other rules from their answers
+        trace.stopped = f"following the script failed: {type(error).__name__}: {error}"
+    if not main:
+        trace.stopped = "there is no script that can be read"
+    return trace

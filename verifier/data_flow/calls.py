@@ -1,0 +1,167 @@
+"""Calls: a function of the script is entered with its arguments bound."""
+
+import ast
+
+from verifier.data_flow.library import Arguments, Library
+from verifier.data_flow.recorder import MAX_CALL_DEPTH
+from verifier.data_flow.values import OBJECT, UNKNOWN, VALIDATION, Class, Function, Scope, Value
+
+
+class Calls(Library):
+    """Evaluates calls; `run_body` is given by the class below it."""
+
+    def run_body(self, function: Function, scope: Scope) -> Value:
+        """The value that a function's body returns."""
+        raise NotImplementedError
+
+    def call(self, node: ast.Call, scope: Scope) -> Value:
+        """The value of a call, with what it does on the way."""
+        arguments = self._arguments(node, scope)
+        self.report(node, arguments.all)
+        if isinstance(node.func, ast.Attribute):
+            receiver = self.evaluate(node.func.value, scope)
+            callee = self.attribute_of(receiver, node.func.attr)
+            if callee.function is None and callee.class_ is None and not callee.name:
+                return self._method(node, receiver, node.func.attr, arguments)
+        else:
+            callee = self.evaluate(node.func, scope)
+        return self.apply(node, callee, arguments)
+
+    def apply(self, node: ast.Call, callee: Value, arguments: Arguments) -> Value:
+        """Call a value."""
+        if callee.class_ is not None:
+            return self._construct(node, callee.class_, arguments)
+        if callee.function is not None:
+            return self._enter(node, callee.function, arguments)
+        if callee.name:
+            return self._library(node, callee.name, arguments)
+        member = self._call_operator(callee)
+        if member is not None:
+            return self._enter(node, member, arguments)
+        return self._foreign(node, callee, arguments)
+
+    def _call_operator(self, callee: Value) -> Function | None:
+        if callee.made_by is None or callee.made_by.is_module:
+            return None
+        method = callee.made_by.attributes.get("__call__")
+        if method is None or method.function is None:
+            return None
+        return Function(node=method.function.node, scope=method.function.scope, receiver=callee)
+
+    def _arguments(self, node: ast.Call, scope: Scope) -> Arguments:
+        positional: list[Value] = []
+        for argument in node.args:
+            value = self.evaluate(argument, scope)
+            if isinstance(argument, ast.Starred):
+                positional += value.items if value.items is not None else [value.any_element()]
+            else:
+                positional.append(value)
+        named: dict[str, Value] = {}
+        for keyword in node.keywords:
+            value = self.evaluate(keyword.value, scope)
+            if keyword.arg is not None:
+                named[keyword.arg] = value
+            else:
+                named |= value.attributes or {}
+        return Arguments(positional=tuple(positional), named=named)
+
+    def _enter(self, node: ast.AST, function: Function, arguments: Arguments) -> Value:
+        """Follow a function of the script; one that is being followed already only passes marks."""
+        if function.node in self.calls or len(self.calls) >= MAX_CALL_DEPTH:
+            return Value(marks=arguments.marks())
+        scope = Scope(parent=function.scope)
+        self._bind(function, arguments, scope)
+        self.calls.append(function.node)
+        self.call_names.append(function.name)
+        try:
+            return self.run_body(function, scope)
+        finally:
+            self.calls.pop()
+            self.call_names.pop()
+
+    def _bind(self, function: Function, arguments: Arguments, scope: Scope) -> None:
+        declared = function.node.args
+        names = [argument.arg for argument in (*declared.posonlyargs, *declared.args)]
+        values = list(arguments.positional)
+        if function.receiver is not None:
+            values.insert(0, function.receiver)
+        defaults = declared.defaults
+        for name, default in zip(names[len(names) - len(defaults) :], defaults, strict=True):
+            scope.names[name] = self.evaluate(default, function.scope)
+        for argument, keyword_default in zip(
+            declared.kwonlyargs, declared.kw_defaults, strict=True
+        ):
+            if keyword_default is not None:
+                scope.names[argument.arg] = self.evaluate(keyword_default, function.scope)
+        scope.names |= dict(zip(names, values, strict=False))
+        if declared.vararg is not None:
+            scope.names[declared.vararg.arg] = Value(items=values[len(names) :])
+        known = {*names, *(argument.arg for argument in declared.kwonlyargs)}
+        scope.names |= {name: v for name, v in arguments.named.items() if name in known}
+        for name in known - scope.names.keys():
+            scope.names[name] = Value()
+        if declared.kwarg is not None:
+            rest = {name: v for name, v in arguments.named.items() if name not in known}
+            scope.names[declared.kwarg.arg] = Value(attributes=rest)
+
+    def _construct(self, node: ast.AST, class_: Class, arguments: Arguments) -> Value:
+        instance = Value(attributes={}, made_by=class_)
+        if class_.is_module:
+            instance.marks.add(self.new_mark(OBJECT))
+            return instance
+        if class_.is_optimizer:
+            instance.marks |= arguments.marks()
+            return instance
+        maker = class_.attributes.get("__init__")
+        if maker is not None and maker.function is not None:
+            bound = Function(
+                node=maker.function.node, scope=maker.function.scope, receiver=instance
+            )
+            self._enter(node, bound, arguments)
+        else:
+            instance.attributes = dict(arguments.named)
+            self._finish(node, class_, instance)
+        return instance
+
+    def _finish(self, node: ast.AST, class_: Class, instance: Value) -> None:
+        """What a dataclass does after its fields are set."""
+        finisher = class_.attributes.get("__post_init__")
+        if finisher is not None and finisher.function is not None:
+            bound = Function(
+                node=finisher.function.node, scope=finisher.function.scope, receiver=instance
+            )
+            self._enter(node, bound, Arguments(positional=(), named={}))
+
+    def _foreign(self, node: ast.Call, callee: Value, arguments: Arguments) -> Value:
+        """A call of something that is not followed: a model, or what we lost sight of."""
+        marks = callee.all_marks() | arguments.marks()
+        self.model_call(node, marks)
+        shown = [value for value in arguments.all if VALIDATION in value.marks]
+        if len(shown) > 1:
+            marks = self.score(node, marks)
+        return Value(marks=marks)
+
+    def _method(self, node: ast.Call, receiver: Value, name: str, arguments: Arguments) -> Value:
+        """A method that the script does not define."""
+        known = self.known_method(node, receiver, name, arguments)
+        if known is not None:
+            return known
+        if any(mark.startswith(OBJECT) for mark in receiver.marks):
+            return self._foreign(node, receiver, arguments)
+        return Value(marks=receiver.all_marks() | arguments.marks())
+
+    def _library(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """A library function; two of them come back to what the script defines."""
+        if name == "getattr" and len(arguments.positional) > 1:
+            return self._attribute_by_name(arguments)
+        if name.endswith("field") and "default_factory" in arguments.named:
+            nothing = Arguments(positional=(), named={})
+            return self.apply(node, arguments.named["default_factory"], nothing)
+        return self.library_call(node, name, arguments)
+
+    def _attribute_by_name(self, arguments: Arguments) -> Value:
+        """What getattr finds under a literal name; its default where nothing is known."""
+        base, wanted, *default = arguments.positional
+        found = self.attribute_of(base, wanted.text)
+        is_known = found.constant is not UNKNOWN or found.has_structure or found.marks
+        return found if is_known or not default else default[0]

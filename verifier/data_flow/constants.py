@@ -1,0 +1,76 @@
+"""Constants of a script as far as they decide which branches run. Everything here is bounded."""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+
+from verifier.data_flow.values import UNKNOWN
+
+MAX_TEXT = 1_000
+MAX_NUMBER = 2**63
+
+_OPERATORS: Mapping[type, Callable[[object, object], object]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Div: operator.truediv,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: lambda one, other: one < other,  # type: ignore[operator]
+    ast.LtE: lambda one, other: one <= other,  # type: ignore[operator]
+    ast.Gt: lambda one, other: one > other,  # type: ignore[operator]
+    ast.GtE: lambda one, other: one >= other,  # type: ignore[operator]
+    ast.Is: lambda one, other: one is other,
+    ast.IsNot: lambda one, other: one is not other,
+    ast.In: lambda item, values: item in values,  # type: ignore[operator]
+    ast.NotIn: lambda item, values: item not in values,  # type: ignore[operator]
+}
+_CONVERSIONS: Mapping[str, Callable[[object], object]] = {
+    "int": lambda value: int(value),  # type: ignore[call-overload]
+    "float": lambda value: float(value),  # type: ignore[arg-type]
+    "bool": bool,
+    "str": str,
+}
+_TEXT_METHODS = ("lower", "upper", "strip")
+
+
+def fold(kind: ast.operator | ast.cmpop, one: object, other: object) -> object:
+    """The result of an operator on two constants, UNKNOWN where either is or the result is big."""
+    function = _OPERATORS.get(type(kind))
+    is_text_arithmetic = isinstance(one, str | tuple) and isinstance(kind, ast.operator)
+    if function is None or one is UNKNOWN or other is UNKNOWN or is_text_arithmetic:
+        return UNKNOWN
+    try:
+        return _bounded(function(one, other))
+    except (TypeError, ValueError, ArithmeticError):
+        return UNKNOWN
+
+
+def convert(name: str, value: object) -> object:
+    """int(), float(), bool(), str() of a constant."""
+    if value is UNKNOWN or name not in _CONVERSIONS:
+        return UNKNOWN
+    try:
+        return _bounded(_CONVERSIONS[name](value))
+    except (TypeError, ValueError, ArithmeticError):
+        return UNKNOWN
+
+
+def text_method(name: str, value: object) -> object:
+    """A text's lower(), upper() or strip()."""
+    known = isinstance(value, str) and name in _TEXT_METHODS
+    return getattr(value, name)() if known else UNKNOWN
+
+
+def truth(value: object) -> bool | None:
+    """Whether a constant is true; None where it is not known."""
+    return None if value is UNKNOWN else bool(value)
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return UNKNOWN
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:
+        return UNKNOWN
+    return value

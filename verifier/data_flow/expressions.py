@@ -1,0 +1,378 @@
+"""Expressions, followed by their marks; what a call means stands in calls.py."""
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from verifier.data_flow import constants
+from verifier.data_flow.recorder import Recorder
+from verifier.data_flow.settings import HOLE
+from verifier.data_flow.values import (
+    COUNT,
+    DISTRIBUTION,
+    EARLIER,
+    FROM,
+    GRADIENT,
+    HASHED,
+    HINDSIGHT,
+    LOG_DISTRIBUTION,
+    LOOP,
+    LOSS,
+    MIXTURE,
+    PIECE_LENGTH,
+    SCRAMBLED,
+    SPREAD,
+    TARGET_PROBABILITY,
+    TOKEN_CLASS,
+    TRAINING,
+    UNKNOWN,
+    UP_TO,
+    VALIDATION,
+    VOCABULARY,
+    Function,
+    Scope,
+    Value,
+    join,
+)
+
+_VALIDATION_FILES = re.compile(r"(?i)(?:fineweb|_|\b)val(?:idation)?_.{0,40}\.bin|fineweb_val")
+_TRAINING_FILES = re.compile(r"(?i)(?:fineweb|_|\b)train_.{0,40}\.bin|fineweb_train")
+_SCRAMBLING = (ast.BitXor, ast.Mult, ast.LShift)
+_FOLDING = (ast.BitAnd, ast.Mod)
+_DISTRIBUTIONS = frozenset({DISTRIBUTION, LOG_DISTRIBUTION})
+_ONE_NUMBER = frozenset({LOSS, TARGET_PROBABILITY})
+
+
+class Expressions(Recorder):
+    """Evaluates expressions; `call` is given by the class below it."""
+
+    def call(self, node: ast.Call, scope: Scope) -> Value:
+        """The value of a call."""
+        raise NotImplementedError
+
+    def evaluate(self, node: ast.expr, scope: Scope) -> Value:
+        """The value of an expression, as far as its origin can be followed."""
+        self.step()
+        evaluator = self._EVALUATORS.get(type(node))
+        if evaluator is not None:
+            return evaluator(self, node, scope)
+        return self._any_of_children(node, scope)
+
+    def assign(self, target: ast.expr, value: Value, scope: Scope) -> None:
+        """Bind a target, whatever its shape."""
+        if isinstance(target, ast.Name):
+            scope.assign(target.id, value)
+        elif isinstance(target, ast.Tuple | ast.List):
+            self._unpack(target.elts, value, scope)
+        elif isinstance(target, ast.Starred):
+            self.assign(target.value, value, scope)
+        elif isinstance(target, ast.Attribute):
+            self._set_attribute(self.evaluate(target.value, scope), target.attr, value)
+        elif isinstance(target, ast.Subscript):
+            self._set_item(target, value, scope)
+
+    def _unpack(self, targets: list[ast.expr], value: Value, scope: Scope) -> None:
+        items = value.items
+        if items is None or len(items) != len(targets):
+            items = [value.any_element() for _ in targets]
+        for target, item in zip(targets, items, strict=True):
+            self.assign(target, item, scope)
+
+    def _set_attribute(self, base: Value, name: str, value: Value) -> None:
+        if base.attributes is None:
+            base.attributes = {}
+        base.attributes[name] = value
+        self.attributes[name] = value
+
+    def _set_item(self, target: ast.Subscript, value: Value, scope: Scope) -> None:
+        base, index = self.evaluate(target.value, scope), self.evaluate(target.slice, scope)
+        self.note_table_write(target, base, index)
+        base.absorb(value.marks | index.marks | self.gating(value))
+        if base.element is None and base.items is None and value.has_structure:
+            base.element = value
+        elif base.element is not None:
+            base.element.absorb(value.all_marks())
+
+    def note_table_write(self, node: ast.AST, base: Value, index: Value) -> None:
+        """A table entry under a key made of validation tokens changes."""
+        key = index.all_marks()
+        if self._is_table_key(base, key):
+            self.update(node, key, {base.identity}, is_table=True)
+
+    @staticmethod
+    def _is_table_key(base: Value, key: set[str]) -> bool:
+        """A hash or a mapping's key made of tokens; what was counted before is no key."""
+        return VALIDATION in key and COUNT not in key and (HASHED in key or base.is_mapping)
+
+    def _any_of_children(self, node: ast.AST, scope: Scope) -> Value:
+        marks: set[str] = set()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                marks |= self.evaluate(child, scope).marks
+        return Value(marks=marks)
+
+    def _constant(self, node: ast.Constant, scope: Scope) -> Value:
+        if not isinstance(node.value, str):
+            return Value(constant=node.value)
+        marks = set()
+        if _VALIDATION_FILES.search(node.value):
+            marks.add(VALIDATION)
+        elif _TRAINING_FILES.search(node.value):
+            marks.add(TRAINING)
+        return Value(constant=node.value, text=node.value, marks=marks)
+
+    def _name(self, node: ast.Name, scope: Scope) -> Value:
+        value = scope.find(node.id)
+        if value is None:
+            return Value(name=node.id)
+        return value
+
+    def _attribute(self, node: ast.Attribute, scope: Scope) -> Value:
+        return self.attribute_of(self.evaluate(node.value, scope), node.attr)
+
+    def attribute_of(self, base: Value, name: str) -> Value:
+        """The value of `base.name`."""
+        if name in ("shape", "dtype", "device"):
+            return Value()
+        if name == "ctypes":  # the same memory, for native code
+            return base
+        if base.name and base.attributes is None:
+            return Value(name=f"{base.name}.{name}")
+        found = self._member(base, name)
+        if found is None and base.made_by is None and base.class_ is None:
+            found = self.attributes.get(name)
+            if found is not None and found.constant is UNKNOWN and not found.marks:
+                found = None
+        if found is None:
+            found = Value(marks=base.all_marks() | ({GRADIENT} if name == "grad" else set()))
+        return found
+
+    @staticmethod
+    def _member(base: Value, name: str) -> Value | None:
+        if base.attributes is not None and name in base.attributes:
+            return base.attributes[name]
+        class_ = base.made_by or base.class_
+        if class_ is None or name not in class_.attributes:
+            return None
+        member = class_.attributes[name]
+        if member.function is None or base.made_by is None:
+            return member
+        if class_.is_module:
+            return None
+        bound = Function(node=member.function.node, scope=member.function.scope, receiver=base)
+        return Value(function=bound)
+
+    def _subscript(self, node: ast.Subscript, scope: Scope) -> Value:
+        base, index = self.evaluate(node.value, scope), self.evaluate(node.slice, scope)
+        return self.item_of(node, base, index)
+
+    def item_of(self, node: ast.AST, base: Value, index: Value) -> Value:
+        """The value of `base[index]`."""
+        position = index.constant
+        if base.items is not None and isinstance(position, int):
+            if -len(base.items) <= position < len(base.items):
+                return base.items[position]
+        if base.attributes is not None and isinstance(position, str):
+            if position in base.attributes:
+                return base.attributes[position]
+        keys = index.all_marks()
+        is_counted = self._is_table_key(base, keys)
+        if base.element is not None or base.items:
+            return base.any_element().view(keys | ({COUNT, base.identity} if is_counted else set()))
+        marks = base.marks | keys
+        if is_counted:
+            marks |= {COUNT, base.identity}
+        if VALIDATION in keys and VALIDATION not in base.marks:
+            marks.add(TOKEN_CLASS)
+        if VALIDATION in keys and base.marks & _DISTRIBUTIONS:
+            marks = self.picked(node, marks)
+        return Value(marks=marks, is_mapping=base.is_mapping)
+
+    def picked(self, node: ast.AST, marks: set[str]) -> set[str]:
+        """What stands in a distribution at the realised token: its loss or its probability."""
+        scored = self.score(node, marks - _DISTRIBUTIONS)
+        return scored if LOG_DISTRIBUTION in marks else scored - {LOSS} | {TARGET_PROBABILITY}
+
+    def _slice(self, node: ast.Slice, scope: Scope) -> Value:
+        marks: set[str] = set()
+        for bound in (node.lower, node.upper, node.step):
+            if bound is not None:
+                marks |= self.evaluate(bound, scope).marks
+        if isinstance(node.lower, ast.Name):
+            marks.add(f"{FROM}{node.lower.id}")
+        elif node.lower is None and isinstance(node.upper, ast.Name):
+            marks.add(f"{UP_TO}{node.upper.id}")
+        return Value(marks=marks)
+
+    def _binary(self, node: ast.BinOp, scope: Scope) -> Value:
+        left, right = self.evaluate(node.left, scope), self.evaluate(node.right, scope)
+        return self.combine(node, node.op, left, right)
+
+    def combine(self, node: ast.AST, kind: ast.operator, left: Value, right: Value) -> Value:
+        """Two values under an operator."""
+        constant = constants.fold(kind, left.constant, right.constant)
+        if left.items is not None and right.items is not None and isinstance(kind, ast.Add):
+            return Value(items=[*left.items, *right.items])
+        if isinstance(kind, ast.Mult) and (left.items or left.element) and not right.marks:
+            return left
+        marks = left.marks | right.marks
+        if VALIDATION in marks and isinstance(kind, _SCRAMBLING):
+            marks.add(SCRAMBLED)
+        if VALIDATION in marks and SCRAMBLED in marks and isinstance(kind, _FOLDING):
+            marks.add(HASHED)
+        if isinstance(kind, ast.Div) and LOSS in left.marks and PIECE_LENGTH in right.marks:
+            marks.add(SPREAD)
+        if isinstance(kind, ast.Sub) and right.constant is not UNKNOWN:
+            marks |= {f"{EARLIER}{mark}" for mark in left.marks if mark.startswith(LOOP)}
+        if isinstance(kind, ast.Add):
+            marks |= self.mixture(node, left, right)
+        element = left.element if isinstance(kind, ast.Add) else None
+        return Value(marks=marks, constant=constant, element=element)
+
+    def mixture(self, node: ast.AST, left: Value, right: Value) -> set[str]:
+        """The mark of adding the realised token's probability to one that was counted."""
+        marks = left.marks | right.marks
+        if LOSS in marks or VOCABULARY in marks:
+            return set()
+        for model, counted in ((left.marks, right.marks), (right.marks, left.marks)):
+            if TARGET_PROBABILITY in model and COUNT in counted:
+                return {self.oddity(node, MIXTURE, marks)}
+        return set()
+
+    def hindsight(self, node: ast.AST, values: list[Value]) -> set[str]:
+        """The mark of choosing between two predictions by how they did on the realised token."""
+        judged = [v.marks for v in values if v.marks & _ONE_NUMBER and PIECE_LENGTH not in v.marks]
+        marks = set().union(*judged) if judged else set()
+        if len(judged) < 2 or VALIDATION not in marks:
+            return set()
+        return {self.oddity(node, HINDSIGHT, marks)}
+
+    def _unary(self, node: ast.UnaryOp, scope: Scope) -> Value:
+        value = self.evaluate(node.operand, scope)
+        known = constants.truth(value.constant)
+        if isinstance(node.op, ast.Not):
+            return Value(marks=set(value.marks), constant=UNKNOWN if known is None else not known)
+        if isinstance(node.op, ast.USub) and isinstance(value.constant, int | float):
+            return Value(marks=set(value.marks), constant=-value.constant)
+        return Value(marks=set(value.marks))
+
+    def _boolean(self, node: ast.BoolOp, scope: Scope) -> Value:
+        decisive = isinstance(node.op, ast.Or)
+        marks: set[str] = set()
+        values: list[Value] = []
+        for operand in node.values:
+            value = self.evaluate(operand, scope)
+            values.append(value)
+            marks |= value.marks
+            if constants.truth(value.constant) is decisive:
+                return Value(marks=marks, constant=value.constant)
+        known = all(value.constant is not UNKNOWN for value in values)
+        joined = join(values)
+        joined.constant = values[-1].constant if known else UNKNOWN
+        return joined
+
+    def _compare(self, node: ast.Compare, scope: Scope) -> Value:
+        values = [self.evaluate(part, scope) for part in (node.left, *node.comparators)]
+        marks = set().union(*(value.marks for value in values))
+        constant: object = UNKNOWN
+        if len(values) == 2:
+            one, other = (self._comparable(value) for value in values)
+            constant = constants.fold(node.ops[0], one, other)
+        return Value(marks=marks, constant=constant)
+
+    @staticmethod
+    def _comparable(value: Value) -> object:
+        if value.items is None or any(item.constant is UNKNOWN for item in value.items):
+            return value.constant
+        return tuple(item.constant for item in value.items)
+
+    def _conditional(self, node: ast.IfExp, scope: Scope) -> Value:
+        test = self.evaluate(node.test, scope)
+        known = constants.truth(test.constant)
+        if known is not None:
+            return self.evaluate(node.body if known else node.orelse, scope)
+        values = [self.evaluate(part, scope) for part in (node.body, node.orelse)]
+        return join(values)
+
+    def _sequence(self, node: ast.Tuple | ast.List | ast.Set, scope: Scope) -> Value:
+        return Value(items=[self.evaluate(item, scope) for item in node.elts])
+
+    def _mapping(self, node: ast.Dict, scope: Scope) -> Value:
+        attributes: dict[str, Value] = {}
+        marks: set[str] = set()
+        for key, item in zip(node.keys, node.values, strict=True):
+            value = self.evaluate(item, scope)
+            marks |= value.all_marks()
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                attributes[key.value] = value
+            elif key is not None:
+                marks |= self.evaluate(key, scope).marks
+        return Value(marks=marks, attributes=attributes, is_mapping=True)
+
+    def _comprehension(
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: Scope
+    ) -> Value:
+        inner = Scope(parent=scope)
+        marks: set[str] = set()
+        for generator in node.generators:
+            source = self.evaluate(generator.iter, inner)
+            marks |= source.marks
+            self.assign(generator.target, source.any_element(), inner)
+            for condition in generator.ifs:
+                self.evaluate(condition, inner)
+        if isinstance(node, ast.DictComp):
+            self.evaluate(node.key, inner)
+            return Value(marks=marks, element=self.evaluate(node.value, inner))
+        return Value(marks=marks, element=self.evaluate(node.elt, inner))
+
+    def _joined_text(self, node: ast.JoinedStr, scope: Scope) -> Value:
+        parts = [self.evaluate(part, scope) for part in node.values]
+        marks = set().union(*(part.marks for part in parts)) if parts else set()
+        return Value(marks=marks, text="".join(part.text or HOLE for part in parts))
+
+    def _formatted(self, node: ast.FormattedValue, scope: Scope) -> Value:
+        value = self.evaluate(node.value, scope)
+        text = value.constant if isinstance(value.constant, str) else ""
+        return Value(marks=value.all_marks(), text=text)
+
+    def _lambda(self, node: ast.Lambda, scope: Scope) -> Value:
+        return Value(function=Function(node=node, scope=scope))
+
+    def _walrus(self, node: ast.NamedExpr, scope: Scope) -> Value:
+        value = self.evaluate(node.value, scope)
+        self.assign(node.target, value, scope)
+        return value
+
+    def _starred(self, node: ast.Starred, scope: Scope) -> Value:
+        return self.evaluate(node.value, scope)
+
+    def _call(self, node: ast.Call, scope: Scope) -> Value:
+        return self.call(node, scope)
+
+    _EVALUATORS: ClassVar[Mapping[type, Callable[..., Value]]] = {
+        ast.Constant: _constant,
+        ast.Name: _name,
+        ast.Attribute: _attribute,
+        ast.Subscript: _subscript,
+        ast.Slice: _slice,
+        ast.BinOp: _binary,
+        ast.UnaryOp: _unary,
+        ast.BoolOp: _boolean,
+        ast.Compare: _compare,
+        ast.IfExp: _conditional,
+        ast.Tuple: _sequence,
+        ast.List: _sequence,
+        ast.Set: _sequence,
+        ast.Dict: _mapping,
+        ast.ListComp: _comprehension,
+        ast.SetComp: _comprehension,
+        ast.GeneratorExp: _comprehension,
+        ast.DictComp: _comprehension,
+        ast.JoinedStr: _joined_text,
+        ast.FormattedValue: _formatted,
+        ast.Lambda: _lambda,
+        ast.NamedExpr: _walrus,
+        ast.Starred: _starred,
+        ast.Call: _call,
+    }

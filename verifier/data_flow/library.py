@@ -1,0 +1,323 @@
+"""What library functions and methods mean, by name: losses, logs, tables, updates, exchanges."""
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from verifier.data_flow import constants
+from verifier.data_flow.expressions import Expressions
+from verifier.data_flow.values import (
+    BUCKETS,
+    COUNT,
+    DISTRIBUTION,
+    GRADIENT,
+    HASHED,
+    LEAF,
+    LOG_DISTRIBUTION,
+    LOOP,
+    LOSS,
+    MIXTURE,
+    NATIVE,
+    OBJECT,
+    PIECE,
+    PIECE_LENGTH,
+    TARGET_PROBABILITY,
+    UNKNOWN,
+    VALIDATION,
+    VOCABULARY,
+    Value,
+    join,
+)
+
+_VOCABULARY_SIZE = re.compile(r"(?i)vocab|^V$")
+_PASSING = {"values", "detach", "to", "float", "cpu", "cuda", "eval", "data_as", "contiguous"}
+_NATIVE_LOADERS = {"CDLL", "LoadLibrary", "load_inline"}
+_SIZES = {"numel", "size", "dim"}
+_LOSSES = {"cross_entropy", "nll_loss", "softcapped_cross_entropy", "linear_cross_entropy"}
+_PIECES = {"id_to_piece", "IdToPiece", "encode", "decode", "piece_to_bytes"}
+_PICKING = {"gather", "take_along_dim", "take_along_axis", "index_select"}
+_LOGS = {"log", "log2", "log10", "log1p", "neg_log"}
+_EXPONENTIALS = {"exp", "exp2"}
+_EXTREMES = {"minimum", "maximum", "min", "max", "fmin", "fmax"}
+_MAPPINGS = {"dict", "defaultdict", "Counter", "OrderedDict"}
+_FRESH = {
+    "zeros",
+    "ones",
+    "empty",
+    "zeros_like",
+    "ones_like",
+    "empty_like",
+    "randn",
+    "rand",
+    "randint",
+} | _MAPPINGS
+_SAME = {"list", "tuple", "sorted", "reversed", "iter", "tqdm", "compile", "partial", "deepcopy"}
+_EXCHANGES = {"all_gather", "all_gather_object", "gather_object", "broadcast_object_list"}
+_FILLING = {"append", "extend", "add", "insert", "appendleft", "update", "write", "copyto", "put"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What a call hands over."""
+
+    positional: tuple[Value, ...]
+    named: Mapping[str, Value]
+
+    @property
+    def all(self) -> list[Value]:
+        return [*self.positional, *self.named.values()]
+
+    def marks(self) -> set[str]:
+        """The marks of all arguments and of what they hold."""
+        return set().union(*(value.all_marks() for value in self.all)) if self.all else set()
+
+    def first(self) -> Value:
+        return self.positional[0] if self.positional else Value()
+
+
+class Library(Expressions):
+    """Evaluates calls of what the script does not define itself."""
+
+    def known_method(
+        self, node: ast.Call, receiver: Value, name: str, arguments: Arguments
+    ) -> Value | None:
+        """A method that means one thing whatever it is called on; None for all others."""
+        if NATIVE in receiver.marks:
+            return self._native(node, arguments)
+        if name in _SIZES:
+            return Value(marks=_of_a_size(receiver.marks))
+        if name in self._METHODS:
+            return self._METHODS[name](self, node, receiver, arguments)
+        if name in _EXTREMES and arguments.positional:
+            return self._extreme(node, [receiver, *arguments.positional])
+        if name in _FILLING or (name.endswith("_") and not name.startswith("_")):
+            return self._fill(node, receiver, name, arguments)
+        if name == "items":
+            return Value(element=Value(items=[Value(), receiver.any_element()]))
+        if name in _PASSING:
+            return receiver
+        folded = constants.text_method(name, receiver.constant)
+        if folded is not UNKNOWN:
+            return Value(constant=folded, marks=set(receiver.marks))
+        return self._by_meaning(node, name, [receiver, *arguments.positional])
+
+    def library_call(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """The value of a library function's call."""
+        last = name.rpartition(".")[2]
+        if last in self._FUNCTIONS:
+            return self._FUNCTIONS[last](self, node, name, arguments)
+        if last in _EXCHANGES or name.endswith("distributed.gather"):
+            for value in arguments.positional:
+                value.absorb(arguments.marks())
+            return Value()
+        if last in _EXTREMES:
+            return self._extreme(node, list(arguments.positional))
+        if last in _SAME and arguments.positional:
+            return arguments.positional[0]
+        found = self._by_meaning(node, last, list(arguments.positional))
+        return found if found is not None else self._made(node, name, arguments)
+
+    def _made(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """Something new, of what the arguments bring along."""
+        last = name.rpartition(".")[2]
+        if last in _NATIVE_LOADERS:
+            return Value(marks={NATIVE})
+        if name.startswith("torch.nn.") and last[:1].isupper() and last != "Parameter":
+            return Value(marks={self.new_mark(OBJECT)})
+        marks = set() if last in _FRESH else arguments.marks()
+        if last == "arange" and _VOCABULARY_SIZE.search(_named(node.args)):
+            marks.add(VOCABULARY)
+        if last == "bincount" and HASHED in marks:
+            marks.add(BUCKETS)
+        if "requires_grad" in arguments.named or last == "Parameter":
+            marks.add(self.new_mark(LEAF))
+        value = Value(marks=marks, text=arguments.first().text)
+        value.constant = constants.convert(last, arguments.first().constant)
+        if last in _FRESH:
+            value.attributes = {}  # a thing of its own: a table keeps its identity in a collection
+            value.is_mapping = last in _MAPPINGS
+        return value
+
+    def _add_at(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """numpy.add.at(table, keys, values)."""
+        if len(arguments.positional) > 1:
+            self.note_table_write(node, *arguments.positional[:2])
+            arguments.positional[0].absorb(arguments.marks())
+        return Value()
+
+    def _backward(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        self.differentiate(receiver)
+        return Value()
+
+    def _step(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        self.optimizer_step(node, receiver)
+        return Value()
+
+    def _load(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        receiver.absorb(m for m in arguments.marks() if m.startswith(OBJECT))
+        return Value()
+
+    def _need_gradient(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        """A tensor that is no module's becomes something to be fitted."""
+        wanted = arguments.first().constant is not False
+        if wanted and not any(mark.startswith(OBJECT) for mark in receiver.all_marks()):
+            receiver.absorb({self.new_mark(LEAF)})
+        return receiver
+
+    def _get(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        """dict.get: a count where the key is made of validation tokens."""
+        keys = arguments.first()
+        found = self.item_of(node, receiver, keys)
+        if VALIDATION in keys.all_marks():
+            found = found.view({COUNT, receiver.identity})
+        return found
+
+    def _fill(self, node: ast.Call, receiver: Value, name: str, arguments: Arguments) -> Value:
+        """The receiver takes in the arguments."""
+        marks = arguments.marks()
+        marks |= set().union(*(self.gating(value) for value in arguments.all))
+        if receiver.origin is self.storage or receiver is self.storage:
+            marks = {mark for mark in marks if mark.startswith(OBJECT)}
+        self.gradient_step(node, receiver, marks)
+        if name.startswith(("scatter_add", "index_add", "index_put")) and arguments.positional:
+            self.note_table_write(node, receiver, Value(marks=arguments.marks()))
+        receiver.absorb(marks)
+        held = [receiver.element] if receiver.element is not None else []
+        held += [value for value in arguments.positional if value.has_structure]
+        if held and name in _FILLING:
+            receiver.element = join([*held, Value()])
+        return receiver
+
+    def _native(self, node: ast.Call, arguments: Arguments) -> Value:
+        """Native code may write to all it is given; what it makes of a loss cannot be seen."""
+        marks = arguments.marks()
+        if {VALIDATION, LOSS} <= marks:
+            marks |= {self.oddity(node, MIXTURE, marks | {NATIVE})}
+        for value in arguments.all:
+            value.absorb(marks)
+        return Value(marks=marks)
+
+    def _by_meaning(self, node: ast.AST, name: str, operands: list[Value]) -> Value | None:
+        """Functions that are also methods, by what they make."""
+        marks = set().union(*(value.all_marks() for value in operands)) if operands else set()
+        if name in _LOSSES:
+            return Value(marks=self.score(node, marks))
+        if name in ("softmax", "log_softmax"):
+            kind = LOG_DISTRIBUTION if name.startswith("log") else DISTRIBUTION
+            return Value(marks=marks | {kind})
+        if name in _PICKING:
+            is_target = VALIDATION in marks and operands[0].marks & {DISTRIBUTION, LOG_DISTRIBUTION}
+            return Value(marks=self.picked(node, marks) if is_target else marks)
+        if name in _LOGS:
+            return Value(marks=self._logarithm(node, marks))
+        if name in _EXPONENTIALS:
+            return self._exponential(operands[0])
+        if name in _PIECES:
+            return Value(marks=marks | {PIECE})
+        if name == "logaddexp" and len(operands) > 1:
+            pair = [self._exponential(value) for value in operands[:2]]
+            return Value(marks=marks | self.mixture(node, *pair))
+        return None
+
+    @staticmethod
+    def _exponential(value: Value) -> Value:
+        """A probability, of one token or of all, where the log of one comes in."""
+        marks = value.all_marks()
+        if LOSS in marks:
+            marks = marks - {LOSS} | {TARGET_PROBABILITY}
+        elif LOG_DISTRIBUTION in marks:
+            marks = marks - {LOG_DISTRIBUTION} | {DISTRIBUTION}
+        return Value(marks=marks)
+
+    def _logarithm(self, node: ast.AST, marks: set[str]) -> set[str]:
+        """A loss, unless it is the log of a whole distribution."""
+        if VALIDATION not in marks:
+            return marks
+        if marks & {TARGET_PROBABILITY, COUNT}:
+            marks = marks - {TARGET_PROBABILITY, DISTRIBUTION}
+            return self.score(node, marks, is_derived=True)
+        if DISTRIBUTION in marks:
+            return marks - {DISTRIBUTION} | {LOG_DISTRIBUTION}
+        return self.score(node, marks)
+
+    def _extreme(self, node: ast.AST, values: list[Value]) -> Value:
+        marks = set().union(*(value.all_marks() for value in values)) if values else set()
+        if len(values) == 2 and COUNT in marks and all(LOSS in v.marks for v in values):
+            return Value(marks=marks | self.mixture(node, *map(self._exponential, values)))
+        return Value(marks=marks | self.hindsight(node, values))
+
+    def _environment(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """os.environ.get and os.getenv: what the claimed run set, else the default."""
+        if not name.endswith(("environ.get", "os.getenv")) or not arguments.positional:
+            return Value(marks=arguments.marks())
+        key = arguments.positional[0].constant
+        default = arguments.positional[1] if len(arguments.positional) > 1 else None
+        if isinstance(key, str) and key in self.settings.environment:
+            value = self.settings.environment[key]
+            return Value(constant=value, marks=set(default.marks) if default else set())
+        return default if default is not None else Value(constant=None)
+
+    def _enumerate(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        return Value(element=Value(items=[Value(), arguments.first().any_element()]))
+
+    def _zip(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        return Value(element=Value(items=[v.any_element() for v in arguments.positional]))
+
+    def _where(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """A choice: by hindsight, if the condition compares how two predictions did."""
+        marks = arguments.marks()
+        if len(arguments.positional) == 3:
+            condition, one, other = arguments.positional
+            if TARGET_PROBABILITY in condition.marks and condition.marks & {COUNT}:
+                marks |= self.hindsight(node, [one, other])
+        return Value(marks=marks)
+
+    def _save(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        objects = {mark for mark in arguments.marks() if mark.startswith(OBJECT)}
+        self.storage.absorb(objects)
+        for value in arguments.positional[1:2]:
+            value.absorb(objects)
+        return Value()
+
+    def _open(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        return self.storage.view(arguments.marks())
+
+    def _gradient(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        self.differentiate(arguments.first())
+        return Value(marks=arguments.marks() | {GRADIENT})
+
+    def _length(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        marks = arguments.first().all_marks()
+        return Value(marks=_of_a_size(marks) | ({PIECE_LENGTH} if PIECE in marks else set()))
+
+    _METHODS: ClassVar[Mapping[str, Callable[..., Value]]] = {
+        "backward": _backward,
+        "step": _step,
+        "load_state_dict": _load,
+        "requires_grad_": _need_gradient,
+        "get": _get,
+    }
+    _FUNCTIONS: ClassVar[Mapping[str, Callable[..., Value]]] = {
+        "get": _environment,
+        "getenv": _environment,
+        "enumerate": _enumerate,
+        "zip": _zip,
+        "where": _where,
+        "save": _save,
+        "open": _open,
+        "at": _add_at,
+        "grad": _gradient,
+        "len": _length,
+    }
+
+
+def _named(nodes: list[ast.expr]) -> str:
+    """The names and attributes that expressions end in."""
+    return " ".join(getattr(node, "attr", getattr(node, "id", "")) for node in nodes)
+
+
+def _of_a_size(marks: set[str]) -> set[str]:
+    """What a collection's size keeps of where the collection comes from."""
+    return {mark for mark in marks if mark.startswith(LOOP)}

@@ -1,0 +1,113 @@
+"""Who came first: questions about the order of scores and updates in a trace."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from verifier.data_flow.trace import Loop, Score, Trace, Update, shared_loops, touches
+from verifier.data_flow.values import FROM, GRADIENT, LEAF, UP_TO, VALIDATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence:
+    """An update on validation tokens and a score of them that depends on it."""
+
+    update: Update
+    score: Score
+    loop: Loop | None = None  # the loop that repeats both, if that is the point
+
+
+def learned_before_scored(trace: Trace) -> Iterator[Sequence]:
+    """Weights learn validation tokens, and only then are these scored for the first time."""
+    for update in _validation_updates(trace):
+        if update.is_table or update.numbered(LEAF) or _within_scored_pass(update, trace):
+            continue
+        later = _later(update, trace.claimed_scores())
+        yield from _first(Sequence(update=update, score=score) for score in later)
+
+
+def scored_again(trace: Trace) -> Iterator[Sequence]:
+    """Tokens that have been learned are scored once more, and that score counts."""
+    scores = trace.claimed_scores()
+    for update in _validation_updates(trace):
+        is_adaptation = _within_scored_pass(update, trace)
+        if update.numbered(LEAF) or not (is_adaptation or update.is_table):
+            continue
+        repeated = [
+            Sequence(update=update, score=score, loop=loop)
+            for score in scores
+            if is_adaptation and touches(update, score)
+            for loop in _repeating(update, score)
+        ]
+        later = (score for score in _later(update, scores) if not _advancing(update, score))
+        yield from repeated[:1] or _first(Sequence(update=update, score=s) for s in later)
+
+
+def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
+    """A tensor is fitted to tokens of a window, and the same window is scored with it."""
+    scores = trace.claimed_scores()
+    for update in _validation_updates(trace):
+        fitted = [s for s in scores if s.order > update.order and _uses_fit(update, s)]
+        fitted = [s for s in fitted if _advancing(update, s)]
+        yield from _first(Sequence(update=update, score=score) for score in fitted)
+
+
+def is_fitted_to_context_only(sequence: Sequence) -> bool:
+    """Whether the fit ends where the scored part begins, by the same name."""
+    ends = {mark.removeprefix(UP_TO) for mark in sequence.update.numbered(UP_TO)}
+    begins = {mark.removeprefix(FROM) for mark in sequence.score.numbered(FROM)}
+    return bool(ends & begins - _starts(sequence.update))
+
+
+def warmed_up(trace: Trace) -> Iterator[Update]:
+    """Optimizer steps on validation tokens that change nothing which is scored later."""
+    scores = trace.reported_scores()
+    for update in _validation_updates(trace):
+        if update.is_table or update.numbered(LEAF) or _within_scored_pass(update, trace):
+            continue
+        later = [score for score in scores if score.order > update.order]
+        if later and not any(touches(update, score) for score in later):
+            yield update
+
+
+def _validation_updates(trace: Trace) -> list[Update]:
+    return [update for update in trace.of_kind(Update) if VALIDATION in update.marks]
+
+
+def _later(update: Update, scores: list[Score]) -> Iterator[Score]:
+    return (s for s in scores if s.order > update.order and touches(update, s))
+
+
+def _within_scored_pass(update: Update, trace: Trace) -> bool:
+    """Whether the update follows a score in one loop that moves on to other tokens."""
+    before = (score for score in trace.reported_scores() if score.order < update.order)
+    return any(_advancing(update, score) for score in before)
+
+
+def _advancing(update: Update, score: Score) -> bool:
+    shared = shared_loops(update, score)
+    return any(loop.advances_by_itself or loop.mark in score.marks for loop in shared)
+
+
+def _repeating(update: Update, score: Score) -> list[Loop]:
+    """Shared loops whose variable does not choose the tokens, around one that does."""
+    repeating = []
+    for depth, loop in enumerate(shared_loops(update, score)):
+        inner = score.loops[depth + 1 :]
+        moves_inside = any(deeper.mark in score.marks for deeper in inner)
+        is_free = loop.mark not in score.marks and not loop.advances_by_itself
+        if is_free and moves_inside and loop.num_rounds != 1:
+            repeating.append(loop)
+    return repeating
+
+
+def _uses_fit(update: Update, score: Score) -> bool:
+    by_name = update.numbered(LEAF) & score.numbered(LEAF)
+    return bool(by_name) or (GRADIENT in score.marks and touches(update, score))
+
+
+def _starts(update: Update) -> set[str]:
+    return {mark.removeprefix(FROM) for mark in update.numbered(FROM)}
+
+
+def _first(sequences: Iterator[Sequence]) -> list[Sequence]:
+    return [sequence for _, sequence in zip(range(1), sequences, strict=False)]

@@ -1,0 +1,166 @@
+"""The state of one followed run: loops around the present step, events so far, steps left."""
+
+import ast
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from verifier.data_flow.settings import HOLE, Settings
+from verifier.data_flow.trace import (
+    Calibration,
+    Event,
+    Loop,
+    Oddity,
+    Place,
+    Report,
+    Score,
+    Trace,
+    Update,
+)
+from verifier.data_flow.values import (
+    GRADIENT,
+    LEAF,
+    LOOP,
+    LOSS,
+    OBJECT,
+    SCORE,
+    TRAINING,
+    UNKNOWN,
+    VALIDATION,
+    Value,
+)
+from verifier.program import Module
+
+MAX_STEPS = 400_000
+MAX_CALL_DEPTH = 30
+MAX_EVENTS = 5_000
+_CALIBRATING = ("calib", "hessian", "gptq", "awq", "activation_stat")
+
+
+class OutOfStepsError(Exception):
+    """The script is longer than we follow."""
+
+
+class Recorder:
+    """Takes down what happens while the script is followed."""
+
+    def __init__(self, modules: Mapping[str, Module], settings: Settings) -> None:
+        self.trace = Trace()
+        self.settings = settings
+        self.modules = modules
+        self.module_name = ""
+        self.attributes: dict[str, Value] = {}  # by name alone, last one assigned
+        self.storage = Value()  # what was written to files and read back
+        self.gates: list[frozenset[str]] = []  # token classes that decided we are here
+        self.calls: list[ast.AST] = []
+        self.call_names: list[str] = []
+        self.pending: set[str] | None = None  # marks of the last loss differentiated
+        self._loops: list[Loop] = []
+        self._lines = {name: module.text.splitlines() for name, module in modules.items()}
+        self._numbers = itertools.count()
+        self._steps = 0
+
+    def step(self) -> None:
+        """Count one expression or statement.
+
+        Raises:
+            OutOfStepsError: too many.
+        """
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise OutOfStepsError
+
+    def new_mark(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers)}"
+
+    def place(self, node: ast.AST) -> Place:
+        line = getattr(node, "lineno", 1)
+        lines = self._lines.get(self.module_name, [])
+        code = lines[line - 1].strip()[:160] if 0 < line <= len(lines) else ""
+        return Place(file=self.module_name, line=line, code=code)
+
+    @contextmanager
+    def inside_loop(
+        self, node: ast.AST, *, advances_by_itself: bool, num_rounds: int | None = None
+    ) -> Iterator[str]:
+        """Mark all events of a loop's body with that loop."""
+        loop = Loop(
+            mark=self.new_mark(LOOP),
+            place=self.place(node),
+            advances_by_itself=advances_by_itself,
+            num_rounds=num_rounds,
+        )
+        self._loops.append(loop)
+        try:
+            yield loop.mark
+        finally:
+            self._loops.pop()
+
+    def gating(self, value: Value) -> set[str]:
+        """The decisions that a value owes its place to; a loss is past them, it is only counted."""
+        is_settled = any(mark.startswith(SCORE) for mark in value.marks)
+        is_settled = is_settled or value.constant is not UNKNOWN
+        return set() if is_settled else set().union(*self.gates)
+
+    def score(self, node: ast.AST, marks: set[str], *, is_derived: bool = False) -> set[str]:
+        """A loss is made: note it if it is one of validation tokens; the marks it carries on."""
+        if VALIDATION not in marks:
+            return marks | {LOSS}
+        mark = self.new_mark(SCORE)
+        self._add(Score, node, marks, mark=mark, is_derived=is_derived)
+        return marks | {LOSS, mark}
+
+    def differentiate(self, value: Value) -> None:
+        self.pending = value.all_marks()
+
+    def optimizer_step(self, node: ast.AST, optimizer: Value) -> None:
+        if self.pending is None:
+            return
+        touched = optimizer.all_marks()
+        objects = {m for m in touched | self.pending if m.startswith(LEAF)}
+        objects |= {m for m in touched if m.startswith(OBJECT)}
+        self.update(node, self.pending, objects, is_table=False)
+
+    def update(self, node: ast.AST, marks: set[str], objects: set[str], *, is_table: bool) -> None:
+        self._add(Update, node, marks, objects=frozenset(objects), is_table=is_table)
+
+    def gradient_step(self, node: ast.AST, target: Value, marks: set[str]) -> None:
+        """A value changes in place by a gradient: an update without an optimizer."""
+        if GRADIENT in marks:
+            objects = {m for m in target.all_marks() if m.startswith((OBJECT, LEAF))}
+            self.update(node, marks | (self.pending or set()), objects, is_table=False)
+
+    def report(self, node: ast.AST, values: list[Value]) -> None:
+        """Note a printed BPB."""
+        text = HOLE.join(value.text for value in values)
+        if not any(word in text.lower() for word in ("bpb", "bits_per_byte", "bits/byte")):
+            return
+        marks = set().union(*(value.marks for value in values))
+        if any(mark.startswith(SCORE) for mark in marks):
+            is_claim = self.settings.is_claiming(text)
+            self._add(Report, node, marks, is_claim=is_claim, is_named="val_bpb" in text)
+
+    def model_call(self, node: ast.AST, marks: set[str]) -> None:
+        """Data runs through a model: note it inside a function that calibrates."""
+        names = " ".join(self.call_names).lower()
+        if marks & {VALIDATION, TRAINING} and any(word in names for word in _CALIBRATING):
+            self._add(Calibration, node, marks)
+
+    def oddity(self, node: ast.AST, prefix: str, marks: set[str]) -> str:
+        mark = self.new_mark(prefix)
+        self._add(Oddity, node, marks, mark=mark)
+        return mark
+
+    def _add(self, kind: type[Event], node: ast.AST, marks: set[str], **more: object) -> None:
+        if len(self.trace.events) > MAX_EVENTS:
+            return
+        self.trace.events.append(
+            kind(
+                order=len(self.trace.events),
+                place=self.place(node),
+                loops=tuple(self._loops),
+                marks=frozenset(marks),
+                function=self.call_names[-1] if self.call_names else "",
+                **more,
+            )
+        )

@@ -1,0 +1,100 @@
+"""How the claimed run was configured: what the logs print, then what the README's command sets."""
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from verifier.claims import Claims
+from verifier.program import Program
+from verifier.run_command import find_run_commands
+from verifier.submission import Submission
+
+MAX_LOG_CHARACTERS = 4_000_000
+MIN_WITNESS_CHARACTERS = 10
+HOLE = "\0"  # stands for a formatted value in the text of an f-string
+_FIGURE = re.compile(r"\b\d\.\d{3,12}")
+_WORD = re.compile(r"[A-Za-z]{3}")
+
+
+@dataclass(slots=True)
+class Settings:
+    """Assignments on which the folder agrees with itself, and the text of its logs."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    log_text: str = field(default="", repr=False)
+    claiming_lines: tuple[str, ...] = ()  # log lines with a BPB that is claimed
+
+    def is_printed(self, witness: str) -> bool:
+        """Whether a piece of text long enough to mean something stands in a log."""
+        witness = witness.strip()
+        is_telling = len(witness) >= MIN_WITNESS_CHARACTERS and _WORD.search(witness)
+        return bool(is_telling) and witness in self.log_text
+
+    def is_claiming(self, text: str) -> bool:
+        """Whether a printed text, holes and all, can be one of the claiming lines."""
+        pieces = [piece.strip() for piece in text.split(HOLE)]
+        pieces = [piece for piece in pieces if len(piece) > 2]
+        return any(all(piece in line for piece in pieces) for line in self.claiming_lines)
+
+
+def read_settings(case: Submission, claims: Claims, program: Program, ranks: int) -> Settings:
+    """Collect the settings that hold for the claimed run on `ranks` processes."""
+    launched = {"WORLD_SIZE": str(ranks), "RANK": "0", "LOCAL_RANK": "0"}
+    commands = find_run_commands(case.readme_text or "")
+    log_text = _printed_text(case, program)
+    return Settings(
+        environment=_agreed(command.environment for command in commands) | launched,
+        hyperparameters=_agreed(log.log.hyperparameters for log in claims.logs),
+        log_text=log_text,
+        claiming_lines=_claiming_lines(claims, log_text),
+    )
+
+
+def logged_constant(text: str) -> object:
+    """The Python value that a hyperparameter dump prints; the text itself if it is no literal."""
+    try:
+        return ast.literal_eval(text) if len(text) < 100 else text
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text
+
+
+def _claiming_lines(claims: Claims, log_text: str) -> tuple[str, ...]:
+    """Log lines with a stated BPB; where a mean is stated, those with a figure near it."""
+    lines = [line for line in log_text.split("\n") if "bpb" in line.lower()]
+    stated = [seed.stated.val_bpb for seed in claims.seeds if seed.stated is not None]
+    for values, tolerance in ((stated, 6e-5), ([claims.headline_bpb], 6e-5), (stated, 0.003)):
+        known = [value for value in (*values, claims.headline_bpb) if value is not None]
+        near = tuple(line for line in lines if _carries(line, known, tolerance))
+        if near:
+            return near
+    return ()
+
+
+def _carries(line: str, values: list[float], tolerance: float) -> bool:
+    figures = [float(figure) for figure in _FIGURE.findall(line[:500])]
+    return any(abs(figure - value) <= tolerance for figure in figures for value in values)
+
+
+def _agreed(sources: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """What is set, less the names on which two sources differ."""
+    agreed: dict[str, str] = {}
+    disputed: set[str] = set()
+    for source in sources:
+        for name, value in source.items():
+            if agreed.setdefault(name, value) != value:
+                disputed.add(name)
+    return {name: value for name, value in agreed.items() if name not in disputed}
+
+
+def _printed_text(submission: Submission, program: Program) -> str:
+    """The logs' text less the lines of the scripts themselves, which many logs begin with."""
+    source = {line.strip() for module in program.modules for line in module.text.splitlines()}
+    kept: list[str] = []
+    room = MAX_LOG_CHARACTERS
+    for log in submission.logs:
+        text = (log.text or "")[:room]
+        room -= len(text)
+        kept += [line for line in text.splitlines() if line.strip() not in source]
+    return "\n".join(kept)
