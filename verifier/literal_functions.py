@@ -29,6 +29,10 @@ class CannotFollow(Exception):
     """A step of a decode chain that is not evaluated; the message names it."""
 
 
+class MissingLibrary(CannotFollow):
+    """A decompressor that is not installed here: a gap of the reader, not of the submission."""
+
+
 def bounded(value: Value) -> Value:
     """The value itself.
 
@@ -88,7 +92,7 @@ def _optional_library(library: str) -> Callable[[bytes], bytes]:
         try:
             module: Value = importlib.import_module(library)
         except ImportError:
-            raise CannotFollow(f"{library} compression, and {library} is not installed") from None
+            raise MissingLibrary(f"{library} compression, and {library} is not installed") from None
         if library == "brotli":
             decoder = module.Decompressor()
             return bytes(bounded(decoder.process(data, output_buffer_limit=MAX_VALUE_BYTES + 1)))

@@ -18,6 +18,8 @@ from verifier.unpacking import PackedCode, Unreadable, runs_code, unpack
 
 MAX_DEPTH = 6  # times that code may be packed in code
 MAX_BLOB_BYTES = 8 << 20
+_Kind = Literal["packed", "loaded", "broken", "needs_library"]
+_KINDS: dict[str, _Kind] = {"code": "packed", "library": "needs_library"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +42,9 @@ class Module:
 class OpaqueCode:
     """Code that is run and cannot be read; `reason` names the step that stopped the reader."""
 
-    kind: Literal["packed", "loaded", "broken"]  # in the script, from a file, or no Python at all
+    kind: _Kind
+    """Packed in the script, loaded from a file, no Python, or packed by a library not here."""
+
     file: str
     line: int
     reason: str
@@ -53,6 +57,14 @@ class Program:
     modules: tuple[Module, ...]  # what the main script reaches, the main script first
     opaque: tuple[OpaqueCode, ...]
     unreachable: tuple[SubmissionFile, ...]  # scripts that the main script does not reach
+
+    @property
+    def blind_spot(self) -> str | None:
+        """Why what is not found in the modules may still be there; None if all code was read."""
+        if not self.modules and not self.opaque:
+            return "there is no script"
+        unread = [code for code in self.opaque if code.kind != "loaded"]
+        return f"{unread[0].file}:{unread[0].line} {unread[0].reason}" if unread else None
 
 
 def read_module(file: SubmissionFile) -> Module | None:
@@ -141,7 +153,7 @@ class _Reader:
         reason = f"runs code that cannot be read; the reader stops at {bad.reason}"
         self._opaque.append(
             OpaqueCode(
-                kind="packed" if bad.kind == "code" else "loaded",
+                kind=_KINDS.get(bad.kind, "loaded"),
                 file=module.name,
                 line=bad.line,
                 reason=reason,

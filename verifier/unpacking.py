@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from verifier.literal_evaluation import Closure, Evaluator, Files, Symbol, Unknown, as_text
-from verifier.literal_functions import CannotFollow, Value
+from verifier.literal_functions import CannotFollow, MissingLibrary, Value
 
 RunnerKind = Literal["code", "path", "second path"]
 """What the argument of a place that runs code is: the code, a file's path, a name and a path."""
@@ -51,7 +51,7 @@ class PackedCode:
 class Unreadable:
     """A place that runs code which cannot be read, and the step that stops the reader."""
 
-    kind: RunnerKind
+    kind: RunnerKind | Literal["library"]
     line: int
     reason: str
 
@@ -274,10 +274,16 @@ class _Walker:
             try:
                 self.packed.append(self._run_code(call, kind))
                 self._followed.add(call)
+            except MissingLibrary as reason:
+                self._add_unreadable(call, "library", reason)
             except (CannotFollow, IndexError) as reason:
-                bad = Unreadable(kind=kind, line=call.lineno, reason=str(reason))
-                self.unreadable[call] = bad
+                self._add_unreadable(call, kind, reason)
         return bool(runners)
+
+    def _add_unreadable(
+        self, call: ast.Call, kind: RunnerKind | Literal["library"], reason: Exception
+    ) -> None:
+        self.unreadable[call] = Unreadable(kind=kind, line=call.lineno, reason=str(reason))
 
     def _dotted(self, call: ast.Call) -> str:
         try:

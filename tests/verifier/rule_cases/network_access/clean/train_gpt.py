@@ -1,0 +1,4 @@
+import subprocess
+
+subprocess.run(["git", "rev-parse", "HEAD"])
+subprocess.run(["nvidia-smi"])

@@ -1,0 +1,211 @@
+"""Bytes per token counted twice, as text markers, as constants, or over transformed text.
+
+BPB divides by the bytes of the original text. The usual table holds, for each token, the UTF-8
+bytes of its piece without the leading `▁`; the scoring adds one byte for that space unless the
+previous token is a boundary. A table that counts the space as well counts it twice.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from verifier.called_names import finding_at, literal_text
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.program import Module
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+
+_MARKER = "\u2581"
+_STRIPPERS = {"lstrip", "removeprefix", "replace", "strip"}
+_FALLBACK_CALLS = {"is_byte", "IsByte", "id_to_byte", "IdToByte"}
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """Looks at tables that are built in the folder, and at how the scoring reads them."""
+    modules = case.program.modules
+    scoring_adds_space = any(_adds_space(node) for module in modules for node in module.nodes)
+    findings = [
+        finding
+        for module in modules
+        for node in module.nodes
+        for finding in _findings(module, node, scoring_adds_space)
+    ]
+    findings += _transformed_text(case)
+    if not findings and case.program.blind_spot is not None:
+        return cannot_tell(case.program.blind_spot)
+    return CheckResult(findings=tuple(findings))
+
+
+def _findings(module: Module, node: ast.AST, scoring_adds_space: bool) -> Iterator[Finding]:
+    if isinstance(node, ast.For):
+        yield from _table_findings(module, node, scoring_adds_space)
+    elif isinstance(node, ast.BinOp) and _is_constant_ratio(module, node):
+        yield finding_at(module, node, "nats become bits per byte by a constant number of bytes")
+
+
+def _table_findings(module: Module, loop: ast.For, scoring_adds_space: bool) -> Iterator[Finding]:
+    """One loop over the vocabulary that fills a table of byte lengths."""
+    branches = [n for n in ast.walk(loop) if isinstance(n, ast.If) and _tests_marker(n.test)]
+    lengths = [n for n in ast.walk(loop) if isinstance(n, ast.Assign) and _is_length_of_text(n)]
+    if not branches or not lengths or any(isinstance(n, ast.For) for n in _inner(loop)):
+        return
+    branch = branches[0]
+    counted = [n for n in _walk(branch.body) if _counts_space(n)]
+    if scoring_adds_space and counted and _sets_flag(branch.body):
+        message = "the leading space is counted here, and once more where tokens are scored"
+        yield finding_at(module, counted[0], message)
+    elif _sets_flag(branch.body) and not _strips_marker(loop):
+        yield finding_at(module, lengths[-1], f"{_MARKER!r} itself is counted, as three bytes")
+    if not _knows_byte_tokens(loop):
+        message = "byte-fallback tokens such as <0x41> are counted by the letters of their names"
+        yield finding_at(module, lengths[-1], message)
+
+
+def _inner(loop: ast.For) -> Iterable[ast.AST]:
+    return (node for node in ast.walk(loop) if node is not loop)
+
+
+def _walk(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
+    for statement in statements:
+        yield from ast.walk(statement)
+
+
+def _tests_marker(test: ast.expr) -> bool:
+    """`piece.startswith("▁")`, or a comparison of its first letter with it."""
+    return any((literal_text(node) or "").startswith(_MARKER) for node in ast.walk(test))
+
+
+def _is_length_of_text(assign: ast.Assign) -> bool:
+    """`table[i] = len(piece.encode(…))` in any of its forms."""
+    if not isinstance(assign.targets[0], ast.Subscript):
+        return False
+    names = [_called(node) for node in ast.walk(assign.value)]
+    return "len" in names and "encode" in names
+
+
+def _called(node: ast.AST) -> str | None:
+    if not isinstance(node, ast.Call):
+        return None
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
+
+
+def _counts_space(node: ast.AST) -> bool:
+    """`table[i] = len(…) + 1`, `table[i] += 1`, or the marker replaced by a space and encoded."""
+    if isinstance(node, ast.AugAssign):
+        is_table = isinstance(node.target, ast.Subscript)
+        return is_table and isinstance(node.op, ast.Add) and _is_one(node.value)
+    if not isinstance(node, ast.Assign) or not _is_length_of_text(node):
+        return False
+    sums = [n for n in ast.walk(node.value) if isinstance(n, ast.BinOp)]
+    if any(isinstance(n.op, ast.Add) and (_is_one(n.left) or _is_one(n.right)) for n in sums):
+        return True
+    replaced = [n for n in ast.walk(node.value) if _called(n) == "replace"]
+    arguments = [a for n in replaced if isinstance(n, ast.Call) for a in n.args[1:]]
+    return any(literal_text(argument) == " " for argument in arguments)
+
+
+def _is_one(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in (1, 1.0) and node.value is not True
+
+
+def _sets_flag(statements: Iterable[ast.stmt]) -> bool:
+    """`has_leading_space[i] = True`: the scoring will learn of the space."""
+    assigns = [n for n in _walk(statements) if isinstance(n, ast.Assign)]
+    return any(
+        isinstance(n.targets[0], ast.Subscript)
+        and isinstance(n.value, ast.Constant)
+        and n.value.value in (True, 1)
+        for n in assigns
+    )
+
+
+def _strips_marker(loop: ast.For) -> bool:
+    """`piece[1:]`, or a method that takes the marker away."""
+    for node in ast.walk(loop):
+        if isinstance(node, ast.Slice) and isinstance(node.lower, (ast.Constant, ast.Call)):
+            return True
+        if _called(node) in _STRIPPERS:
+            return True
+    return False
+
+
+def _knows_byte_tokens(loop: ast.For) -> bool:
+    return any(
+        _called(node) in _FALLBACK_CALLS
+        or "<0x" in (literal_text(node) or "")
+        or (isinstance(node, ast.Attribute) and "byte" in node.attr.lower())
+        or (isinstance(node, ast.Name) and "is_byte" in node.id)
+        for node in ast.walk(loop)
+    )
+
+
+def _adds_space(node: ast.AST) -> bool:
+    """`has_space[target] & ~is_boundary[previous]`, as the baseline's scoring has it."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
+        sides = (node.left, node.right)
+        return any(isinstance(s, ast.UnaryOp) and isinstance(s.op, ast.Invert) for s in sides)
+    return _called(node) == "logical_and" and any(
+        _called(n) == "logical_not" for n in ast.walk(node)
+    )
+
+
+def _is_constant_ratio(module: Module, node: ast.BinOp) -> bool:
+    """`loss / math.log(2) * 0.27`, or the same with a name that is bound to such a number once."""
+    if not isinstance(node.op, (ast.Mult, ast.Div)):
+        return False
+    for bits, factor in ((node.left, node.right), (node.right, node.left)):
+        if _is_nats_to_bits(bits):
+            value = _number(module, factor)
+            return value is not None and _is_bytes_per_token(value)
+    return False
+
+
+def _is_nats_to_bits(node: ast.expr) -> bool:
+    """A value divided by ln 2."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
+        return False
+    divisor = node.right
+    is_log = isinstance(divisor, ast.Call) and _called(divisor) == "log" and len(divisor.args) == 1
+    if is_log and isinstance(divisor, ast.Call) and isinstance(divisor.args[0], ast.Constant):
+        return divisor.args[0].value in (2, 2.0)
+    return isinstance(divisor, ast.Name) and divisor.id.lower() in ("ln2", "log2", "ln_2", "log_2")
+
+
+def _is_bytes_per_token(value: float) -> bool:
+    """Between the bytes a token of the smallest and of the largest vocabularies, or its inverse."""
+    return value != int(value) and (1.2 < value < 8.0 or 0.125 < value < 0.8)
+
+
+def _number(module: Module, node: ast.expr) -> float | None:
+    """The number that an expression is, if it depends on nothing else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return float(node.value)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        above, below = _number(module, node.left), _number(module, node.right)
+        return above / below if above is not None and below else None
+    if not isinstance(node, ast.Name):
+        return None
+    bound = [n for n in module.nodes if isinstance(n, ast.Name) and n.id == node.id]
+    stores = [n for n in bound if isinstance(n.ctx, ast.Store)]
+    values = [
+        n.value for n in module.tree.body if isinstance(n, ast.Assign) and stores[:1] == n.targets
+    ]
+    is_number = len(stores) == 1 and values and isinstance(values[0], ast.Constant)
+    return _number(module, values[0]) if is_number else None
+
+
+def _transformed_text(case: PaperCase) -> list[Finding]:
+    """Data with transformed capitals, and code that knows no file of the original's bytes."""
+    if case.program.blind_spot is not None or _reads_byte_counts(case.program.modules):
+        return []
+    for claim in case.claims.logs:
+        for name, value in claim.log.hyperparameters.items():
+            if "caseops" in value.lower() and ("data" in name or "train" in name):
+                message = "the text was transformed before it was split into tokens, and the code "
+                message += "reads no count of the original bytes"
+                return [Finding(message=message, file=str(claim.file.path), evidence=value[:200])]
+    return []
+
+
+def _reads_byte_counts(modules: Iterable[Module]) -> bool:
+    return any("val_bytes" in module.text or "_bytes_" in module.text for module in modules)

@@ -1,0 +1,53 @@
+"""Files read by a path that leads out of the folder: weights, caches or tables not shipped."""
+
+import ast
+import re
+from pathlib import PurePosixPath
+
+from verifier.called_names import NamedCall, literal_text, named_calls
+from verifier.findings import CheckResult, cannot_tell
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+
+_READERS = (
+    *("open", "io.open", "numpy.load", "numpy.fromfile", "numpy.memmap", "numpy.loadtxt"),
+    *("np.load", "np.fromfile", "np.memmap", "torch.load", "safetensors.torch.load_file"),
+    *("pickle.load", "joblib.load", "ctypes.CDLL", "torch.ops.load_library", "pathlib.Path"),
+)
+_CONTENT = re.compile(
+    r"(?i)\.(?:pt|pth|ptz|bin|npy|npz|pkl|safetensors|ckpt|so|parquet|zst|xz|gz)$"
+)
+_SYSTEM = ("/proc/", "/sys/", "/dev/", "/usr/", "/etc/", "/opt/", "/lib")
+_DATA = re.compile(r"(?i)fineweb|tokenizer|datasets?/|shard")
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """Data and tokenizer are handed to the run from outside and are no finding."""
+    findings = tuple(
+        call.finding(f"reads {path!r}, which is not in the folder")
+        for module in case.program.modules
+        for call in named_calls(module)
+        if call.name in _READERS and (path := _outside_path(call)) is not None
+    )
+    if not findings and case.program.blind_spot is not None:
+        return cannot_tell(case.program.blind_spot)
+    return CheckResult(findings=findings)
+
+
+def _outside_path(call: NamedCall) -> str | None:
+    """The literal path of a file with content that is read from elsewhere."""
+    path = literal_text(call.node.args[0]) if call.node.args else None
+    mode = call.text_argument(1, "mode") or "r"
+    if path is None or mode[:1] in ("w", "a", "x") or path.startswith(_SYSTEM):
+        return None
+    leads_out = path.startswith(("/", "~/")) or ".." in PurePosixPath(path).parts
+    is_temporary = path.startswith(("/tmp/", "/dev/shm/")) and _is_written(call, path)
+    if not leads_out or is_temporary or _DATA.search(path) or not _CONTENT.search(path):
+        return None
+    return path
+
+
+def _is_written(call: NamedCall, path: str) -> bool:
+    """Whether the script names the path more than once: what it wrote it may read again."""
+    named = [n for n in call.module.nodes if isinstance(n, ast.Constant) and n.value == path]
+    return len(named) > 1

@@ -1,0 +1,40 @@
+"""Other programs that the run starts and that no README or requirements file mentions."""
+
+import re
+
+from verifier.called_names import command_words, named_calls, starts_process
+from verifier.findings import CheckResult, cannot_tell
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+from verifier.submission import FileKind, Submission
+
+# They look at the machine, or build and pack what the folder holds.
+_HARMLESS = {"nvidia-smi", "rocm-smi", "lscpu", "free", "df", "uname", "hostname", "which", "where"}
+_HARMLESS |= {"nproc", "git", "ps", "cat", "ls", "gcc", "g++", "cc", "c++", "clang", "clang++"}
+_HARMLESS |= {"nvcc", "make", "ninja", "cl", "pyminify", "python", "python3", "taskset", "numactl"}
+_HARMLESS |= {"sysctl", "system_profiler", "nvidia-settings"}
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """A command that is computed at run time is not named, so nothing is said of it."""
+    prose = _prose(case.submission)
+    findings = []
+    for module in case.program.modules:
+        for call in filter(starts_process, named_calls(module)):
+            words = command_words(call)
+            if words and words[0] not in _HARMLESS and not _mentions(prose, words[0]):
+                findings.append(
+                    call.finding(f"the run starts {words[0]!r}, which nothing declares")
+                )
+    if not findings and case.program.blind_spot is not None:
+        return cannot_tell(case.program.blind_spot)
+    return CheckResult(findings=tuple(findings))
+
+
+def _prose(submission: Submission) -> str:
+    kinds = (FileKind.README, FileKind.REQUIREMENTS, FileKind.METADATA)
+    return "\n".join(file.text or "" for file in submission.files if file.kind in kinds)
+
+
+def _mentions(prose: str, program: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(program)}(?!\w)", prose) is not None

@@ -1,0 +1,130 @@
+"""Validation shards where the training data belongs, or validation text stored in the artifact."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+
+from verifier.called_names import finding_at, literal_text
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.program import Module
+from verifier.prose import statements
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+from verifier.submission import FileKind
+
+_TRAINING_DATA = re.compile(
+    r"(?i)(?:^|_)train(?:ing)?_(?:files?|patterns?|glob|paths?|shards?|loader|stream|data|tokens)$"
+)
+_VALIDATION_NAMES = re.compile(
+    r"(?i)^val(?:idation)?_(?:files?|patterns?|glob|paths?|shards?|tokens)$"
+)
+_STATED = re.compile(
+    r"(?i)\bval(?:idation)?[- ]only training|paid[- ]prefix"
+    r"|\btrain(?:ed|ing|s)? (?:\w+ly |only )?on (?:the )?(?:full |public |fixed |entire )?"
+    r"val(?:idation)?(?: (?:sets?|data|shards?|split|tokens))?\b"
+)
+# Adapting to tokens that are scored already is legal, and doing so before is another rule's.
+_OTHER_RULE = re.compile(
+    r"(?i)\bttt\b|test[- ]time|already|quanti[sz]|#\d|after (?:they|it)|scored"
+)
+_SWITCHED_ON = ("1", "true", "yes", "on")
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """A switch in front of such code counts as far as defaults, README and logs set it."""
+    settings = _settings(case)
+    findings = [
+        finding
+        for module in case.program.modules
+        for node in module.nodes
+        if isinstance(node, ast.Assign)
+        for finding in _assignment_findings(module, node, settings)
+    ]
+    stated = [s for s in statements(case.submission, _STATED) if not _OTHER_RULE.search(s.text)]
+    findings += [s.finding("validation data is used for training, as stated") for s in stated]
+    if not findings and case.program.blind_spot is not None:
+        return cannot_tell(case.program.blind_spot)
+    return CheckResult(findings=tuple(findings))
+
+
+def _assignment_findings(
+    module: Module, assign: ast.Assign, settings: Mapping[str, str]
+) -> Iterator[Finding]:
+    """`train_files = …` or `train_loader = …` with a value that names validation shards."""
+    target = assign.targets[0]
+    name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
+    if not _TRAINING_DATA.search(name):
+        return
+    value: ast.expr = assign.value
+    for choice in [node for node in ast.walk(value) if isinstance(node, ast.IfExp)]:
+        if _is_validation(choice.body) and not _is_on(module, choice.test, settings):
+            return
+    guard = _guard(module, assign)
+    if guard is not None and not _is_on(module, guard, settings):
+        return
+    if _is_validation(value):
+        yield finding_at(module, assign, f"{name!r} holds validation shards")
+
+
+def _is_validation(value: ast.expr) -> bool:
+    """Whether validation shards are named, alone or as the chosen one of two."""
+    if isinstance(value, ast.IfExp):
+        return _is_validation(value.body)
+    names = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
+    names |= {n.attr for n in ast.walk(value) if isinstance(n, ast.Attribute)}
+    texts = [text for n in ast.walk(value) if (text := literal_text(n)) is not None]
+    chosen = [n for n in ast.walk(value) if isinstance(n, ast.IfExp)]
+    if chosen:
+        return any(_is_validation(choice.body) for choice in chosen)
+    if any("train" in text for text in texts) or any(_TRAINING_DATA.search(n) for n in names):
+        return False
+    return any("fineweb_val" in text for text in texts) or any(map(_VALIDATION_NAMES.match, names))
+
+
+def _guard(module: Module, assign: ast.Assign) -> ast.expr | None:
+    """The test of the `if` in whose body the assignment stands."""
+    guards = [n for n in module.nodes if isinstance(n, ast.If) and assign in n.body]
+    return guards[0].test if guards else None
+
+
+def _is_on(module: Module, test: ast.expr, settings: Mapping[str, str]) -> bool:
+    """Whether one of the names in a test was switched on; an unknown name counts as off."""
+    names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name)}
+    names |= {n.attr for n in ast.walk(test) if isinstance(n, ast.Attribute)}
+    return any(_value(module, name, settings) in _SWITCHED_ON for name in names)
+
+
+def _value(module: Module, name: str, settings: Mapping[str, str]) -> str | None:
+    """What a name was set to: in the logs, by the README's command, else by its default."""
+    variable, default = _environment_switch(module, name)
+    for key in (variable, name):
+        if key is not None and key.lower() in settings:
+            return settings[key.lower()]
+    return default
+
+
+def _environment_switch(module: Module, name: str) -> tuple[str | None, str | None]:
+    """`name = bool(int(os.environ.get("VARIABLE", "default")))` → variable, default."""
+    for node in module.nodes:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if not any(getattr(target, "id", None) == name for target in targets):
+            continue
+        values = [n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
+        texts = [str(value).lower() for value in values]
+        if texts:
+            return str(values[0]), texts[1] if len(texts) > 1 else None
+    return None, None
+
+
+def _settings(case: PaperCase) -> dict[str, str]:
+    """Switches by name in small letters: assignments in the README's text, then the logs'."""
+    settings: dict[str, str] = {}
+    for file in case.submission.of_kind(FileKind.README):
+        for found in re.finditer(r"\b([A-Z][A-Z0-9_]{2,60})=[\"']?(\w{1,20})", file.text or ""):
+            settings[found[1].lower()] = found[2].lower()
+    for claim in case.claims.logs:
+        for name, value in claim.log.hyperparameters.items():
+            settings[name.lower()] = value.lower()
+    return settings
