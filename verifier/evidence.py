@@ -15,7 +15,7 @@ from verifier.schemas.run_record_json import (
     SeedClaimed,
     SeedMeasurement,
 )
-from verifier.schemas.submission_json import SeedClaim
+from verifier.schemas.submission_json import Metadata, SeedClaim
 from verifier.source_code import needed_files
 from verifier.submission import Submission
 
@@ -54,22 +54,29 @@ def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
         scored_tokens=text.log.val_tokens if text else None,
         implied_bytes=implied.value if implied else None,
         seeds=tuple(_seed_claimed(claims, log) for log in claims.claiming_logs)
-        or tuple(map(_seed_stated, metadata.per_seed if metadata else ())),
+        or _stated_runs(metadata),
     )
 
 
-def _seed_stated(claim: SeedClaim) -> SeedClaimed:
-    """One seed of submission.json, for a folder without scored logs."""
-    return SeedClaimed(
-        seed=claim.seed,
-        val_bpb=claim.val_bpb,
-        total_bytes=claim.artifact_bytes,
-        model_bytes=None,
-        train_seconds=claim.train_seconds,
-        calibration_seconds=None,
-        compile_warmup_seconds=None,
-        eval_seconds=claim.eval_seconds,
-        source="submission.json",
+def _stated_runs(metadata: Metadata | None) -> tuple[SeedClaimed, ...]:
+    """What submission.json says of runs without a scored log: its seeds, else itself as one run."""
+    if metadata is None:
+        return ()
+    runs: list[tuple[SeedClaim | Metadata, int | None, int | None]]
+    runs = [(claim, claim.seed, claim.artifact_bytes) for claim in metadata.per_seed]
+    return tuple(
+        SeedClaimed(
+            seed=seed,
+            val_bpb=stated.val_bpb,
+            total_bytes=total_bytes,
+            model_bytes=None,
+            train_seconds=stated.train_seconds,
+            calibration_seconds=None,
+            compile_warmup_seconds=None,
+            eval_seconds=stated.eval_seconds,
+            source="submission.json",
+        )
+        for stated, seed, total_bytes in runs or [(metadata, None, None)]
     )
 
 

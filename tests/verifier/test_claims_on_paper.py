@@ -88,6 +88,12 @@ def test_stated_seeds_are_judged_where_there_is_no_log(folder):
     assert outcome(folder, "overlong_training").findings[0].file == "submission.json"
 
 
+def test_a_time_stated_for_the_whole_counts_where_there_is_no_log(folder):
+    (folder / "train_seed1.log").unlink()
+    (folder / "submission.json").write_text('{"val_bpb": 1.1, "training_time_seconds": 2145}')
+    assert "2145.0 s" in outcome(folder, "overlong_training").findings[0].message
+
+
 def test_a_logged_total_counts_without_a_logged_model(folder):
     text = LOG.format(loop_ms=590000, calibration="").replace("15930000", "16930000")
     lines = [line for line in text.split("\n") if not line.startswith("Serialized model")]
