@@ -96,13 +96,16 @@ set_option = click.option(
 @click.option("-q", "--quiet", is_flag=True, help="No progress; the results alone.")
 def train(**options: Unpack[TrainOptions]) -> None:
     """Train RECIPE, pack, evaluate, write the submission's folder."""
+    from rich.console import Console
+
     from trainer.pipeline import make_submission
     from trainer.training_display import TrainingDisplay
 
     request = submission_request(options)
     tokens_per_step = request.folder.resolved.recipe.batch.train_batch_tokens
     try:
-        with TrainingDisplay(request.seeds, tokens_per_step, quiet=options["quiet"]) as display:
+        console = Console(stderr=True, quiet=options["quiet"])
+        with TrainingDisplay(request.seeds, tokens_per_step, console) as display:
             results = make_submission(request, display)
     except KeyboardInterrupt:
         raise TrainerError(

@@ -8,25 +8,31 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 STEP = re.compile(r"step:(\d+)/(\d+) train_loss:(\S+) train_time:(\d+)ms")
 PHASE = re.compile(r"phase:(\w+) seconds:")
-NEXT_PHASE = {"training": "packing", "serialise": "loading", "load": "evaluating"}
+AFTER_PHASE = {  # a run names a phase when it is over
+    "warm_up": "training",
+    "training": "packing",
+    "serialise": "loading",
+    "load": "evaluating",
+    "evaluate": "done",
+}
 
 
 class TrainingDisplay:
-    """Shows the lines of runs as they come, on stderr."""
+    """Shows the lines of runs as they come."""
 
-    def __init__(self, seeds: list[int], tokens_per_step: int, *, quiet: bool) -> None:
+    def __init__(self, seeds: list[int], tokens_per_step: int, console: Console) -> None:
         self._seeds = seeds
         self._tokens_per_step = tokens_per_step
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[state]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=self._console,
+            console=console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=1.0, state="starting")
         self._seed: int | None = None
@@ -55,4 +61,4 @@ class TrainingDisplay:
             state = f"loss {found[3]}  {rate:,.0f} tokens/s"
             self._bar.update(self._task, completed=step, total=num_steps, state=state)
         elif found := PHASE.match(line):
-            self._bar.update(self._task, state=NEXT_PHASE.get(found[1], "training"))
+            self._bar.update(self._task, state=AFTER_PHASE.get(found[1], ""))

@@ -10,7 +10,10 @@ from torch import Tensor
 def rotary_tables(
     num_positions: int, head_dim: int, base: float
 ) -> tuple[Tensor, Tensor]:  # (T, D/2) cosine, (T, D/2) sine, fp32
-    """The turning angles' cosines and sines; channel pair i has wavelength 2π·base^(2i/D)."""
+    """The turning angles' cosines and sines; channel pair i has wavelength 2π·base^(2i/D).
+
+    In fp32: the public script casts its tables to bf16, which rounds positions above 256.
+    """
     inverse_frequency = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     angles = torch.outer(torch.arange(num_positions, dtype=torch.float32), inverse_frequency)
     return angles.cos(), angles.sin()
