@@ -115,6 +115,14 @@ class QuantizationOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationOptions:
+    """What is scored."""
+
+    # Public scripts leave out the last tokens that fill no sequence, up to train_seq_len - 1.
+    score_tail: bool = option(False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Everything that determines a training run."""
 
@@ -125,6 +133,7 @@ class Recipe:
     optimizer: OptimizerOptions = OptimizerOptions()
     schedule: ScheduleOptions = ScheduleOptions()
     quantization: QuantizationOptions = QuantizationOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
 
 
 def section_types() -> dict[str, Any]:

@@ -235,7 +235,11 @@ def score_model(run: PreparedRun) -> tuple[Score, torch.Tensor]:  # …, (N,) fp
     """Score the model as it is: the figures, and the loss of every token."""
     recipe = run.recipe
     table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
-    tokens = load_validation_tokens(recipe.run.data_path, recipe.batch.train_seq_len)
+    tokens = load_validation_tokens(
+        recipe.run.data_path,
+        recipe.batch.train_seq_len,
+        keep_tail=recipe.evaluation.score_tail,
+    )
     pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
     run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
     losses = score_tokens(run.forward, tokens, recipe, run.group)

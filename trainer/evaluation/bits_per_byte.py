@@ -1,7 +1,8 @@
 """Bits per byte: the code length of the validation text over its length.
 
 Every token of the validation set is scored once, in sequences that do not overlap, each seen
-with nothing before it. The last tokens that do not fill a sequence are left out.
+with nothing before it. The last tokens that do not fill a sequence are left out, as public scripts
+do, unless the recipe scores the tail.
 """
 
 import math
@@ -30,8 +31,10 @@ class Score:
     num_bytes: int
 
 
-def load_validation_tokens(folder: Path | str, seq_len: int) -> np.ndarray:  # (N + 1,) uint16
-    """All validation tokens in order, cut to whole sequences and the last one's target.
+def load_validation_tokens(
+    folder: Path | str, seq_len: int, *, keep_tail: bool = False
+) -> np.ndarray:  # (N + 1,) uint16
+    """All validation tokens in order; without the tail, whole sequences and the last one's target.
 
     Raises:
         DataError: there are no shards, or not one sequence in them.
@@ -43,7 +46,7 @@ def load_validation_tokens(folder: Path | str, seq_len: int) -> np.ndarray:  # (
             f"{folder}: {tokens.size} validation tokens, but one sequence takes {seq_len + 1}; "
             "add data or lower train_seq_len"
         )
-    return tokens[: usable + 1]
+    return tokens if keep_tail else tokens[: usable + 1]
 
 
 @torch.inference_mode()
@@ -59,12 +62,12 @@ def score_tokens(
     """
     seq_len = recipe.batch.train_seq_len
     batch_seqs = recipe.batch.val_batch_size // recipe.batch.micro_batches_per_step // seq_len
-    num_seqs = (tokens.size - 1) // seq_len
+    num_seqs = math.ceil((tokens.size - 1) / seq_len)
     first = num_seqs * group.rank // group.world_size
     end = num_seqs * (group.rank + 1) // group.world_size
     losses = torch.zeros(tokens.size - 1, device=group.device)
     for start in range(first, end, batch_seqs):
-        num_tokens = min(batch_seqs, end - start) * seq_len
+        num_tokens = min(min(batch_seqs, end - start) * seq_len, tokens.size - 1 - start * seq_len)
         window = tokens[start * seq_len : start * seq_len + num_tokens + 1]
         # A shorter last batch would be compiled anew: fill it up, and drop what that adds.
         window = np.pad(window, (0, batch_seqs * seq_len - num_tokens))

@@ -22,9 +22,9 @@ class LossIsTargetId(torch.nn.Module):
         return target_ids.flatten().float()
 
 
-@pytest.mark.parametrize("num_seqs", [1, 3, 4, 9])
-def test_every_token_but_the_first_is_scored_once_in_order(num_seqs, tiny_recipe, alone):
-    tokens = np.arange(num_seqs * 16 + 1, dtype=np.uint16)
+@pytest.mark.parametrize("num_targets", [16, 17, 48, 63, 64, 144, 159])
+def test_every_token_but_the_first_is_scored_once_in_order(num_targets, tiny_recipe, alone):
+    tokens = np.arange(num_targets + 1, dtype=np.uint16)
     losses = score_tokens(LossIsTargetId(), tokens, tiny_recipe, alone)
     assert losses.tolist() == tokens[1:].tolist()
 
@@ -47,6 +47,7 @@ def test_validation_is_cut_to_whole_sequences_over_all_shards(tmp_path):
     write_shard(tmp_path / "fineweb_val_000000.bin", np.arange(30))
     write_shard(tmp_path / "fineweb_val_000001.bin", np.arange(30, 50))
     assert load_validation_tokens(tmp_path, 16).tolist() == list(range(49))
+    assert load_validation_tokens(tmp_path, 16, keep_tail=True).tolist() == list(range(50))
     with pytest.raises(DataError, match="50 validation tokens, but one sequence takes 65"):
         load_validation_tokens(tmp_path, 64)
 
