@@ -1,10 +1,13 @@
 """Calls: a function of the script is entered with its arguments bound."""
 
 import ast
+import re
 
 from verifier.data_flow.library import Arguments, Library
 from verifier.data_flow.recorder import MAX_CALL_DEPTH
-from verifier.data_flow.values import OBJECT, UNKNOWN, VALIDATION, Class, Function, Scope, Value
+from verifier.data_flow.values import OBJECT, VALIDATION, Class, Function, Scope, Value
+
+_STRENGTH = re.compile(r"(?i)boost|bonus|beta|weight|alpha|strength")
 
 
 class Calls(Library):
@@ -73,11 +76,13 @@ class Calls(Library):
         self._bind(function, arguments, scope)
         self.calls.append(function.node)
         self.call_names.append(function.name)
+        self.dormant.append(_has_zero_strength(scope))
         try:
             return self.run_body(function, scope)
         finally:
             self.calls.pop()
             self.call_names.pop()
+            self.dormant.pop()
 
     def _bind(self, function: Function, arguments: Arguments, scope: Scope) -> None:
         declared = function.node.args
@@ -162,6 +167,14 @@ class Calls(Library):
     def _attribute_by_name(self, arguments: Arguments) -> Value:
         """What getattr finds under a literal name; its default where nothing is known."""
         base, wanted, *default = arguments.positional
-        found = self.attribute_of(base, wanted.text)
-        is_known = found.constant is not UNKNOWN or found.has_structure or found.marks
-        return found if is_known or not default else default[0]
+        if default and not self.knows_attribute(base, wanted.text):
+            return default[0]
+        return self.attribute_of(base, wanted.text)
+
+
+def _has_zero_strength(scope: Scope) -> bool:
+    """Whether a function was called with an expert's strength set to zero."""
+    return any(
+        _STRENGTH.search(name) and value.constant in (0, 0.0) and value.constant is not False
+        for name, value in scope.names.items()
+    )

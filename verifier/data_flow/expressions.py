@@ -133,7 +133,7 @@ class Expressions(Recorder):
 
     def attribute_of(self, base: Value, name: str) -> Value:
         """The value of `base.name`."""
-        if name in ("shape", "dtype", "device"):
+        if name in ("shape", "size", "ndim", "dtype", "device"):
             return Value()
         if name == "ctypes":  # the same memory, for native code
             return base
@@ -147,6 +147,10 @@ class Expressions(Recorder):
         if found is None:
             found = Value(marks=base.all_marks() | ({GRADIENT} if name == "grad" else set()))
         return found
+
+    def knows_attribute(self, base: Value, name: str) -> bool:
+        """Whether the script gives `base`, or anything, an attribute of that name."""
+        return self._member(base, name) is not None or name in self.attributes
 
     @staticmethod
     def _member(base: Value, name: str) -> Value | None:

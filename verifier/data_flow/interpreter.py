@@ -122,7 +122,9 @@ class Interpreter(Calls):
         if value.constant is UNKNOWN or not is_setting:
             return value
         if name in self.settings.hyperparameters:
-            value = replace(value, constant=logged_constant(self.settings.hyperparameters[name]))
+            logged = self.settings.hyperparameters[name]
+            constant = UNKNOWN if logged is None else logged_constant(logged)
+            value = replace(value, constant=constant)
         if "reserve" in name.lower() and isinstance(value.constant, int | float):
             self.trace.reserves_time = self.trace.reserves_time or value.constant > 0
         return value
@@ -196,6 +198,8 @@ class Interpreter(Calls):
 
     def _gate(self, node: ast.If, test: Value) -> frozenset[str]:
         """The mark of a decision by what kind of token the present one is."""
+        if isinstance(node.test, ast.Compare) and isinstance(node.test.ops[0], ast.Is | ast.IsNot):
+            return frozenset()
         loops = {mark for mark in test.marks if mark.startswith(LOOP)}
         earlier = {mark.removeprefix(EARLIER) for mark in test.marks if mark.startswith(EARLIER)}
         if not {TOKEN_CLASS, VALIDATION} <= test.marks or not loops - earlier:

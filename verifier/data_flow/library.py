@@ -256,7 +256,8 @@ class Library(Expressions):
         default = arguments.positional[1] if len(arguments.positional) > 1 else None
         if isinstance(key, str) and key in self.settings.environment:
             value = self.settings.environment[key]
-            return Value(constant=value, marks=set(default.marks) if default else set())
+            marks = set(default.marks) if default else set()
+            return Value(constant=UNKNOWN if value is None else value, marks=marks)
         return default if default is not None else Value(constant=None)
 
     def _enumerate(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
@@ -275,10 +276,13 @@ class Library(Expressions):
         return Value(marks=marks)
 
     def _save(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
-        objects = {mark for mark in arguments.marks() if mark.startswith(OBJECT)}
-        self.storage.absorb(objects)
+        self.storage.absorb(arguments.marks())
         for value in arguments.positional[1:2]:
-            value.absorb(objects)
+            value.absorb(arguments.marks())
+        return Value()
+
+    def _to_file(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        arguments.first().absorb(receiver.all_marks())
         return Value()
 
     def _open(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
@@ -298,6 +302,7 @@ class Library(Expressions):
         "load_state_dict": _load,
         "requires_grad_": _need_gradient,
         "get": _get,
+        "tofile": _to_file,
     }
     _FUNCTIONS: ClassVar[Mapping[str, Callable[..., Value]]] = {
         "get": _environment,

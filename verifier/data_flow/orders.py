@@ -35,7 +35,7 @@ def scored_again(trace: Trace) -> Iterator[Sequence]:
         repeated = [
             Sequence(update=update, score=score, loop=loop)
             for score in scores
-            if is_adaptation and touches(update, score)
+            if not update.is_table and touches(update, score)
             for loop in _repeating(update, score)
         ]
         later = (score for score in _later(update, scores) if not _advancing(update, score))

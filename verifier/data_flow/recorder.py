@@ -18,6 +18,7 @@ from verifier.data_flow.trace import (
     Update,
 )
 from verifier.data_flow.values import (
+    DORMANT,
     GRADIENT,
     LEAF,
     LOOP,
@@ -54,6 +55,7 @@ class Recorder:
         self.gates: list[frozenset[str]] = []  # token classes that decided we are here
         self.calls: list[ast.AST] = []
         self.call_names: list[str] = []
+        self.dormant: list[bool] = []  # by call: whether an expert's strength is zero there
         self.pending: set[str] | None = None  # marks of the last loss differentiated
         self._loops: list[Loop] = []
         self._lines = {name: module.text.splitlines() for name, module in modules.items()}
@@ -148,6 +150,8 @@ class Recorder:
 
     def oddity(self, node: ast.AST, prefix: str, marks: set[str]) -> str:
         mark = self.new_mark(prefix)
+        if any(self.dormant):
+            marks = marks | {DORMANT}
         self._add(Oddity, node, marks, mark=mark)
         return mark
 

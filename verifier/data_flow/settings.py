@@ -19,10 +19,10 @@ _WORD = re.compile(r"[A-Za-z]{3}")
 
 @dataclass(slots=True)
 class Settings:
-    """Assignments on which the folder agrees with itself, and the text of its logs."""
+    """Assignments of the claimed run, None where the folder disagrees, and its logs' text."""
 
-    environment: Mapping[str, str] = field(default_factory=dict)
-    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    hyperparameters: Mapping[str, str | None] = field(default_factory=dict)
     log_text: str = field(default="", repr=False)
     claiming_lines: tuple[str, ...] = ()  # log lines with a BPB that is claimed
 
@@ -44,9 +44,10 @@ def read_settings(case: Submission, claims: Claims, program: Program, ranks: int
     launched = {"WORLD_SIZE": str(ranks), "RANK": "0", "LOCAL_RANK": "0"}
     commands = find_run_commands(case.readme_text or "")
     log_text = _printed_text(case, program)
+    dumped = [log for log in claims.claiming_logs if log.log.hyperparameters]
     return Settings(
         environment=_agreed(command.environment for command in commands) | launched,
-        hyperparameters=_agreed(log.log.hyperparameters for log in claims.logs),
+        hyperparameters=_agreed(log.log.hyperparameters for log in dumped),
         log_text=log_text,
         claiming_lines=_claiming_lines(claims, log_text),
     )
@@ -77,15 +78,12 @@ def _carries(line: str, values: list[float], tolerance: float) -> bool:
     return any(abs(figure - value) <= tolerance for figure in figures for value in values)
 
 
-def _agreed(sources: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """What is set, less the names on which two sources differ."""
-    agreed: dict[str, str] = {}
-    disputed: set[str] = set()
-    for source in sources:
-        for name, value in source.items():
-            if agreed.setdefault(name, value) != value:
-                disputed.add(name)
-    return {name: value for name, value in agreed.items() if name not in disputed}
+def _agreed(sources: Iterable[Mapping[str, str]]) -> dict[str, str | None]:
+    """What every source sets alike; None for a name on which they differ."""
+    sources = list(sources)
+    names = {name for source in sources for name in source}
+    values = {name: {source.get(name) for source in sources} for name in names}
+    return {name: found.pop() if len(found) == 1 else None for name, found in values.items()}
 
 
 def _printed_text(submission: Submission, program: Program) -> str:

@@ -30,6 +30,8 @@ PIECE_LENGTH: Final = "piece length"  # how many bytes a token stands for
 SPREAD: Final = "spread"  # a token's loss divided among its bytes
 TOKEN_CLASS: Final = "token class"  # a table of the alphabet read at a validation token
 
+DORMANT: Final = "dormant"  # reached with a strength that is set to zero
+
 LOOP: Final = "loop:"
 OBJECT: Final = "object:"
 EARLIER: Final = "earlier:"  # some places before a loop's present one
@@ -176,9 +178,10 @@ def join(values: Iterable[Value]) -> Value:
     for value in values:
         joined.marks |= value.marks
     joined.items = _joined_items(values)
-    for attribute in ("element", "attributes", "function", "made_by", "class_", "origin"):
+    joined.attributes = _joined_attributes(values)
+    for attribute in ("element", "function", "made_by", "class_", "origin"):
         known = [v for v in (getattr(value, attribute) for value in values) if v is not None]
-        if known and attribute != "items":
+        if known:
             setattr(joined, attribute, known[0])
     joined.is_mapping = any(value.is_mapping for value in values)
     joined.text = max((value.text for value in values), key=len, default="")
@@ -192,3 +195,12 @@ def _joined_items(values: list[Value]) -> list[Value] | None:
         return None
     rows = [value.items for value in values if value.items is not None]
     return [join(column) for column in zip(*rows, strict=True)]
+
+
+def _joined_attributes(values: list[Value]) -> dict[str, Value] | None:
+    distinct = {id(v.attributes): v.attributes for v in values if v.attributes is not None}
+    known = list(distinct.values())
+    if len(known) < 2:
+        return known[0] if known else None
+    names = {name for attributes in known for name in attributes}
+    return {name: join(a[name] for a in known if name in a) for name in names}
