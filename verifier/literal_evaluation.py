@@ -365,6 +365,9 @@ class Evaluator:
     def _call_folder(self, *_: Value, **__: Value) -> Value:
         return self._own_folder
 
+    def _call_temporary(self, *_: Value, **__: Value) -> Value:
+        return PurePosixPath("temporary folder")
+
     def _call_bytes_io(self, content: bytes) -> Value:
         return OpenFile(PurePosixPath("memory"), content, is_text=False)
 
@@ -422,8 +425,8 @@ _SPECIAL_CALLS: Mapping[str, Callable[..., Value]] = {
     "os.path.isfile": Evaluator._call_exists,
     "os.getcwd": Evaluator._call_folder,
     "pathlib.Path.cwd": Evaluator._call_folder,
-    "tempfile.mkdtemp": Evaluator._call_folder,
-    "tempfile.gettempdir": Evaluator._call_folder,
+    "tempfile.mkdtemp": Evaluator._call_temporary,
+    "tempfile.gettempdir": Evaluator._call_temporary,
 }
 
 

@@ -162,7 +162,7 @@ class _Reader:
 
     def _add_packed(self, module: Module, packed: PackedCode) -> None:
         """A file of the folder is read as that file, anything else as a part of its module."""
-        file = self._by_text.get(packed.text) or self._scripts.get(packed.path or PurePosixPath())
+        file = self._by_text.get(packed.text)
         pending = {text for _, text, _ in self._pending}
         if file is not None:
             self._add_file(file)

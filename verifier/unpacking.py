@@ -75,8 +75,8 @@ def runs_code(nodes: Iterable[ast.AST]) -> bool:
             name = node.attr if node.attr not in ("exec", "eval") else ""
         elif isinstance(node, ast.alias):
             name = node.name.rpartition(".")[2]
-        elif isinstance(node, ast.Constant):
-            name = node.value if isinstance(node.value, str) else ""
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value if "builtins" in node.value else ""
         else:
             continue
         if name in _RUNNER_NAMES:

@@ -46,6 +46,9 @@ STUBS = {
     "written and run": "import runpy,os,tempfile,zlib,base64\nd=tempfile.mkdtemp()\n"
     "f=os.path.join(d,'inner.py')\nwith open(f,'wb') as o:o.write("
     f"zlib.decompress(base64.b64decode({ZLIB!r})))\nrunpy.run_path(f,run_name='__main__')",
+    "written under its own name": "import runpy,os,tempfile,zlib,base64\n"
+    "f=os.path.join(tempfile.mkdtemp(),'train_gpt.py')\nopen(f,'wb').write("
+    f"zlib.decompress(base64.b64decode({ZLIB!r})))\nrunpy.run_path(f)",
     "function": "import zlib,base64\ndef main():\n    s=base64.b64decode("
     f"{ZLIB!r})\n    exec(zlib.decompress(s))\nmain()",
 }
