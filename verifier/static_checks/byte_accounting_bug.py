@@ -15,6 +15,8 @@ from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
 _MARKER = "\u2581"
+_TRANSFORMED = "caseops"  # the track's family whose tokens are of text with transformed capitals
+_DATA_SETTINGS = ("datasets_dir", "data_path", "val_files", "train_files")
 _STRIPPERS = {"lstrip", "removeprefix", "replace", "strip"}
 _FALLBACK_CALLS = {"is_byte", "IsByte", "id_to_byte", "IdToByte"}
 
@@ -200,17 +202,26 @@ def _number(module: Module, node: ast.expr) -> float | None:
 
 
 def _transformed_text(case: PaperCase) -> list[Finding]:
-    """Data with transformed capitals, and code that knows no file of the original's bytes."""
-    if case.program.blind_spot is not None or _reads_byte_counts(case.program.modules):
-        return []
+    """Scored tokens of text with transformed capitals, and no count of the original's bytes."""
+    counts = {f.scored_tokens for f in case.track.dataset.families if f.tokenizer == _TRANSFORMED}
     for claim in case.claims.logs:
-        for name, value in claim.log.hyperparameters.items():
-            if "caseops" in value.lower() and ("data" in name or "train" in name):
-                message = "the text was transformed before it was split into tokens, and the code "
-                message += "reads no count of the original bytes"
-                return [Finding(message=message, file=str(claim.file.path), evidence=value[:200])]
+        settings = claim.log.hyperparameters
+        is_off = settings.get(f"{_TRANSFORMED}_enabled", "").lower() in ("false", "0")
+        names_it = any(_TRANSFORMED in settings.get(name, "").lower() for name in _DATA_SETTINGS)
+        is_unknown = case.program.blind_spot is None and not _reads_sidecar(case.program.modules)
+        if (is_off or is_unknown) and (names_it or claim.log.val_tokens in counts):
+            return [
+                Finding(
+                    message="the scored text was transformed before it was split into tokens, and "
+                    "the original's bytes are not read",
+                    file=str(claim.file.path),
+                    line=claim.log.lines.get("val_tokens"),
+                    evidence=f"val_tokens {claim.log.val_tokens}",
+                )
+            ]
     return []
 
 
-def _reads_byte_counts(modules: Iterable[Module]) -> bool:
+def _reads_sidecar(modules: Iterable[Module]) -> bool:
+    """Whether the code names a file of original bytes beside the validation tokens."""
     return any("val_bytes" in module.text or "_bytes_" in module.text for module in modules)

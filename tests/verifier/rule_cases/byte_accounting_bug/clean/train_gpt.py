@@ -25,3 +25,5 @@ def count_bytes(table, has_space, is_boundary, previous, target):
 
 def bits_per_byte(loss, num_tokens, num_bytes):
     return loss / math.log(2) * (num_tokens / num_bytes)
+
+val_bytes_files = "fineweb_val_bytes_*.bin"
