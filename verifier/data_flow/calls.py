@@ -5,7 +5,7 @@ import re
 
 from verifier.data_flow.library import Arguments, Library
 from verifier.data_flow.recorder import MAX_CALL_DEPTH
-from verifier.data_flow.values import OBJECT, VALIDATION, Class, Function, Scope, Value
+from verifier.data_flow.values import DISPUTED, OBJECT, VALIDATION, Class, Function, Scope, Value
 
 _STRENGTH = re.compile(r"(?i)boost|bonus|beta|weight|alpha|strength")
 
@@ -76,7 +76,7 @@ class Calls(Library):
         self._bind(function, arguments, scope)
         self.calls.append(function.node)
         self.call_names.append(function.name)
-        self.dormant.append(_has_zero_strength(scope))
+        self.dormant.append(_may_be_off(scope))
         try:
             return self.run_body(function, scope)
         finally:
@@ -172,9 +172,10 @@ class Calls(Library):
         return self.attribute_of(base, wanted.text)
 
 
-def _has_zero_strength(scope: Scope) -> bool:
-    """Whether a function was called with an expert's strength set to zero."""
+def _may_be_off(scope: Scope) -> bool:
+    """Whether a function was called with a strength of zero, or of zero in some claimed runs."""
+    strengths = (value for name, value in scope.names.items() if _STRENGTH.search(name))
     return any(
-        _STRENGTH.search(name) and value.constant in (0, 0.0) and value.constant is not False
-        for name, value in scope.names.items()
+        DISPUTED in value.marks or (value.constant == 0 and value.constant is not False)
+        for value in strengths
     )

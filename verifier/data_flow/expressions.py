@@ -88,7 +88,7 @@ class Expressions(Recorder):
     def _set_item(self, target: ast.Subscript, value: Value, scope: Scope) -> None:
         base, index = self.evaluate(target.value, scope), self.evaluate(target.slice, scope)
         self.note_table_write(target, base, index)
-        base.absorb(value.marks | index.marks | self.gating(value))
+        base.absorb(value.marks | index.all_marks() | self.gating(value))
         if base.element is None and base.items is None and value.has_structure:
             base.element = value
         elif base.element is not None:
@@ -203,10 +203,11 @@ class Expressions(Recorder):
         for bound in (node.lower, node.upper, node.step):
             if bound is not None:
                 marks |= self.evaluate(bound, scope).marks
+        where = self.call_names[-1] if self.call_names else ""
         if isinstance(node.lower, ast.Name):
-            marks.add(f"{FROM}{node.lower.id}")
+            marks.add(f"{FROM}{where}.{node.lower.id}")
         elif node.lower is None and isinstance(node.upper, ast.Name):
-            marks.add(f"{UP_TO}{node.upper.id}")
+            marks.add(f"{UP_TO}{where}.{node.upper.id}")
         return Value(marks=marks)
 
     def _binary(self, node: ast.BinOp, scope: Scope) -> Value:

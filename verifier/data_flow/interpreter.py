@@ -11,10 +11,12 @@ from verifier.data_flow.settings import Settings, logged_constant
 from verifier.data_flow.values import (
     BUCKETS,
     COUNT,
+    DISPUTED,
     EARLIER,
     GATE,
     HASHED,
     LOOP,
+    PIECE,
     PIECE_LENGTH,
     TOKEN_CLASS,
     UNKNOWN,
@@ -119,12 +121,13 @@ class Interpreter(Calls):
         """A setting's value as the logs print it, where they do."""
         is_setting = isinstance(target, ast.Attribute) or not self._frames
         name = getattr(target, "attr", getattr(target, "id", ""))
-        if value.constant is UNKNOWN or not is_setting:
+        if not is_setting or value.has_structure:
             return value
         if name in self.settings.hyperparameters:
             logged = self.settings.hyperparameters[name]
-            constant = UNKNOWN if logged is None else logged_constant(logged)
-            value = replace(value, constant=constant)
+            if logged is None:
+                return Value(marks=value.marks | {DISPUTED})
+            value = replace(value, constant=logged_constant(logged), marks=value.marks - {DISPUTED})
         if "reserve" in name.lower() and isinstance(value.constant, int | float):
             self.trace.reserves_time = self.trace.reserves_time or value.constant > 0
         return value
@@ -204,7 +207,12 @@ class Interpreter(Calls):
         earlier = {mark.removeprefix(EARLIER) for mark in test.marks if mark.startswith(EARLIER)}
         if not {TOKEN_CLASS, VALIDATION} <= test.marks or not loops - earlier:
             return frozenset()
-        if test.marks & {COUNT, HASHED, PIECE_LENGTH}:  # what was seen before, not what stands here
+        if test.marks & {
+            COUNT,
+            HASHED,
+            PIECE,
+            PIECE_LENGTH,
+        }:  # what was seen before, not what stands here
             return frozenset()
         return frozenset({self.oddity(node, GATE, test.marks)})
 

@@ -11,6 +11,7 @@ from verifier.data_flow.expressions import Expressions
 from verifier.data_flow.values import (
     BUCKETS,
     COUNT,
+    DISPUTED,
     DISTRIBUTION,
     GRADIENT,
     HASHED,
@@ -177,7 +178,8 @@ class Library(Expressions):
     def _fill(self, node: ast.Call, receiver: Value, name: str, arguments: Arguments) -> Value:
         """The receiver takes in the arguments."""
         marks = arguments.marks()
-        marks |= set().union(*(self.gating(value) for value in arguments.all))
+        placed = (value for value in arguments.all if PIECE not in value.marks)
+        marks |= set().union(*(self.gating(value) for value in placed))
         if receiver.origin is self.storage or receiver is self.storage:
             marks = {mark for mark in marks if mark.startswith(OBJECT)}
         self.gradient_step(node, receiver, marks)
@@ -257,7 +259,9 @@ class Library(Expressions):
         if isinstance(key, str) and key in self.settings.environment:
             value = self.settings.environment[key]
             marks = set(default.marks) if default else set()
-            return Value(constant=UNKNOWN if value is None else value, marks=marks)
+            if value is None:
+                return Value(marks=marks | {DISPUTED})
+            return Value(constant=value, marks=marks)
         return default if default is not None else Value(constant=None)
 
     def _enumerate(self, node: ast.Call, name: str, arguments: Arguments) -> Value:

@@ -30,6 +30,7 @@ PIECE_LENGTH: Final = "piece length"  # how many bytes a token stands for
 SPREAD: Final = "spread"  # a token's loss divided among its bytes
 TOKEN_CLASS: Final = "token class"  # a table of the alphabet read at a validation token
 
+DISPUTED: Final = "disputed"  # a setting on which the folder disagrees with itself
 DORMANT: Final = "dormant"  # reached with a strength that is set to zero
 
 LOOP: Final = "loop:"
