@@ -25,37 +25,33 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     """Looks at tables that are built in the folder, and at how the scoring reads them."""
     modules = case.program.modules
     scoring_adds_space = any(_adds_space(node) for module in modules for node in module.nodes)
-    findings = [
-        finding
-        for module in modules
-        for node in module.nodes
-        for finding in _findings(module, node, scoring_adds_space)
-    ]
+    findings = [f for module in modules for f in _findings(module, scoring_adds_space)]
     findings += _transformed_text(case)
     if not findings and case.program.blind_spot is not None:
         return cannot_tell(case.program.blind_spot)
     return CheckResult(findings=tuple(findings))
 
 
-def _findings(module: Module, node: ast.AST, scoring_adds_space: bool) -> Iterator[Finding]:
-    if isinstance(node, ast.For) and _names_marker(module):
-        yield from _table_findings(module, node, scoring_adds_space)
-    elif isinstance(node, ast.BinOp) and _is_constant_ratio(module, node):
-        yield finding_at(module, node, "nats become bits per byte by a constant number of bytes")
+def _findings(module: Module, scoring_adds_space: bool) -> Iterator[Finding]:
+    marked = [n for n in module.nodes if isinstance(n, ast.If) and _tests_marker(n.test)]
+    for node in module.nodes:
+        if isinstance(node, ast.For):
+            branches = [m for m in marked if node.lineno < m.lineno <= (node.end_lineno or 0)]
+            if branches:
+                yield from _table_findings(module, node, branches[0], scoring_adds_space)
+        elif isinstance(node, ast.BinOp) and _is_constant_ratio(module, node):
+            yield finding_at(
+                module, node, "nats become bits per byte by a constant number of bytes"
+            )
 
 
-def _names_marker(module: Module) -> bool:
-    """A cheap first look: the marker as a letter or as an escape."""
-    return _MARKER in module.text or "2581" in module.text
-
-
-def _table_findings(module: Module, loop: ast.For, scoring_adds_space: bool) -> Iterator[Finding]:
+def _table_findings(
+    module: Module, loop: ast.For, branch: ast.If, scoring_adds_space: bool
+) -> Iterator[Finding]:
     """One loop over the vocabulary that fills a table of byte lengths."""
-    branches = [n for n in ast.walk(loop) if isinstance(n, ast.If) and _tests_marker(n.test)]
     lengths = [n for n in ast.walk(loop) if isinstance(n, ast.Assign) and _is_length_of_text(n)]
-    if not branches or not lengths or any(isinstance(n, ast.For) for n in _inner(loop)):
+    if not lengths or any(isinstance(n, ast.For) for n in _inner(loop)):
         return
-    branch = branches[0]
     counted = [n for n in _walk(branch.body) if _counts_space(n)]
     if scoring_adds_space and counted and _sets_flag(branch.body):
         message = "the leading space is counted here, and once more where tokens are scored"
