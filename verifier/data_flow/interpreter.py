@@ -179,7 +179,10 @@ class Interpreter(Calls):
         gate = self._gate(node, test)
         before = dict(scope.names)
         self.gates.append(gate)
-        leaves = self.execute(node.body, scope)
+        with self.inside_branch() as branch:
+            leaves = self.execute(node.body, scope)
+        if leaves:
+            self.trace.ended_branches.add(branch)
         after, scope.names = scope.names, before
         leaves_otherwise = self.execute(node.orelse, scope)
         self.gates.pop()

@@ -21,7 +21,7 @@ def learned_before_scored(trace: Trace) -> Iterator[Sequence]:
     for update in _validation_updates(trace):
         if update.is_table or update.numbered(LEAF) or _within_scored_pass(update, trace):
             continue
-        later = _later(update, trace.claimed_scores())
+        later = _later(trace, update)
         yield from _first(Sequence(update=update, score=score) for score in later)
 
 
@@ -38,7 +38,7 @@ def scored_again(trace: Trace) -> Iterator[Sequence]:
             if not update.is_table and touches(update, score)
             for loop in _repeating(update, score)
         ]
-        later = (score for score in _later(update, scores) if not _advancing(update, score))
+        later = (score for score in _later(trace, update) if not _advancing(update, score))
         yield from repeated[:1] or _first(Sequence(update=update, score=s) for s in later)
 
 
@@ -46,7 +46,7 @@ def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
     """A tensor is fitted to tokens of a window, and the same window is scored with it."""
     scores = trace.claimed_scores()
     for update in _validation_updates(trace):
-        fitted = [s for s in scores if s.order > update.order and _uses_fit(update, s)]
+        fitted = [s for s in scores if trace.precedes(update, s) and _uses_fit(update, s)]
         fitted = [s for s in fitted if _advancing(update, s)]
         yield from _first(Sequence(update=update, score=score) for score in fitted)
 
@@ -64,7 +64,7 @@ def warmed_up(trace: Trace) -> Iterator[Update]:
     for update in _validation_updates(trace):
         if update.is_table or update.numbered(LEAF) or _within_scored_pass(update, trace):
             continue
-        later = [score for score in scores if score.order > update.order]
+        later = [score for score in scores if trace.precedes(update, score)]
         if later and not any(touches(update, score) for score in later):
             yield update
 
@@ -73,13 +73,14 @@ def _validation_updates(trace: Trace) -> list[Update]:
     return [update for update in trace.of_kind(Update) if VALIDATION in update.marks]
 
 
-def _later(update: Update, scores: list[Score]) -> Iterator[Score]:
-    return (s for s in scores if s.order > update.order and touches(update, s))
+def _later(trace: Trace, update: Update) -> Iterator[Score]:
+    scores = trace.claimed_scores()
+    return (s for s in scores if trace.precedes(update, s) and touches(update, s))
 
 
 def _within_scored_pass(update: Update, trace: Trace) -> bool:
     """Whether the update follows a score in one loop that moves on to other tokens."""
-    before = (score for score in trace.reported_scores() if score.order < update.order)
+    before = (score for score in trace.reported_scores() if trace.precedes(score, update))
     return any(_advancing(update, score) for score in before)
 
 

@@ -56,6 +56,7 @@ class Recorder:
         self.calls: list[ast.AST] = []
         self.call_names: list[str] = []
         self.dormant: list[bool] = []  # by call: whether an expert's strength is zero there
+        self.branches: list[int] = []  # those around the present step
         self.pending: set[str] | None = None  # marks of the last loss differentiated
         self._loops: list[Loop] = []
         self._lines = {name: module.text.splitlines() for name, module in modules.items()}
@@ -112,6 +113,16 @@ class Recorder:
         self._add(Score, node, marks, mark=mark, is_derived=is_derived)
         return marks | {LOSS, mark}
 
+    @contextmanager
+    def inside_branch(self) -> Iterator[int]:
+        """Mark all events of one side of an open branch; the number names that side."""
+        number = next(self._numbers)
+        self.branches.append(number)
+        try:
+            yield number
+        finally:
+            self.branches.pop()
+
     def differentiate(self, value: Value) -> None:
         self.pending = value.all_marks()
 
@@ -163,6 +174,7 @@ class Recorder:
                 order=len(self.trace.events),
                 place=self.place(node),
                 loops=tuple(self._loops),
+                branches=frozenset(self.branches),
                 marks=frozenset(marks),
                 function=self.call_names[-1] if self.call_names else "",
                 **more,

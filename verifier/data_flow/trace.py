@@ -33,6 +33,7 @@ class Event:
     order: int
     place: Place
     loops: tuple[Loop, ...]
+    branches: frozenset[int]  # the open branches that it happens in
     marks: frozenset[str]
     function: str
 
@@ -85,10 +86,15 @@ class Trace:
 
     events: list[Event] = field(default_factory=list)
     stopped: str | None = None
+    ended_branches: set[int] = field(default_factory=set)  # left for good before their end
     reserves_time: bool = False  # part of the training budget is kept for calibration
 
     def of_kind(self, kind: type[Kind]) -> Iterator[Kind]:
         return (event for event in self.events if isinstance(event, kind))
+
+    def precedes(self, one: Event, other: Event) -> bool:
+        """Whether `other` can still happen after `one`: not where `one`'s branch was left."""
+        return one.order < other.order and not self.ended_branches & one.branches - other.branches
 
     def reported_scores(self) -> list[Score]:
         """The scores that reach any printed BPB."""
