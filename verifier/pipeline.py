@@ -65,7 +65,12 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
         trace=follow_run(program, read_settings(submission, claims, program, ranks)),
         track=rulebook.track,
     )
-    return Paper(submission=submission, claims=claims, rules=static_outcomes(case, rulebook))
+    return Paper(
+        submission=submission,
+        claims=claims,
+        program=program,
+        rules=static_outcomes(case, rulebook),
+    )
 
 
 def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None) -> VerdictFile:
@@ -75,7 +80,7 @@ def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None)
         rulebook=rulebook,
         submission=paper.submission.name,
         paper=paper.rules,
-        claims=claimed_values(paper.submission, paper.claims),
+        claims=claimed_values(paper),
         evidence=None,
     )
     judged = _judge(case, rulebook.profile(profile_name))
@@ -121,6 +126,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         enforcements = sandbox.guarantees(journal.folder)
         harness = Harness(
             submission=paper.submission,
+            code_bytes=paper.program.code_bytes,
             track=rulebook.track,
             sandbox=sandbox,
             journal=journal,

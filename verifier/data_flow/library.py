@@ -316,6 +316,7 @@ class Library(Expressions):
         "where": _where,
         "save": _save,
         "open": _open,
+        "load": _open,
         "at": _add_at,
         "grad": _gradient,
         "len": _length,

@@ -51,11 +51,12 @@ def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
         yield from _first(Sequence(update=update, score=score) for score in fitted)
 
 
-def is_fitted_to_context_only(sequence: Sequence) -> bool:
+def is_fitted_to_context_only(trace: Trace, update: Update) -> bool:
     """Whether the fit ends where the scored part begins, by the same name."""
-    ends = {mark.removeprefix(UP_TO) for mark in sequence.update.numbered(UP_TO)}
-    begins = {mark.removeprefix(FROM) for mark in sequence.score.numbered(FROM)}
-    return bool(ends & begins - _starts(sequence.update))
+    ends = {mark.removeprefix(UP_TO) for mark in update.numbered(UP_TO)}
+    begins = {mark.removeprefix(FROM) for mark in trace.claimed_marks() if mark.startswith(FROM)}
+    fitted_from = {mark.removeprefix(FROM) for mark in update.numbered(FROM)}
+    return bool(ends & begins - fitted_from)
 
 
 def warmed_up(trace: Trace) -> Iterator[Update]:
@@ -104,10 +105,6 @@ def _repeating(update: Update, score: Score) -> list[Loop]:
 def _uses_fit(update: Update, score: Score) -> bool:
     by_name = update.numbered(LEAF) & score.numbered(LEAF)
     return bool(by_name) or (GRADIENT in score.marks and touches(update, score))
-
-
-def _starts(update: Update) -> set[str]:
-    return {mark.removeprefix(FROM) for mark in update.numbered(FROM)}
 
 
 def _first(sequences: Iterator[Sequence]) -> list[Sequence]:

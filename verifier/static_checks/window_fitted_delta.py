@@ -18,7 +18,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
             evidence=fit.update.place.code,
         )
         for fit in fits
-        if not is_fitted_to_context_only(fit)
+        if not is_fitted_to_context_only(case.trace, fit.update)
     ]
     if fits and not findings:
         place = fits[0].update.place

@@ -1,0 +1,77 @@
+import pytest
+
+from verifier.data_flow.orders import (
+    fitted_to_window,
+    is_fitted_to_context_only,
+    learned_before_scored,
+    scored_again,
+    warmed_up,
+)
+
+SCORE = "loss_sum += model(x, y)"
+LEARN = "model(x, y).backward(); optimizer.step()"
+
+
+def passes(*bodies):
+    """Consecutive passes over the validation tokens, one body each; the sum is printed."""
+    lines = ["optimizer = torch.optim.SGD(model.parameters())", "loss_sum = torch.zeros(())"]
+    for body in bodies:
+        lines.append("for i in range(0, len(tokens), 64):")
+        lines.append("    x, y = tokens[i : i + 64], tokens[i + 1 : i + 65]")
+        lines += [f"    {step}" for step in body]
+    return "\n".join([*lines, 'print(f"val_bpb:{loss_sum}")'])
+
+
+def test_scoring_before_learning_in_one_pass_is_no_breach(follow):
+    trace = follow(passes([SCORE, LEARN]))
+    assert trace.claimed_scores()
+    assert not [*learned_before_scored(trace), *scored_again(trace), *warmed_up(trace)]
+
+
+@pytest.mark.parametrize("bodies", [([LEARN], [SCORE]), ([LEARN, SCORE],)])
+def test_learning_before_scoring_is_seen_in_one_pass_or_two(follow, bodies):
+    assert list(learned_before_scored(follow(passes(*bodies))))
+
+
+def test_a_second_pass_after_adaptation_is_a_rescore(follow):
+    trace = follow(passes([SCORE, LEARN], [SCORE]))
+    assert list(scored_again(trace))
+    assert not list(learned_before_scored(trace))
+
+
+def test_a_pass_in_a_branch_that_was_left_does_not_precede_the_rest(follow):
+    first, second = passes([SCORE, LEARN]), passes([SCORE])
+    body = "\n".join(f"        {line}" for line in first.splitlines())
+    rest = "\n".join(f"    {line}" for line in second.splitlines())
+    trace = follow(
+        f"def main():\n    if torch.cuda.is_available():\n{body}\n        return\n{rest}\nmain()"
+    )
+    assert trace.claimed_scores() and not list(scored_again(trace))
+
+
+def test_weights_saved_and_loaded_again_are_the_same_weights(follow):
+    reload = """
+torch.save(model.state_dict(), "model.pt")
+model = GPT()
+model.load_state_dict(torch.load("model.pt"))
+"""
+    learn, score = passes([LEARN]), passes([SCORE])
+    assert list(learned_before_scored(follow(learn + reload + score)))
+    assert not list(learned_before_scored(follow(learn + "\nmodel = GPT()\n" + score)))
+
+
+@pytest.mark.parametrize("part, is_causal", [("[:s]", True), ("[s:]", False), ("", False)])
+def test_a_fit_to_the_context_is_told_from_a_fit_to_the_scored_part(follow, part, is_causal):
+    fit = f"F.cross_entropy((model.head(x) + delta){part}, y{part}).backward()"
+    trace = follow(
+        passes(
+            [
+                "s = 32",
+                "delta = torch.zeros(8, requires_grad=True)",
+                f"o = torch.optim.SGD([delta]); {fit}; o.step()",
+                "loss_sum += F.cross_entropy(model.head(x) + delta, y)[s:]",
+            ]
+        )
+    )
+    (sequence,) = fitted_to_window(trace)
+    assert is_fitted_to_context_only(trace, sequence.update) is is_causal

@@ -1,0 +1,43 @@
+from verifier.data_flow.orders import learned_before_scored
+
+OFF_BY_DEFAULT = """
+optimizer = torch.optim.SGD(model.parameters())
+if int(os.environ.get("ADAPT", "0")):
+    print("adapting to the validation set")
+    model(tokens[:64], tokens[1:65]).backward()
+    optimizer.step()
+for i in range(9):
+    print(f"val_bpb:{model(tokens[i:], tokens[i + 1:])}")
+"""
+
+
+def learned(trace):
+    assert trace.claimed_scores()
+    return bool(list(learned_before_scored(trace)))
+
+
+def test_a_branch_that_is_off_by_default_is_not_followed(follow):
+    assert not learned(follow(OFF_BY_DEFAULT))
+
+
+def test_the_readme_switches_a_branch_on(follow):
+    assert learned(follow(OFF_BY_DEFAULT, readme="ADAPT=1 torchrun train_gpt.py"))
+
+
+def test_commands_that_differ_leave_a_branch_open(follow):
+    readme = "ADAPT=1 torchrun train_gpt.py\n\nADAPT=0 torchrun train_gpt.py"
+    assert learned(follow(OFF_BY_DEFAULT, readme=readme))
+
+
+def test_a_log_line_that_only_the_branch_prints_switches_it_on(follow):
+    assert learned(follow(OFF_BY_DEFAULT, log="adapting to the validation set\n"))
+
+
+def test_a_script_printed_into_its_log_switches_nothing_on(follow):
+    assert not learned(follow(OFF_BY_DEFAULT, log=OFF_BY_DEFAULT))
+
+
+def test_the_line_with_the_stated_figure_is_the_claim(read, tmp_path):
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2345}')
+    settings, _ = read(log="first val_bpb:1.3000\nsecond val_bpb:1.23449\n")
+    assert settings.claiming_lines == ("second val_bpb:1.23449",)
