@@ -4,6 +4,7 @@ import datetime
 from dataclasses import dataclass
 
 from verifier.claims import Claims, LogClaim
+from verifier.program import Program
 from verifier.sandbox.base import Enforcement
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
@@ -16,7 +17,6 @@ from verifier.schemas.run_record_json import (
     SeedMeasurement,
 )
 from verifier.schemas.submission_json import Metadata, SeedClaim
-from verifier.source_code import needed_files
 from verifier.submission import Submission
 
 
@@ -26,6 +26,7 @@ class Paper:
 
     submission: Submission
     claims: Claims
+    program: Program
     rules: tuple[RuleRecord, ...]
 
 
@@ -38,18 +39,17 @@ class Seen:
     host: HostReport
 
 
-def claimed_values(submission: Submission, claims: Claims) -> ClaimedValues:
+def claimed_values(paper: Paper) -> ClaimedValues:
     """What the folder says: submission.json as a whole, and each log behind its claim."""
-    metadata = claims.metadata
+    claims, metadata = paper.claims, paper.claims.metadata
     text = next((log for log in claims.claiming_logs if log.implied_validation_bytes), None)
     implied = text.implied_validation_bytes if text else None
-    needed = needed_files(submission)
     return ClaimedValues(
         val_bpb=claims.headline_bpb,
         val_bpb_std=metadata.val_bpb_std if metadata else None,
         bytes_total=metadata.bytes_total if metadata else None,
-        code_bytes=sum(file.num_bytes for file in needed) if needed is not None else None,
-        date=submission_date(submission, claims),
+        code_bytes=paper.program.code_bytes,
+        date=submission_date(paper.submission, claims),
         claimed_bpbs=claims.claimed_bpbs,
         scored_tokens=text.log.val_tokens if text else None,
         implied_bytes=implied.value if implied else None,
@@ -127,7 +127,7 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
     return Evidence(
         plan=plan,
         submission_date=submission_date(paper.submission, paper.claims),
-        claims=claimed_values(paper.submission, paper.claims),
+        claims=claimed_values(paper),
         paper=paper.rules,
         unread=unread_lines(paper.submission, paper.claims),
         measurements=seen.measurements,

@@ -1,7 +1,7 @@
 """All code of a submission that can be read: what the main script runs, and what else lies there.
 
-Starts at the main script and follows imports and strings that name files of the folder.
-Nothing is imported or executed.
+Starts at the main script and follows imports and strings that name files of the folder: that covers
+`exec(open("other.py").read())` and sources compiled at run time. Nothing is imported or executed.
 """
 
 import ast
@@ -13,7 +13,7 @@ from typing import Literal
 from verifier.bounded_files import read_bounded
 from verifier.literal_evaluation import Files
 from verifier.python_source import parse_python
-from verifier.submission import Submission, SubmissionFile
+from verifier.submission import FileKind, Submission, SubmissionFile
 from verifier.unpacking import PackedCode, Unreadable, runs_code, unpack
 
 MAX_DEPTH = 6  # times that code may be packed in code
@@ -57,6 +57,18 @@ class Program:
     modules: tuple[Module, ...]  # what the main script reaches, the main script first
     opaque: tuple[OpaqueCode, ...]
     unreachable: tuple[SubmissionFile, ...]  # scripts that the main script does not reach
+    named: tuple[SubmissionFile, ...] = ()  # what else the code names: sources, tables, blobs
+
+    @property
+    def code_bytes(self) -> int | None:
+        """Bytes of every shipped file that the main script needs, itself included.
+
+        None without a script, or when a part of it does not parse.
+        """
+        if not self.modules or any(code.kind == "broken" for code in self.opaque):
+            return None
+        needed = {file.path: file for file in (*(m.file for m in self.modules), *self.named)}
+        return sum(file.num_bytes for file in needed.values())
 
     @property
     def blind_spot(self) -> str | None:
@@ -89,7 +101,9 @@ class _Reader:
     def __init__(self, submission: Submission) -> None:
         self._submission = submission
         self._scripts = {file.path: file for file in submission.scripts}
+        self._others = {file.path: file for file in submission.of_kind(FileKind.OTHER)}
         self._by_text = {file.text: file for file in reversed(submission.scripts)}
+        self._named: dict[PurePosixPath, SubmissionFile] = {}
         self._names: set[str] = set()
         self._modules: list[Module] = []
         self._opaque: list[OpaqueCode] = []
@@ -119,6 +133,7 @@ class _Reader:
             modules=tuple(self._modules),
             opaque=tuple(self._opaque),
             unreachable=tuple(others),
+            named=tuple(self._named.values()),
         )
 
     def _free_name(self, file: SubmissionFile, depth: int) -> str:
@@ -136,11 +151,15 @@ class _Reader:
             self._pending.append((file, file.text or "", 0))
 
     def _add_reached(self, module: Module) -> None:
-        main_folder = self._modules[0].file.path.parent  # where Python looks for imports first
-        for folder in dict.fromkeys((main_folder, module.file.path.parent)):
-            for path in _mentioned_paths(module, folder):
+        # A relative import starts at the module's folder or above it, all else at the script's.
+        main_folder = self._modules[0].file.path.parent
+        mentioned = _mentioned_paths(module)
+        for folder in dict.fromkeys((main_folder, *module.file.path.parents)):
+            for path in [folder / path for path in mentioned]:
                 if path in self._scripts:
                     self._add_file(self._scripts[path])
+                elif path in self._others:
+                    self._named[path] = self._others[path]
         if not runs_code(module.nodes):
             return
         unpacked = unpack(module.tree, module.file.path, Files(read=self._content))
@@ -162,6 +181,8 @@ class _Reader:
 
     def _add_packed(self, module: Module, packed: PackedCode) -> None:
         """A file of the folder is read as that file, anything else as a part of its module."""
+        if not packed.text.strip():
+            return
         file = self._by_text.get(packed.text)
         pending = {text for _, text, _ in self._pending}
         if file is not None:
@@ -191,22 +212,32 @@ def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
     return Module(name=name, file=file, tree=tree, text=text, depth=depth, nodes=nodes)
 
 
-def _mentioned_paths(module: Module, folder: PurePosixPath) -> list[PurePosixPath]:
-    """Paths below `folder` that imports and strings may mean."""
-    paths: list[PurePosixPath] = []
+def _mentioned_paths(module: Module) -> list[PurePosixPath]:
+    """Relative paths that the module's imports and strings may mean, each once, in order."""
+    paths: dict[PurePosixPath, None] = {}
     for node in module.nodes:
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            for alias in node.names:
+                paths |= _import_paths(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            package = node.module or ""
-            names = [package, *(f"{package}.{alias.name}".strip(".") for alias in node.names)]
+            for alias in node.names:
+                paths |= _import_paths(f"{node.module or ''}.{alias.name}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if node.value.endswith(".py") and len(node.value) < 256 and "\0" not in node.value:
-                paths.append(folder / node.value)
-            continue
-        else:
-            continue
-        for name in filter(None, names):
-            module_path = folder.joinpath(*name.split("."))
-            paths += [module_path.with_suffix(".py"), module_path / "__init__.py"]
+            paths |= _named_path(node.value)
+    return list(paths)
+
+
+def _import_paths(name: str) -> dict[PurePosixPath, None]:
+    """The files that importing a dotted name may run: each package on the way, and the module."""
+    paths: dict[PurePosixPath, None] = {}
+    module = PurePosixPath()
+    for part in filter(None, name.split(".")):
+        module /= part
+        paths |= {module.with_suffix(".py"): None, module / "__init__.py": None}
     return paths
+
+
+def _named_path(text: str) -> dict[PurePosixPath, None]:
+    if not 0 < len(text) < 256 or "\n" in text or "\0" in text or text.startswith("/"):
+        return {}
+    return {PurePosixPath(text): None}

@@ -54,6 +54,7 @@ def check(submissions: Iterable[str], options: Options) -> int:
     With several folders, one that cannot be read is reported and the others go on.
     """
     rulebook = load_rulebook(options["track"])
+    rulebook.profile(options["profile"])  # a wrong name is told before anything is read
     worst: Decision = "accepted"
     for submission in submissions:
         path = submission_path(submission)

@@ -40,6 +40,8 @@ class Harness:
     """Everything a run needs beside its plan."""
 
     submission: Submission
+    code_bytes: int | None
+    """What the folder ships of code; None where that is unclear."""
     track: Track
     sandbox: Sandbox
     journal: Journal
@@ -116,6 +118,7 @@ def _run_seed(seed: int, prepared: PreparedRun, harness: Harness) -> SeedMeasure
             workdir=workdir,
             log_path=folder / "stdout.log",
             delivered=delivered,
+            shipped_code_bytes=harness.code_bytes,
         )
         text = scored_text(harness.track, prepared.data.scored_tokens)
         return measure(run, harness.submission, text)

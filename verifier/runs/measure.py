@@ -21,7 +21,6 @@ from verifier.schemas.run_record_json import (
     SeedMeasurement,
     SeedOutcome,
 )
-from verifier.source_code import needed_files
 from verifier.submission import Submission
 from verifier.track_data import file_sha256
 from verifier.training_log import TrainingLog
@@ -45,6 +44,8 @@ class SeedRun:
     log_path: Path
     delivered: dict[str, int]
     """Files that we put into the workdir, with their sizes."""
+    shipped_code_bytes: int | None
+    """Main script and what it needs, as the folder ships them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +80,7 @@ def measure(run: SeedRun, submission: Submission, text: ScoredText) -> SeedMeasu
         artifact_file=artifact[0] if artifact else None,
         artifact_bytes=artifact[1] if artifact else None,
         script_artifact_bytes=run.log.model_bytes,
-        code_bytes=code_bytes(submission, run.log),
+        code_bytes=CodeBytes(as_logged=run.log.code_bytes, literal=run.shipped_code_bytes),
         val_bpb=bpb,
         val_loss_nats=loss,
         score_origin=origin,
@@ -153,15 +154,6 @@ def find_artifact(
         if file.num_bytes == log.model_bytes:
             return name, file.num_bytes
     return None
-
-
-def code_bytes(submission: Submission, log: TrainingLog) -> CodeBytes:
-    """Bytes of code under the conventions that this version can measure."""
-    needed = needed_files(submission)
-    return CodeBytes(
-        as_logged=log.code_bytes,
-        literal=sum(f.num_bytes for f in needed) if needed is not None else None,
-    )
 
 
 def _recomputed_loss(file: WrittenFile | None, text: ScoredText) -> float | None:

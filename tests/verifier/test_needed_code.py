@@ -1,10 +1,10 @@
-"""Which files of a folder its main script needs, told without running it."""
+"""Which files of a folder count as code, told without running it."""
 
 from pathlib import Path
 
 import pytest
 
-from verifier.source_code import needed_files
+from verifier.program import load_program
 from verifier.submission import load_submission
 
 FILES = {
@@ -20,8 +20,12 @@ def needed(folder: Path, script: str) -> list[str] | None:
     for name, text in FILES.items() | {("train_gpt.py", script)}:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    files = needed_files(load_submission(folder))
-    return None if files is None else sorted(str(file.path) for file in files)
+    program = load_program(load_submission(folder))
+    if program.code_bytes is None:
+        return None
+    files = {module.file for module in program.modules} | set(program.named)
+    assert program.code_bytes == sum(file.num_bytes for file in files)
+    return sorted(str(file.path) for file in files)
 
 
 @pytest.mark.parametrize(
