@@ -10,6 +10,7 @@ from verifier.schemas.run_record_json import Evidence
 
 Decision = Literal["accepted", "rejected", "inconclusive"]
 GRADES = ("absent", "observed", "configured", "proved")
+GRAVITY: tuple[Decision, ...] = ("accepted", "inconclusive", "rejected")
 EXIT_CODES: dict[Decision, int] = {"accepted": 0, "rejected": 1, "inconclusive": 3}
 
 

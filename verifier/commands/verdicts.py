@@ -1,6 +1,9 @@
 """verify, check, run, judge, report: everything that ends in a verdict or leads to one."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +17,9 @@ from verifier.commands.options import (
     result_console,
     submission_path,
 )
-from verifier.reports.console import print_verdict
+from verifier.errors import PgolfError, UsageError
+from verifier.reports.console import print_overview, print_verdict
+from verifier.reports.foreign_text import visible
 from verifier.reports.github import render_github
 from verifier.reports.live import LiveRun
 from verifier.reports.markdown import render_markdown
@@ -28,7 +33,7 @@ from verifier.sandbox.plain_process import PlainProcess
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
 from verifier.source_record import read_commit
-from verifier.verdict import EXIT_CODES, Decision
+from verifier.verdict import EXIT_CODES, GRAVITY, Decision
 
 RENDERERS = {"json": render_json, "markdown": render_markdown, "github": render_github}
 
@@ -48,20 +53,48 @@ def verify(submission: str, options: Options) -> int:
     return EXIT_CODES[verdict.verdict]
 
 
-def check(submissions: Iterable[str], options: Options) -> int:
+def check(submissions: Sequence[str], options: Options) -> int:
     """Every submission on paper; the gravest verdict decides the exit code.
 
-    With several folders, one that cannot be read is reported and the others go on.
+    Of several, one that cannot be read is named and the others go on; the exit code is then 2.
     """
     rulebook = load_rulebook(options["track"])
     rulebook.profile(options["profile"])  # a wrong name is told before anything is read
-    worst: Decision = "accepted"
-    for submission in submissions:
-        path = submission_path(submission)
-        verdict = pipeline.check(path, rulebook, options["profile"], read_commit(path))
+    if len(submissions) == 1:
+        verdict = _check_one(submissions[0], options["track"], options["profile"])
+        if isinstance(verdict, PgolfError):
+            raise verdict
         _print(verdict, options)
-        worst = max(worst, verdict.verdict, key=_gravity)
-    return EXIT_CODES[worst]
+        return EXIT_CODES[verdict.verdict]
+    return _check_many(submissions, options)
+
+
+def _check_many(submissions: Sequence[str], options: Options) -> int:
+    verdicts: list[VerdictFile] = []
+    unread = 0
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        one = partial(_check_one, track=options["track"], profile=options["profile"])
+        for result in pool.map(one, submissions):
+            if isinstance(result, PgolfError):
+                unread += 1
+                click.echo(f"pgolf-verify: {visible(str(result), 2_000)}", err=True)
+            else:
+                verdicts.append(result)
+                if options["format_"] != "text":
+                    _print(result, options)
+    if options["format_"] == "text":
+        print_overview(verdicts, result_console(options))
+    gravest: Decision = max((v.verdict for v in verdicts), key=GRAVITY.index, default="accepted")
+    return UsageError.exit_code if unread else EXIT_CODES[gravest]
+
+
+def _check_one(submission: str, track: str, profile: str) -> VerdictFile | PgolfError:
+    """One submission; an error is handed back, because another process may have to tell it."""
+    path = submission_path(submission)
+    try:
+        return pipeline.check(path, load_rulebook(track), profile, read_commit(path))
+    except PgolfError as error:
+        return error
 
 
 def run(submission: str, options: Options) -> int:
@@ -113,10 +146,6 @@ def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evi
         )
         journal = pipeline.run(paper, rulebook, request, sandbox)
     return journal.evidence(), journal.folder
-
-
-def _gravity(decision: Decision) -> int:
-    return ("accepted", "inconclusive", "rejected").index(decision)
 
 
 def _print(verdict: VerdictFile, options: Options) -> None:

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from verifier.data_flow import constants
@@ -82,6 +83,8 @@ class Expressions(Recorder):
     def _set_attribute(self, base: Value, name: str, value: Value) -> None:
         if base.attributes is None:
             base.attributes = {}
+        if name in self.changing_attributes and value.constant is not UNKNOWN:
+            value = replace(value, constant=UNKNOWN)
         base.attributes[name] = value
         self.attributes[name] = value
 

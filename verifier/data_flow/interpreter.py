@@ -47,6 +47,7 @@ class Interpreter(Calls):
         self._module_scopes: dict[str, Scope] = {}
         self._frames: list[_Frame] = []
         self._variable_names: dict[ast.AST, frozenset[str]] = {}
+        self._attributes_set: set[str] = set()
 
     def run_module(self, module: Module, name: str = "__main__") -> Scope:
         """Follow a module once; later calls return its names."""
@@ -92,15 +93,22 @@ class Interpreter(Calls):
         return next(owners, self.module_name)
 
     def _assigned_twice(self, node: ast.AST) -> frozenset[str]:
-        """Names whose value is no constant: bound more than once, or in a loop."""
+        """Names bound more than once, whose value is no constant; so with a module's attributes."""
         if node not in self._variable_names:
             seen: set[str] = set()
             twice: set[str] = set()
             for child in ast.walk(node):
                 if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
                     (twice if child.id in seen else seen).add(child.id)
+                elif isinstance(child, ast.Attribute) and isinstance(node, ast.Module):
+                    self._note_attribute(child)
             self._variable_names[node] = frozenset(twice)
         return self._variable_names[node]
+
+    def _note_attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.ctx, ast.Store):
+            seen = node.attr in self._attributes_set
+            (self.changing_attributes if seen else self._attributes_set).add(node.attr)
 
     def _do_expr(self, node: ast.Expr, scope: Scope) -> None:
         self.evaluate(node.value, scope)

@@ -51,6 +51,7 @@ class Recorder:
         self.modules = modules
         self.module_name = ""
         self.attributes: dict[str, Value] = {}  # by name alone, last one assigned
+        self.changing_attributes: set[str] = set()
         self.storage = Value()  # what was written to files and read back
         self.gates: list[frozenset[str]] = []  # token classes that decided we are here
         self.calls: list[ast.AST] = []

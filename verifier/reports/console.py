@@ -1,5 +1,7 @@
 """The report as a person at a terminal reads it."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -10,6 +12,7 @@ from verifier.reports import figures
 from verifier.reports.foreign_text import visible
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
+from verifier.verdict import GRAVITY
 
 STYLES = {Outcome.PASSED: "green", Outcome.BROKEN: "bold red", Outcome.NOT_EVALUATED: "yellow"}
 VERDICT_STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusive": "bold yellow"}
@@ -18,6 +21,27 @@ VERDICT_STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusiv
 def print_verdict(verdict: VerdictFile, console: Console) -> None:
     """Write the whole report to `console`."""
     console.print(Group(*_parts(verdict)))
+
+
+def print_overview(verdicts: Sequence[VerdictFile], console: Console) -> None:
+    """Many submissions, a line each, the gravest first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("submission", overflow="fold", ratio=2)
+    table.add_column("claimed BPB", justify="right")
+    table.add_column("broken", overflow="fold", ratio=3)
+    for verdict in sorted(verdicts, key=lambda v: -GRAVITY.index(v.verdict)):
+        broken = [a.names for a in figures.answers(verdict.rules) if a.outcome is Outcome.BROKEN]
+        table.add_row(
+            Text(verdict.verdict, style=VERDICT_STYLES[verdict.verdict]),
+            Text(visible(verdict.submission)),
+            figures.bpb(verdict.claims.val_bpb),
+            Text(", ".join(broken)),
+        )
+    console.print(table)
+    words = [verdict.verdict for verdict in verdicts]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in reversed(GRAVITY))
+    console.print(f"{len(verdicts)} submissions: {counts}")
 
 
 def _parts(verdict: VerdictFile) -> list[RenderableType]:
