@@ -31,6 +31,8 @@ from verifier.program import Module
 
 _FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
 
+_NO_CLASS_TEST = (ast.Is, ast.IsNot, ast.Lt, ast.LtE, ast.Gt, ast.GtE)  # absence, or a size
+
 
 @dataclass(slots=True)
 class _Frame:
@@ -212,7 +214,7 @@ class Interpreter(Calls):
 
     def _gate(self, node: ast.If, test: Value) -> frozenset[str]:
         """The mark of a decision by what kind of token the present one is."""
-        if isinstance(node.test, ast.Compare) and isinstance(node.test.ops[0], ast.Is | ast.IsNot):
+        if isinstance(node.test, ast.Compare) and isinstance(node.test.ops[0], _NO_CLASS_TEST):
             return frozenset()
         loops = {mark for mark in test.marks if mark.startswith(LOOP)}
         earlier = {mark.removeprefix(EARLIER) for mark in test.marks if mark.startswith(EARLIER)}

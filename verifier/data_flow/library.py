@@ -21,6 +21,7 @@ from verifier.data_flow.values import (
     LOSS,
     MIXTURE,
     NATIVE,
+    NATIVE_CALL,
     OBJECT,
     PIECE,
     PIECE_LENGTH,
@@ -195,8 +196,9 @@ class Library(Expressions):
     def _native(self, node: ast.Call, arguments: Arguments) -> Value:
         """Native code may write to all it is given; what it makes of a loss cannot be seen."""
         marks = arguments.marks()
-        if {VALIDATION, LOSS} <= marks:
-            marks |= {self.oddity(node, MIXTURE, marks | {NATIVE})}
+        if VALIDATION in marks:
+            kind = MIXTURE if LOSS in marks else NATIVE_CALL
+            marks |= {self.oddity(node, kind, marks | {NATIVE})}
         for value in arguments.all:
             value.absorb(marks)
         return Value(marks=marks)

@@ -1,6 +1,6 @@
 """A prediction that depends on which token is realised, other than through its probability."""
 
-from verifier.data_flow.values import DORMANT, GATE, HINDSIGHT
+from verifier.data_flow.values import DORMANT, GATE, HINDSIGHT, NATIVE_CALL
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase, flow_result
@@ -25,5 +25,12 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         return cannot_tell(
             f"{place.file}:{place.line} reads the present token, but an expert's strength is set "
             "to zero around it; whether it is this one's cannot be followed"
+        )
+    native = case.trace.claimed_oddities(NATIVE_CALL)
+    if native and not findings:
+        place = native[0].place
+        return cannot_tell(
+            f"{place.file}:{place.line} hands validation tokens to native code that shapes the "
+            "prediction; whether it reads the present one cannot be followed"
         )
     return flow_result(case.trace, findings)
