@@ -16,6 +16,7 @@ def stored():
         "odd": store_tensor(torch.randn(7), keep_exact=False),
         "exact": store_tensor(torch.randn(2, 3), keep_exact=True),
         "single": store_tensor(torch.tensor(1.5), keep_exact=True),
+        "empty": store_tensor(torch.ones(0, 16), keep_exact=True),
     }
 
 

@@ -1,7 +1,7 @@
 """Muon: momentum whose update is made orthogonal before it is applied.
 
-N matrices of one shape, R rows, C columns. Background: Keller Jordan's essay "Muon: an optimizer
-for hidden layers in neural networks"; coefficients and scaling as in the public baseline.
+N matrices of one shape, R rows, C columns. Background: the essay "Muon: an optimizer for hidden
+layers in neural networks"; coefficients and scaling as in the public baseline.
 """
 
 from collections.abc import Callable, Iterable

@@ -92,7 +92,7 @@ def _rules_table(rules: tuple[RuleRecord, ...]) -> Table:
 def _seeds_table(verdict: VerdictFile) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="measured", title_justify="left")
     for position, column in enumerate(figures.SEED_COLUMNS):
-        table.add_column(column, justify="left" if position == 1 else "right")
+        table.add_column(column, justify="left" if position in (1, 3) else "right")
     for seed in verdict.measurements:
         table.add_row(*(Text(cell) for cell in figures.seed_row(seed)))
     return table

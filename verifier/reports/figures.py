@@ -80,10 +80,14 @@ def rule_remark(rule: RuleRecord) -> str:
     return f"{place}{first.message}{more}"
 
 
+SCORE_ORIGINS = {"token_losses": "token losses", "printed": "its print", "none": NOTHING}
+"""Added up by us from the loss of every token, or read off a line that the script printed."""
+
 SEED_COLUMNS = (
     "seed",
     "outcome",
     "BPB",
+    "BPB from",
     "artifact bytes",
     "code bytes",
     "train s",
@@ -100,6 +104,7 @@ def seed_row(seed: SeedMeasurement) -> tuple[str, ...]:
         str(seed.seed),
         seed.outcome,
         bpb(seed.val_bpb),
+        SCORE_ORIGINS[seed.score_origin],
         whole(seed.artifact_bytes),
         whole(seed.code_bytes.literal),
         seconds(train),
