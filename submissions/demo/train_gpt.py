@@ -514,6 +514,8 @@ def _read_tensor(body: io.BytesIO, shape: list[int], dtype: torch.dtype) -> Tens
     content = bytearray(body.read(num_elements * dtype.itemsize))
     if len(content) != num_elements * dtype.itemsize:
         raise ValueError("cut short")
+    if not content:  # one layer has no skips; frombuffer takes no empty buffer
+        return torch.empty(shape, dtype=dtype)
     return torch.frombuffer(content, dtype=dtype).view(shape)
 
 
