@@ -47,7 +47,10 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
 
 
 rule_options = stack(
-    click.option("--track", default="10min_16mb", show_default=True, help="The track's name."),
+    click.option(
+        "--track",
+        help="The track; else what the folder's place or submission.json names, else 10min_16mb.",
+    ),
     click.option("--profile", default="readme-strict", show_default=True, help="The rule profile."),
 )
 output_options = stack(

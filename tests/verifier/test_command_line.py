@@ -1,5 +1,6 @@
 """The frozen command line: names, options, exit codes; a change here is a change of contract."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,25 @@ def test_mistakes_are_one_line_that_names_the_mend(arguments, message):
     assert result.exit_code in (2, 4)
     assert message in result.output
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "stated", "track"),
+    [
+        ("track_non_record_16mb/mine", "10min_16mb", "non_record_16mb"),
+        ("mine", "non-record-16mb", "non_record_16mb"),
+        ("mine", "demo", "demo"),
+        ("mine", "elsewhere", "10min_16mb"),
+    ],
+)
+def test_the_track_is_the_one_that_the_folder_belongs_to(tmp_path, place, stated, track):
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    (folder / "submission.json").write_text(json.dumps({"track": stated}))
+    verdict = json.loads(invoke("check", str(folder), "--format", "json").stdout)
+    assert verdict["track"] == track
+    asked = invoke("check", str(folder), "--track", "demo", "--format", "json")
+    assert json.loads(asked.stdout)["track"] == "demo"
 
 
 def test_explaining_a_rule_answers_what_why_example_source():

@@ -15,7 +15,7 @@ from verifier.errors import UsageError
 from verifier.ledger import LedgerRow
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
-from verifier.rulebook import Rulebook, load_rulebook, rules_folder
+from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_folder
 from verifier.runs.journal import Journal
 from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
 from verifier.significance import SeedNoise, Significance, compare_samples
@@ -82,7 +82,7 @@ def compare(challenger: str | None, prior: str | None, options: Options) -> int:
 
 
 def _load(options: Options) -> tuple[Rulebook, Ledger]:
-    rulebook = load_rulebook(options["track"])
+    rulebook = load_rulebook(options["track"] or DEFAULT_TRACK)
     return rulebook, ledger_of.load_ledger(rules_folder() / "records", rulebook.track.id)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from verifier.commands.options import Options, result_console
 from verifier.errors import SandboxUnavailableError
 from verifier.fetching import fetch_pull_request
-from verifier.rulebook import load_rulebook
+from verifier.rulebook import DEFAULT_TRACK, load_rulebook
 from verifier.runs.host import describe_host
 from verifier.sandbox.bubblewrap import Bubblewrap
 
@@ -20,7 +20,7 @@ GRADE_STYLES = {"proved": "green", "configured": "green", "observed": "yellow", 
 def doctor(options: Options) -> int:
     """Describe the host, probe the sandbox from inside; 4 when nothing untrusted can be run."""
     console = result_console(options)
-    track = load_rulebook(options["track"]).track
+    track = load_rulebook(options["track"] or DEFAULT_TRACK).track
     host = describe_host(track.hardware)
     console.print(f"{host.cpu}, {host.num_cpus} CPUs, {host.memory_bytes / 1e9:.0f} GB memory")
     console.print(f"GPUs: {', '.join(host.gpus) or 'none'}")

@@ -8,9 +8,11 @@ from typing import Any
 from rich.console import Console
 
 from verifier.errors import UsageError
+from verifier.rulebook import DEFAULT_TRACK, rules_folder
 from verifier.runs.plan import PlanOptions
 from verifier.sandbox.bubblewrap import Bubblewrap
 from verifier.sandbox.plain_process import PlainProcess
+from verifier.schemas.foreign_json import MAX_JSON_CHARACTERS, read_json
 from verifier.schemas.run_record_json import Rung
 from verifier.source_record import read_commit
 
@@ -58,6 +60,28 @@ def result_console(options: Options) -> Console:
     """Where results go; wide enough for its tables when nobody looks."""
     width = None if sys.stdout.isatty() else 140
     return Console(no_color=options["no_color"] or None, highlight=False, width=width)
+
+
+def track_of(submission: Path, asked: str | None) -> str:
+    """The track that is asked for, else the one that the submission belongs to.
+
+    That is the one named by a folder above it (`records/track_10min_16mb/…`, the public layout),
+    else by its submission.json, else the record track. Reports say which; a gate asks for its own.
+    """
+    if asked is not None:
+        return asked
+    known = {path.stem for path in (rules_folder() / "tracks").glob("*.yaml")}
+    named = [folder.name.removeprefix("track_") for folder in submission.resolve().parents]
+    named.append(_stated_track(submission / "submission.json").replace("-", "_"))
+    return next((name for name in named if name in known), DEFAULT_TRACK)
+
+
+def _stated_track(path: Path) -> str:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_JSON_CHARACTERS:
+        return ""
+    content = read_json(path.read_text(encoding="utf-8", errors="replace")).value
+    track = content.get("track") if isinstance(content, dict) else None
+    return track if isinstance(track, str) else ""
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
-from verifier.rulebook import load_rulebook, load_rules
+from verifier.rulebook import DEFAULT_TRACK, load_rulebook, load_rules
 from verifier.schemas.rule_yaml import Rule
 
 PAGE_HEAD = """\
@@ -35,7 +35,7 @@ def rules(name: str | None, options: Options) -> int:
         print(rules_page(load_rules()), end="")
         return 0
     if name is None:
-        rulebook = load_rulebook(options["track"])
+        rulebook = load_rulebook(options["track"] or DEFAULT_TRACK)
         table = Table(box=box.SIMPLE_HEAD, title=rulebook.track.title, title_justify="left")
         for column in ("rule", "severity", "stage", "title"):
             table.add_column(column)

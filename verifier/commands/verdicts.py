@@ -16,6 +16,7 @@ from verifier.commands.options import (
     progress_console,
     result_console,
     submission_path,
+    track_of,
 )
 from verifier.errors import PgolfError, UsageError
 from verifier.reports.console import print_overview, print_verdict
@@ -24,7 +25,7 @@ from verifier.reports.github import render_github
 from verifier.reports.live import LiveRun
 from verifier.reports.markdown import render_markdown
 from verifier.reports.verdict_file import json_schema, render_json
-from verifier.rulebook import Rulebook, load_rulebook
+from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
 from verifier.runs.host import find_gpus, meets
 from verifier.runs.journal import Journal, read_record, write_atomically, write_record
 from verifier.sandbox.base import Sandbox
@@ -40,7 +41,7 @@ RENDERERS = {"json": render_json, "markdown": render_markdown, "github": render_
 
 def verify(submission: str, options: Options) -> int:
     """The whole way; falls back to the paper rung where the track's hardware is not here."""
-    rulebook = load_rulebook(options["track"])
+    rulebook = _rulebook(submission, options)
     hardware = rulebook.track.hardware
     fits = meets(hardware, find_gpus())
     rung = options["rung"] or ("rerun" if fits else "paper")
@@ -58,8 +59,7 @@ def check(submissions: Sequence[str], options: Options) -> int:
 
     Of several, one that cannot be read is named and the others go on; the exit code is then 2.
     """
-    rulebook = load_rulebook(options["track"])
-    rulebook.profile(options["profile"])  # a wrong name is told before anything is read
+    load_rulebook(options["track"] or DEFAULT_TRACK).profile(options["profile"])  # no wrong names
     if len(submissions) == 1:
         verdict = _check_one(submissions[0], options["track"], options["profile"])
         if isinstance(verdict, PgolfError):
@@ -88,18 +88,19 @@ def _check_many(submissions: Sequence[str], options: Options) -> int:
     return UsageError.exit_code if unread else EXIT_CODES[gravest]
 
 
-def _check_one(submission: str, track: str, profile: str) -> VerdictFile | PgolfError:
+def _check_one(submission: str, track: str | None, profile: str) -> VerdictFile | PgolfError:
     """One submission; an error is handed back, because another process may have to tell it."""
     path = submission_path(submission)
     try:
-        return pipeline.check(path, load_rulebook(track), profile, read_commit(path))
+        rulebook = load_rulebook(track_of(path, track))
+        return pipeline.check(path, rulebook, profile, read_commit(path))
     except PgolfError as error:
         return error
 
 
 def run(submission: str, options: Options) -> int:
     """Execute and record; no verdict, so 0 means that the evidence is complete."""
-    rulebook = load_rulebook(options["track"])
+    rulebook = _rulebook(submission, options)
     if options["plan_only"]:
         paper = pipeline.audit(submission_path(submission), rulebook)
         plan = pipeline.plan_run(paper, rulebook, plan_options(submission, options))
@@ -133,6 +134,10 @@ def schema() -> int:
     """The schema of `--format json`."""
     click.echo(json_schema(), nl=False)
     return 0
+
+
+def _rulebook(submission: str, options: Options) -> Rulebook:
+    return load_rulebook(track_of(submission_path(submission), options["track"]))
 
 
 def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evidence, Path]:
