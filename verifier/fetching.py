@@ -1,6 +1,7 @@
 """Bring a pull request's submission folder with git. Its files are data: nothing in it is run."""
 
 import io
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -12,6 +13,8 @@ from verifier.source_record import SourceRecord, source_file
 GIT_SECONDS = 600
 MAX_ARCHIVE_BYTES = 1 << 30
 METADATA_NAME = "submission"
+DEPTH = 30
+"""Commits of the pull request that are brought: enough to find what it added before its merge."""
 
 
 def fetch_pull_request(number: int, remote: str, into: Path) -> SourceRecord:
@@ -33,7 +36,7 @@ def fetch_pull_request(number: int, remote: str, into: Path) -> SourceRecord:
         repository = Path(scratch)
         _git(repository, "init", "--quiet", "--bare")
         head, base = f"refs/pull/{number}/head", "HEAD"
-        _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{head}:refs/head")
+        _git(repository, "fetch", "--quiet", f"--depth={DEPTH}", remote, f"{head}:refs/head")
         _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
         commit = _git(repository, "rev-parse", "refs/head").decode().strip()
         path = _submission_folder(repository, number)
@@ -45,22 +48,29 @@ def fetch_pull_request(number: int, remote: str, into: Path) -> SourceRecord:
 
 
 def _submission_folder(repository: Path, number: int) -> str:
-    """The one folder with a changed submission.json or training script."""
-    changed = _git(
-        repository, "diff", "--name-only", "-z", "--diff-filter=AM", "refs/base", "refs/head"
-    )
-    paths = [PurePosixPath(p) for p in changed.decode("utf-8", "replace").split("\0") if p]
-    folders = sorted({str(p.parent) for p in paths if p.name.startswith(METADATA_NAME)})
-    folders = folders or sorted(
-        {str(p.parent) for p in paths if p.suffix == ".py" and p.name.startswith("train")}
-    )
-    folders = [folder for folder in folders if folder != "."]
+    """The one folder with a changed submission.json or training script.
+
+    Changed against the base branch, or, once the pull request is merged, in its own last commits.
+    """
+    names = ("--name-only", "-z", "--diff-filter=AM")
+    folders = _folders(_git(repository, "diff", *names, "refs/base", "refs/head"))
+    for skip in range(DEPTH if not folders else 0):
+        last = ("log", "-1", f"--skip={skip}", "--first-parent", "--format=", *names, "refs/head")
+        folders = folders or _folders(_git(repository, *last))
     if len(folders) != 1:
         found = ", ".join(folders[:5]) or "none"
         raise UsageError(
             f"pull request {number} changes {len(folders)} submission folders: {found}"
         )
     return folders[0]
+
+
+def _folders(changed: bytes) -> list[str]:
+    """Folders of changed submission.json files, else of changed training scripts."""
+    paths = [PurePosixPath(p) for p in changed.decode("utf-8", "replace").split("\0") if p]
+    stated = {str(p.parent) for p in paths if p.name.startswith(METADATA_NAME)}
+    scripts = {str(p.parent) for p in paths if p.suffix == ".py" and p.name.startswith("train")}
+    return sorted((stated or scripts) - {"."})
 
 
 def _unpack(archive: bytes, target: Path) -> None:
@@ -73,6 +83,7 @@ def _unpack(archive: bytes, target: Path) -> None:
             # Refuses absolute paths, devices, and links that leave the folder.
             tar.extractall(neighbour, filter="data")
         except tarfile.FilterError as error:
+            shutil.rmtree(neighbour, ignore_errors=True)
             raise UsageError(f"not unpacked: {error}") from error
     neighbour.rename(target)
 
@@ -99,5 +110,6 @@ def _git(repository: Path, *arguments: str) -> bytes:
         raise HarnessError(f"git {arguments[0]} took over {GIT_SECONDS} s; try again") from None
     if result.returncode != 0:
         said = result.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise HarnessError(f"git {arguments[0]} failed: {said[-1] if said else 'no reason given'}")
+        fatal = [line for line in said if line.startswith("fatal:")] or said or ["no reason given"]
+        raise HarnessError(f"git {arguments[0]} failed: {fatal[0]}")
     return result.stdout

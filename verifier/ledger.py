@@ -99,12 +99,12 @@ def frontier(ledger: Ledger, at_date: datetime.date, folder: str = "") -> PriorR
     """The prior record of a submission; None when nothing stood before it.
 
     Rows of the same day count as earlier, because the ledger knows days and not hours: the stricter
-    reading. A folder that is itself in the ledger is held against the rows above it, whatever date
-    it names.
+    reading. A folder that is itself in the ledger, by its name or as the number of its pull request,
+    is held against the rows above it, whatever date it names.
     """
-    folders = [record.folder for record in ledger.records]
-    if folder in folders:
-        earlier = ledger.records[: folders.index(folder)]
+    own = [i for i, r in enumerate(ledger.records) if folder in (r.folder, str(r.pr))]
+    if own:
+        earlier = ledger.records[: own[0]]
     else:
         earlier = tuple(record for record in ledger.records if record.date <= at_date)
     rows = _frontier_rows(earlier)

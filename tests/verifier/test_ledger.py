@@ -81,6 +81,14 @@ def test_the_frontier_from_sp8192_on_is_the_published_chain():
     assert rows[rows.index(1394) :] == published
 
 
+@pytest.mark.parametrize(
+    "name", ["1855", "2026-04-27_SP8192_LQER_SparseGate_BOSSmearFix_9HpStack_1.0611"]
+)
+def test_a_record_is_never_its_own_prior(name):
+    prior = frontier(RECORDS, datetime.date(2026, 5, 2), name)
+    assert prior is not None and prior.best.pr == 1868
+
+
 def test_the_frontier_improves_from_row_to_row_and_in_time():
     rows = chain(RECORDS)
     for before, after in zip(rows, rows[1:], strict=False):

@@ -1,0 +1,84 @@
+"""Pull requests come from any git remote: here one in a folder, with the refs that GitHub makes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from verifier.errors import HarnessError, UsageError
+from verifier.fetching import fetch_pull_request
+from verifier.source_record import read_commit
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    command = ["git", "-C", str(folder), *identity, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(remote: Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        (remote / name).parent.mkdir(parents=True, exist_ok=True)
+        (remote / name).write_text(text)
+    git(remote, "add", "-A")
+    git(remote, "commit", "-qm", "change")
+    return git(remote, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    folder = tmp_path / "remote"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, {"README.md": "base", "records/old/submission.json": "{}"})
+    git(folder, "checkout", "-q", "-b", "work")
+    commit(folder, {"records/new/submission.json": "{}", "records/new/train_gpt.py": "x = 1"})
+    git(folder, "update-ref", "refs/pull/7/head", "work")
+    git(folder, "checkout", "-q", "main")
+    return folder
+
+
+def test_the_folder_that_a_pull_request_adds_arrives_with_its_commit(remote, tmp_path):
+    record = fetch_pull_request(7, f"file://{remote}", tmp_path / "submissions")
+    folder = tmp_path / "submissions" / "7"
+    assert record.path == "records/new"
+    assert sorted(p.name for p in folder.iterdir()) == ["submission.json", "train_gpt.py"]
+    assert read_commit(folder) == git(remote, "rev-parse", "work")
+
+
+def test_a_merged_pull_request_is_still_found(remote, tmp_path):
+    git(remote, "merge", "-q", "--no-ff", "-m", "merge", "work")
+    assert fetch_pull_request(7, f"file://{remote}", tmp_path / "s").path == "records/new"
+
+
+def test_an_existing_folder_is_kept(remote, tmp_path):
+    (tmp_path / "7").mkdir()
+    with pytest.raises(UsageError, match="remove it"):
+        fetch_pull_request(7, f"file://{remote}", tmp_path)
+
+
+def test_two_folders_are_named_not_chosen(remote, tmp_path):
+    git(remote, "checkout", "-q", "work")
+    commit(remote, {"records/other/submission.json": "{}"})
+    git(remote, "update-ref", "refs/pull/7/head", "work")
+    git(remote, "checkout", "-q", "main")
+    with pytest.raises(UsageError, match="2 submission folders: records/new, records/other"):
+        fetch_pull_request(7, f"file://{remote}", tmp_path / "s")
+
+
+def test_a_link_out_of_the_folder_is_refused(remote, tmp_path):
+    git(remote, "checkout", "-q", "work")
+    (remote / "records/new/passwd").symlink_to("/etc/passwd")
+    git(remote, "add", "-A")
+    git(remote, "commit", "-qm", "link")
+    git(remote, "update-ref", "refs/pull/7/head", "work")
+    git(remote, "checkout", "-q", "main")
+    with pytest.raises(UsageError, match="not unpacked"):
+        fetch_pull_request(7, f"file://{remote}", tmp_path / "s")
+    assert list(tmp_path.glob("s/*")) == list(tmp_path.glob("s/.*")) == []
+
+
+@pytest.mark.parametrize("where", ["/nowhere", "REMOTE"])
+def test_what_git_says_is_quoted(remote, tmp_path, where):
+    with pytest.raises(HarnessError, match="git fetch failed: fatal:"):
+        fetch_pull_request(8, where.replace("REMOTE", f"file://{remote}"), tmp_path / "s")
