@@ -43,11 +43,10 @@ def finding_at(module: Module, node: ast.AST, message: str) -> Finding:
 def named_calls(module: Module) -> Iterator[NamedCall]:
     """Every call of a plain or dotted name, in the order of the tree."""
     names = _imported_names(module)
-    for node in module.nodes:
-        if isinstance(node, ast.Call):
-            name = dotted_name(node.func, names)
-            if name is not None:
-                yield NamedCall(name=name, node=node, module=module)
+    for node in module.of_kind(ast.Call):
+        name = dotted_name(node.func, names)
+        if name is not None:
+            yield NamedCall(name=name, node=node, module=module)
 
 
 def dotted_name(node: ast.expr, names: Mapping[str, str]) -> str | None:
@@ -89,10 +88,8 @@ def command_words(call: NamedCall) -> list[str]:
 
 def _imported_names(module: Module) -> dict[str, str]:
     names: dict[str, str] = {}
-    for node in module.nodes:
-        if isinstance(node, ast.Import):
-            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
-        elif isinstance(node, ast.ImportFrom):
-            package = node.module or ""
-            names |= {a.asname or a.name: f"{package}.{a.name}" for a in node.names}
+    for plain in module.of_kind(ast.Import):
+        names |= {alias.asname: alias.name for alias in plain.names if alias.asname}
+    for found in module.of_kind(ast.ImportFrom):
+        names |= {a.asname or a.name: f"{found.module or ''}.{a.name}" for a in found.names}
     return names

@@ -5,19 +5,21 @@ Starts at the main script and follows imports and strings that name files of the
 """
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 from verifier.bounded_files import read_bounded
 from verifier.literal_evaluation import Files
-from verifier.python_source import parse_python
+from verifier.python_source import all_nodes, parse_python
 from verifier.submission import FileKind, Submission, SubmissionFile
 from verifier.unpacking import PackedCode, Unreadable, runs_code, unpack
 
 MAX_DEPTH = 6  # times that code may be packed in code
 MAX_BLOB_BYTES = 8 << 20
+Node = TypeVar("Node", bound=ast.AST)
 _Kind = Literal["packed", "loaded", "broken", "needs_library"]
 _KINDS: dict[str, _Kind] = {"code": "packed", "library": "needs_library"}
 
@@ -32,6 +34,11 @@ class Module:
     text: str = field(repr=False)
     depth: int = 0  # 0 as shipped, 1 unpacked once, …
     nodes: tuple[ast.AST, ...] = field(default=(), repr=False)  # all of `tree`, walked once
+    nodes_by_kind: Mapping[type[ast.AST], list[ast.AST]] = field(default_factory=dict, repr=False)
+
+    def of_kind(self, kind: type[Node]) -> list[Node]:
+        """The nodes of one kind, in the order of the tree."""
+        return cast(list[Node], self.nodes_by_kind.get(kind, []))
 
     def place(self, node: ast.AST) -> tuple[str, int]:
         """Where a finding about `node` points: a name for the reader, and the line there."""
@@ -208,22 +215,27 @@ class _Reader:
 
 def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
     tree = parse_python(text)
-    nodes = tuple(ast.walk(tree))
-    return Module(name=name, file=file, tree=tree, text=text, depth=depth, nodes=nodes)
+    nodes = all_nodes(tree)
+    by_kind: dict[type[ast.AST], list[ast.AST]] = {}
+    for node in nodes:
+        by_kind.setdefault(type(node), []).append(node)
+    return Module(
+        name=name, file=file, tree=tree, text=text, depth=depth, nodes=nodes, nodes_by_kind=by_kind
+    )
 
 
 def _mentioned_paths(module: Module) -> list[PurePosixPath]:
     """Relative paths that the module's imports and strings may mean, each once, in order."""
     paths: dict[PurePosixPath, None] = {}
-    for node in module.nodes:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                paths |= _import_paths(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                paths |= _import_paths(f"{node.module or ''}.{alias.name}")
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            paths |= _named_path(node.value)
+    for plain in module.of_kind(ast.Import):
+        for alias in plain.names:
+            paths |= _import_paths(alias.name)
+    for found in module.of_kind(ast.ImportFrom):
+        for alias in found.names:
+            paths |= _import_paths(f"{found.module or ''}.{alias.name}")
+    for constant in module.of_kind(ast.Constant):
+        if isinstance(constant.value, str):
+            paths |= _named_path(constant.value)
     return list(paths)
 
 

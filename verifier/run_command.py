@@ -14,6 +14,7 @@ MAX_COMMAND_CHARS = 20_000
 MAX_SETTINGS_CHARS = 64_000
 """Half of what Linux takes in one word of a command; public run commands have under 4,000."""
 _ASSIGNMENT = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
+_COUNT = re.compile(r"[0-9]{1,4}")
 _LAUNCHERS = ("torchrun", "python", "python3")
 
 
@@ -134,5 +135,5 @@ def _num_processes(options: list[str]) -> int | None:
         name, _, value = option.partition("=")
         if name.replace("-", "_") == "__nproc_per_node":
             value = value or (options[position + 1] if position + 1 < len(options) else "")
-            return int(value) if value.isdigit() else None
+            return int(value) if _COUNT.fullmatch(value) else None
     return None

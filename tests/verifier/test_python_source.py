@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from verifier.python_source import parse_python, with_older_fstrings
+from verifier.python_source import all_nodes, parse_python, with_older_fstrings
 
 NEWER = [
     'f"a{x["k"]}b"',
@@ -31,3 +31,11 @@ def test_what_is_older_already_keeps_its_meaning():
 def test_what_is_broken_is_a_syntax_error(text):
     with pytest.raises(SyntaxError):
         parse_python(text)
+
+
+def test_all_nodes_are_those_of_the_standard_walk_less_contexts_and_operators():
+    tree = parse_python(
+        "def f(a=1):\n    [x.y for x in a if not -x < 2]\n    return a[:1] + f'{a}'"
+    )
+    walked = [n for n in ast.walk(tree) if n._fields]
+    assert [n for n in all_nodes(tree) if n._fields] == walked

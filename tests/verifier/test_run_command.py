@@ -92,3 +92,9 @@ def test_a_huge_readme_is_read_in_no_time():
     began = time.monotonic()
     find_run_commands("export A=1 \\\n" * 200_000 + "x" * 2_000_000)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("count", ["²", "9" * 5_000, "-1", "two"])
+def test_a_number_of_processes_that_is_no_count_is_not_read(count):
+    (command,) = find_run_commands(f"torchrun --nproc_per_node={count} train_gpt.py")
+    assert command.num_processes is None

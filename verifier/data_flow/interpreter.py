@@ -1,6 +1,7 @@
 """Statements: both sides of an open branch are followed, a loop's body once."""
 
 import ast
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -29,6 +30,7 @@ from verifier.data_flow.values import (
 )
 from verifier.program import Module
 
+_Owner = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 _NO_CLASS_TEST = (ast.Is, ast.IsNot, ast.Lt, ast.LtE, ast.Gt, ast.GtE)  # absence, or a size
@@ -41,6 +43,27 @@ class _Frame:
     returned: list[Value] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stores:
+    """The places of a module where names are bound, by line: a function's are neighbours."""
+
+    lines: list[int]
+    names: list[str]
+
+    @classmethod
+    def of(cls, module: Module) -> "_Stores":
+        stores = [name for name in module.of_kind(ast.Name) if isinstance(name.ctx, ast.Store)]
+        stores.sort(key=lambda name: name.lineno)
+        return cls(lines=[name.lineno for name in stores], names=[name.id for name in stores])
+
+    def within(self, node: _Owner) -> list[str]:
+        """The names bound below a node, as often as they are bound."""
+        if isinstance(node, ast.Module):
+            return self.names
+        start = bisect_left(self.lines, node.lineno)
+        return self.names[start : bisect_right(self.lines, node.end_lineno or node.lineno)]
+
+
 class Interpreter(Calls):
     """Follows modules, functions and classes statement by statement."""
 
@@ -49,6 +72,7 @@ class Interpreter(Calls):
         self._module_scopes: dict[str, Scope] = {}
         self._frames: list[_Frame] = []
         self._variable_names: dict[ast.AST, frozenset[str]] = {}
+        self._stores: dict[str, _Stores] = {}  # by module
         self._attributes_set: set[str] = set()
 
     def run_module(self, module: Module, name: str = "__main__") -> Scope:
@@ -56,9 +80,11 @@ class Interpreter(Calls):
         if module.name in self._module_scopes:
             return self._module_scopes[module.name]
         names = {"__name__": Value(constant=name)}
+        outer, self.module_name = self.module_name, module.name
+        self._stores[module.name] = _Stores.of(module)
+        self._note_attributes(module)
         scope = Scope(names=names, variable=self._assigned_twice(module.tree))
         self._module_scopes[module.name] = scope
-        outer, self.module_name = self.module_name, module.name
         self.execute(module.tree.body, scope)
         self.module_name = outer
         return scope
@@ -67,11 +93,11 @@ class Interpreter(Calls):
         """Follow a function's body with its arguments bound."""
         if isinstance(function.node, ast.Lambda):
             return self.evaluate(function.node.body, scope)
-        scope.variable = self._assigned_twice(function.node)
         frame = _Frame()
         self._frames.append(frame)
         gates, self.gates = self.gates, []
         outer, self.module_name = self.module_name, self._module_of(function.scope)
+        scope.variable = self._assigned_twice(function.node)
         self.execute(function.node.body, scope)
         self.module_name = outer
         self.gates = gates
@@ -94,23 +120,21 @@ class Interpreter(Calls):
         owners = (name for name, owned in self._module_scopes.items() if owned is root)
         return next(owners, self.module_name)
 
-    def _assigned_twice(self, node: ast.AST) -> frozenset[str]:
-        """Names bound more than once, whose value is no constant; so with a module's attributes."""
+    def _assigned_twice(self, node: _Owner) -> frozenset[str]:
+        """Names bound more than once in a function or module, whose value is no constant."""
         if node not in self._variable_names:
             seen: set[str] = set()
             twice: set[str] = set()
-            for child in ast.walk(node):
-                if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
-                    (twice if child.id in seen else seen).add(child.id)
-                elif isinstance(child, ast.Attribute) and isinstance(node, ast.Module):
-                    self._note_attribute(child)
+            for name in self._stores[self.module_name].within(node):
+                (twice if name in seen else seen).add(name)
             self._variable_names[node] = frozenset(twice)
         return self._variable_names[node]
 
-    def _note_attribute(self, node: ast.Attribute) -> None:
-        if isinstance(node.ctx, ast.Store):
-            seen = node.attr in self._attributes_set
-            (self.changing_attributes if seen else self._attributes_set).add(node.attr)
+    def _note_attributes(self, module: Module) -> None:
+        for node in module.of_kind(ast.Attribute):
+            if isinstance(node.ctx, ast.Store):
+                seen = node.attr in self._attributes_set
+                (self.changing_attributes if seen else self._attributes_set).add(node.attr)
 
     def _do_expr(self, node: ast.Expr, scope: Scope) -> None:
         self.evaluate(node.value, scope)
@@ -194,7 +218,10 @@ class Interpreter(Calls):
         if leaves:
             self.trace.ended_branches.add(branch)
         after, scope.names = scope.names, before
-        leaves_otherwise = self.execute(node.orelse, scope)
+        with self.inside_branch() as otherwise:
+            leaves_otherwise = self.execute(node.orelse, scope)
+        if not self.is_repeated:
+            self.trace.alternatives |= {branch: otherwise, otherwise: branch}
         self.gates.pop()
         if leaves and not leaves_otherwise and gate:
             self.gates.append(gate)  # the rest of the block runs only where the test failed

@@ -24,7 +24,11 @@ _FALLBACK_CALLS = {"is_byte", "IsByte", "id_to_byte", "IdToByte"}
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """Looks at tables that are built in the folder, and at how the scoring reads them."""
     modules = case.program.modules
-    scoring_adds_space = any(_adds_space(node) for module in modules for node in module.nodes)
+    scoring_adds_space = any(
+        _adds_space(node)
+        for module in modules
+        for node in (*module.of_kind(ast.BinOp), *module.of_kind(ast.Call))
+    )
     findings = [f for module in modules for f in _findings(module, scoring_adds_space)]
     findings += _transformed_text(case)
     if not findings and case.program.blind_spot is not None:
@@ -33,16 +37,15 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
 
 
 def _findings(module: Module, scoring_adds_space: bool) -> Iterator[Finding]:
-    marked = [n for n in module.nodes if isinstance(n, ast.If) and _tests_marker(n.test)]
-    for node in module.nodes:
-        if isinstance(node, ast.For):
-            branches = [m for m in marked if node.lineno < m.lineno <= (node.end_lineno or 0)]
-            if branches:
-                yield from _table_findings(module, node, branches[0], scoring_adds_space)
-        elif isinstance(node, ast.BinOp) and _is_constant_ratio(module, node):
-            yield finding_at(
-                module, node, "nats become bits per byte by a constant number of bytes"
-            )
+    marked = [branch for branch in module.of_kind(ast.If) if _tests_marker(branch.test)]
+    for loop in module.of_kind(ast.For):
+        branches = [m for m in marked if loop.lineno < m.lineno <= (loop.end_lineno or 0)]
+        if branches:
+            yield from _table_findings(module, loop, branches[0], scoring_adds_space)
+    for product in module.of_kind(ast.BinOp):
+        if _is_constant_ratio(module, product):
+            message = "nats become bits per byte by a constant number of bytes"
+            yield finding_at(module, product, message)
 
 
 def _table_findings(
@@ -188,8 +191,8 @@ def _number(module: Module, node: ast.expr) -> float | None:
         return above / below if above is not None and below else None
     if not isinstance(node, ast.Name):
         return None
-    bound = [n for n in module.nodes if isinstance(n, ast.Name) and n.id == node.id]
-    stores = [n for n in bound if isinstance(n.ctx, ast.Store)]
+    bound = [name for name in module.of_kind(ast.Name) if name.id == node.id]
+    stores = [name for name in bound if isinstance(name.ctx, ast.Store)]
     values = [
         n.value for n in module.tree.body if isinstance(n, ast.Assign) and stores[:1] == n.targets
     ]

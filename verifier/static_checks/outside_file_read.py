@@ -49,5 +49,5 @@ def _outside_path(call: NamedCall) -> str | None:
 
 def _is_written(call: NamedCall, path: str) -> bool:
     """Whether the script names the path more than once: what it wrote it may read again."""
-    named = [n for n in call.module.nodes if isinstance(n, ast.Constant) and n.value == path]
+    named = [n for n in call.module.of_kind(ast.Constant) if n.value == path]
     return len(named) > 1

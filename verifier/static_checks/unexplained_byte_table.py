@@ -12,7 +12,12 @@ _TABLES = ("base_bytes", "token_bytes", "byte_lengths", "bytes_per_token")
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """A builder is a script of the folder that writes an array of one of these names."""
-    read = [(m, n) for m in case.program.modules for n in m.nodes if _reads_table(n)]
+    read = [
+        (module, node)
+        for module in case.program.modules
+        for node in module.of_kind(ast.Subscript)
+        if _reads_table(node)
+    ]
     if read and any(_writes_table(file.text or "") for file in case.submission.scripts):
         return cannot_tell("the byte table is written by a script of the folder that was not run")
     if not read and case.program.blind_spot is not None:
@@ -21,11 +26,9 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     return CheckResult(findings=tuple(finding_at(m, n, message) for m, n in read[:1]))
 
 
-def _reads_table(node: ast.AST) -> bool:
+def _reads_table(node: ast.Subscript) -> bool:
     """`data["base_bytes"]` of a loaded archive."""
-    if not isinstance(node, ast.Subscript) or not isinstance(node.ctx, ast.Load):
-        return False
-    return literal_text(node.slice) in _TABLES
+    return isinstance(node.ctx, ast.Load) and literal_text(node.slice) in _TABLES
 
 
 def _writes_table(text: str) -> bool:

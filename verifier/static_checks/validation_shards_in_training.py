@@ -36,8 +36,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     findings = [
         finding
         for module in case.program.modules
-        for node in module.nodes
-        if isinstance(node, ast.Assign)
+        for node in module.of_kind(ast.Assign)
         for finding in _assignment_findings(module, node, settings)
     ]
     stated = [s for s in statements(case.submission, _STATED) if not _OTHER_RULE.search(s.text)]
@@ -83,7 +82,7 @@ def _is_validation(value: ast.expr) -> bool:
 
 def _guard(module: Module, assign: ast.Assign) -> ast.expr | None:
     """The test of the `if` in whose body the assignment stands."""
-    guards = [n for n in module.nodes if isinstance(n, ast.If) and assign in n.body]
+    guards = [branch for branch in module.of_kind(ast.If) if assign in branch.body]
     return guards[0].test if guards else None
 
 
@@ -105,8 +104,10 @@ def _value(module: Module, name: str, settings: Mapping[str, str]) -> str | None
 
 def _environment_switch(module: Module, name: str) -> tuple[str | None, str | None]:
     """`name = bool(int(os.environ.get("VARIABLE", "default")))` → variable, default."""
-    for node in module.nodes:
-        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+    bindings: list[ast.Assign | ast.AnnAssign] = [*module.of_kind(ast.Assign)]
+    bindings += module.of_kind(ast.AnnAssign)
+    for node in bindings:
+        if node.value is None:
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if not any(getattr(target, "id", None) == name for target in targets):
