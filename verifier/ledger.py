@@ -98,9 +98,9 @@ def chain(ledger: Ledger) -> tuple[Record, ...]:
 def frontier(ledger: Ledger, at_date: datetime.date, folder: str = "") -> PriorRecord | None:
     """The prior record of a submission; None when nothing stood before it.
 
-    Rows of the same day count as earlier, because the ledger knows days and not hours: the stricter
-    reading. A folder that is itself in the ledger, by its name or as the number of its pull request,
-    is held against the rows above it, whatever date it names.
+    Rows of the same day count as earlier, because the ledger knows days and not hours: the
+    stricter reading. A folder that is itself in the ledger, by its name or by the number of its
+    pull request, is held against the rows above it, whatever date it names.
     """
     own = [i for i, r in enumerate(ledger.records) if folder in (r.folder, str(r.pr))]
     if own:

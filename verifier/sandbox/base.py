@@ -12,21 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from verifier.endings import Ending, Grade
 from verifier.sandbox.limits import SandboxLimits
 
-Ending = Literal[
-    "exited",
-    "signalled",
-    "wall_limit",
-    "memory_limit",
-    "process_limit",
-    "output_limit",
-    "scratch_limit",
-    "sandbox_failed",
-]
-Grade = Literal["proved", "configured", "observed", "absent"]
 OnLine = Callable[[float, bytes], None]
 """Called with the seconds since launch and one line of output, without its newline."""
 

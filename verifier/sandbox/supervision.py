@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from verifier.endings import Ending
 from verifier.errors import SandboxUnavailableError
-from verifier.sandbox.base import Ending, ExecResult, OnLine
+from verifier.sandbox.base import ExecResult, OnLine
 from verifier.sandbox.cgroup import Cgroup
 from verifier.sandbox.limits import SandboxLimits
 from verifier.sandbox.scratch import scratch_bytes

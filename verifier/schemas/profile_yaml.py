@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from verifier.endings import Grade
 from verifier.errors import RulebookError
 from verifier.schemas.base import StrictModel
-from verifier.schemas.run_record_json import Grade
 from verifier.schemas.yaml_file import read_yaml
 
 GuaranteeName = Literal[

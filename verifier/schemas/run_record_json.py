@@ -5,23 +5,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from verifier.endings import Ending, Grade
 from verifier.schemas.base import StrictModel
 from verifier.schemas.rule_record_json import RuleRecord
 
 Rung = Literal["paper", "rehearsal", "floor", "probe", "rerun", "stream"]
-Grade = Literal["proved", "configured", "observed", "absent"]
 ScoreOrigin = Literal["token_losses", "printed", "none"]
 SeedOutcome = Literal["completed", "violation", "crash", "infrastructure"]
-Ending = Literal[
-    "exited",
-    "signalled",
-    "wall_limit",
-    "memory_limit",
-    "process_limit",
-    "output_limit",
-    "scratch_limit",
-    "sandbox_failed",
-]
 
 
 class Guarantee(StrictModel):
