@@ -13,6 +13,7 @@ from verifier.data_flow.values import (
     COUNT,
     DISTRIBUTION,
     EARLIER,
+    FILE_NAME,
     FROM,
     GRADIENT,
     HASHED,
@@ -42,6 +43,7 @@ _TRAINING_FILES = re.compile(r"(?i)(?:fineweb|_|\b)train_.{0,40}\.bin|fineweb_tr
 _SCRAMBLING = (ast.BitXor, ast.Mult, ast.LShift)
 _FOLDING = (ast.BitAnd, ast.Mod)
 _DISTRIBUTIONS = frozenset({DISTRIBUTION, LOG_DISTRIBUTION})
+_ORIGINS = frozenset({VALIDATION, TRAINING})
 _ONE_NUMBER = frozenset({LOSS, TARGET_PROBABILITY})
 
 
@@ -106,7 +108,8 @@ class Expressions(Recorder):
     @staticmethod
     def _is_table_key(base: Value, key: set[str]) -> bool:
         """A hash or a mapping's key made of tokens; what was counted before is no key."""
-        return VALIDATION in key and COUNT not in key and (HASHED in key or base.is_mapping)
+        is_of_tokens = VALIDATION in key and not key & {COUNT, FILE_NAME}
+        return is_of_tokens and (HASHED in key or base.is_mapping)
 
     def _any_of_children(self, node: ast.AST, scope: Scope) -> Value:
         marks: set[str] = set()
@@ -120,9 +123,9 @@ class Expressions(Recorder):
             return Value(constant=node.value)
         marks = set()
         if _VALIDATION_FILES.search(node.value):
-            marks.add(VALIDATION)
+            marks |= {VALIDATION, FILE_NAME}
         elif _TRAINING_FILES.search(node.value):
-            marks.add(TRAINING)
+            marks |= {TRAINING, FILE_NAME}
         return Value(constant=node.value, text=node.value, marks=marks)
 
     def _name(self, node: ast.Name, scope: Scope) -> Value:
@@ -188,6 +191,8 @@ class Expressions(Recorder):
         if base.element is not None or base.items:
             return base.any_element().view(keys | ({COUNT, base.identity} if is_counted else set()))
         marks = base.marks | keys
+        if FILE_NAME in keys and base.is_mapping:
+            return Value(marks=marks - _ORIGINS | keys & _ORIGINS)  # each file has its own entry
         if is_counted:
             marks |= {COUNT, base.identity}
         if VALIDATION in keys and VALIDATION not in base.marks:

@@ -3,16 +3,18 @@
 import ast
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from verifier.data_flow import constants
 from verifier.data_flow.expressions import Expressions
 from verifier.data_flow.values import (
     BUCKETS,
+    COPY,
     COUNT,
     DISPUTED,
     DISTRIBUTION,
+    FILE_NAME,
     GRADIENT,
     HASHED,
     LEAF,
@@ -55,7 +57,8 @@ _FRESH = {
     "rand",
     "randint",
 } | _MAPPINGS
-_SAME = {"list", "tuple", "sorted", "reversed", "iter", "tqdm", "compile", "partial", "deepcopy"}
+_SAME = {"list", "tuple", "sorted", "reversed", "iter", "tqdm", "compile", "partial"}
+_PATHS = {"str", "Path", "PurePath", "join", "glob", "iglob", "abspath", "fspath", "expanduser"}
 _EXCHANGES = {"all_gather", "all_gather_object", "gather_object", "broadcast_object_list"}
 _FILLING = {"append", "extend", "add", "insert", "appendleft", "update", "write", "copyto", "put"}
 
@@ -129,6 +132,8 @@ class Library(Expressions):
         if name.startswith("torch.nn.") and last[:1].isupper() and last != "Parameter":
             return Value(marks={self.new_mark(OBJECT)})
         marks = set() if last in _FRESH else arguments.marks()
+        if last not in _PATHS:
+            marks.discard(FILE_NAME)
         if last == "arange" and _VOCABULARY_SIZE.search(_named(node.args)):
             marks.add(VOCABULARY)
         if last == "bincount" and HASHED in marks:
@@ -158,8 +163,17 @@ class Library(Expressions):
         return Value()
 
     def _load(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
-        receiver.absorb(m for m in arguments.marks() if m.startswith(OBJECT))
+        receiver.absorb(set().union(*(value.lineage() for value in arguments.all)))
         return Value()
+
+    def _deepcopy(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """A model's copy learns for itself; anything else is as good as the original."""
+        original = arguments.first()
+        made_from = original.lineage()
+        if not made_from:
+            return original
+        kept = {mark for mark in original.marks if not mark.startswith(OBJECT)}
+        return replace(original, marks=kept | made_from | {self.new_mark(OBJECT)}, origin=None)
 
     def _need_gradient(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
         """A tensor that is no module's becomes something to be fitted."""
@@ -172,7 +186,7 @@ class Library(Expressions):
         """dict.get: a count where the key is made of validation tokens."""
         keys = arguments.first()
         found = self.item_of(node, receiver, keys)
-        if VALIDATION in keys.all_marks():
+        if VALIDATION in keys.all_marks() and FILE_NAME not in keys.all_marks():
             found = found.view({COUNT, receiver.identity})
         return found
 
@@ -182,7 +196,7 @@ class Library(Expressions):
         placed = (value for value in arguments.all if PIECE not in value.marks)
         marks |= set().union(*(self.gating(value) for value in placed))
         if receiver.origin is self.storage or receiver is self.storage:
-            marks = {mark for mark in marks if mark.startswith(OBJECT)}
+            marks = {mark for mark in marks if mark.startswith((OBJECT, COPY))}
         self.gradient_step(node, receiver, marks)
         if name.startswith(("scatter_add", "index_add", "index_put")) and arguments.positional:
             self.note_table_write(node, receiver, Value(marks=arguments.marks()))
@@ -292,7 +306,7 @@ class Library(Expressions):
         return Value()
 
     def _open(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
-        return self.storage.view(arguments.marks())
+        return self.storage.view(arguments.marks() - {FILE_NAME})
 
     def _gradient(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
         self.differentiate(arguments.first())
@@ -313,6 +327,7 @@ class Library(Expressions):
     _FUNCTIONS: ClassVar[Mapping[str, Callable[..., Value]]] = {
         "get": _environment,
         "getenv": _environment,
+        "deepcopy": _deepcopy,
         "enumerate": _enumerate,
         "zip": _zip,
         "where": _where,

@@ -114,6 +114,11 @@ class Recorder:
         self._add(Score, node, marks, mark=mark, is_derived=is_derived)
         return marks | {LOSS, mark}
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether a loop may bring the present step about again, with other decisions."""
+        return bool(self._loops)
+
     @contextmanager
     def inside_branch(self) -> Iterator[int]:
         """Mark all events of one side of an open branch; the number names that side."""

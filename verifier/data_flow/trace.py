@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from verifier.data_flow.values import OBJECT
+from verifier.data_flow.values import COPY, OBJECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +87,19 @@ class Trace:
     events: list[Event] = field(default_factory=list)
     stopped: str | None = None
     ended_branches: set[int] = field(default_factory=set)  # left for good before their end
+    alternatives: dict[int, int] = field(default_factory=dict)  # two sides, one of which is taken
     reserves_time: bool = False  # part of the training budget is kept for calibration
 
     def of_kind(self, kind: type[Kind]) -> Iterator[Kind]:
         return (event for event in self.events if isinstance(event, kind))
 
     def precedes(self, one: Event, other: Event) -> bool:
-        """Whether `other` can still happen after `one`: not where `one`'s branch was left."""
+        """Whether `other` can still happen after `one`.
+
+        Not where `one`'s branch was left, nor where it is on the other side of one decision.
+        """
+        if any(self.alternatives.get(branch) in other.branches for branch in one.branches):
+            return False
         return one.order < other.order and not self.ended_branches & one.branches - other.branches
 
     def reported_scores(self) -> list[Score]:
@@ -134,4 +140,5 @@ def touches(update: Update, score: Score) -> bool:
     """Whether the score depends on what the update changed."""
     if score.is_derived and not update.is_table:
         return False
-    return bool(update.objects & score.numbered(OBJECT))
+    used = {mark.removeprefix(COPY) for mark in score.marks if mark.startswith((OBJECT, COPY))}
+    return bool(update.objects & used)

@@ -28,6 +28,7 @@ BUCKETS: Final = "buckets"  # how often each key of a table occurs
 PIECE: Final = "piece"  # the text or bytes of a token
 PIECE_LENGTH: Final = "piece length"  # how many bytes a token stands for
 SPREAD: Final = "spread"  # a token's loss divided among its bytes
+FILE_NAME: Final = "file name"  # says where the data lie; no data yet
 TOKEN_CLASS: Final = "token class"  # a table of the alphabet read at a validation token
 
 DISPUTED: Final = "disputed"  # a setting on which the folder disagrees with itself
@@ -35,6 +36,7 @@ DORMANT: Final = "dormant"  # reached with a strength that is set to zero
 
 LOOP: Final = "loop:"
 OBJECT: Final = "object:"
+COPY: Final = "copy of "  # before an object's mark: made from it, and apart from then on
 EARLIER: Final = "earlier:"  # some places before a loop's present one
 LEAF: Final = "leaf:"
 SCORE: Final = "score:"
@@ -106,6 +108,12 @@ class Value:
     def view(self, marks: Iterable[str]) -> "Value":
         """The same thing, seen with further marks."""
         return replace(self, marks=self.marks.union(marks), origin=self.origin or self)
+
+    def lineage(self) -> set[str]:
+        """The marks of a copy: of what this is, and of what this was made from."""
+        marks = self.all_marks()
+        made_from = {f"{COPY}{mark}" for mark in marks if mark.startswith(OBJECT)}
+        return made_from | {mark for mark in marks if mark.startswith(COPY)}
 
     def any_element(self) -> "Value":
         """What iterating yields."""
