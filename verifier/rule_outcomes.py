@@ -58,6 +58,8 @@ def _record(rulebook: Rulebook, rule: Rule, result: CheckResult) -> RuleRecord:
     return RuleRecord(
         rule=rule.id,
         title=rule.title,
+        since=rule.since,
+        source=rule.source,
         outcome=result.outcome,
         severity=rulebook.severity(rule.id),
         violation_class=rule.violation_class,

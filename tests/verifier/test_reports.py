@@ -1,5 +1,6 @@
 """Reports: the same verdict in four forms, and nothing that a stranger wrote acts in any."""
 
+import datetime
 import json
 import re
 import unicodedata
@@ -34,6 +35,8 @@ def verdict(foreign: str = EVIL, num_findings: int = 1) -> VerdictFile:
     rule = RuleRecord(
         rule="failed_run",
         title="The script does not complete",
+        since=datetime.date(2026, 3, 18),
+        source="README",
         outcome=Outcome.BROKEN,
         severity=Severity.REJECT,
         violation_class="other",

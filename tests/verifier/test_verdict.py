@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 
 from verifier.findings import Outcome, Severity
@@ -14,6 +16,8 @@ def record(outcome: str, severity: str = "reject") -> RuleRecord:
     return RuleRecord(
         rule=f"{severity}_{outcome}",
         title="",
+        since=datetime.date(2026, 3, 18),
+        source="README",
         outcome=Outcome(outcome),
         severity=Severity(severity),
         violation_class="other",

@@ -84,9 +84,20 @@ def _rules_table(rules: tuple[RuleRecord, ...]) -> Table:
         table.add_row(
             Text(figures.WORDS[answer.outcome], style=STYLES[answer.outcome]),
             Text(answer.names),
-            Text(visible(answer.remark)),
+            _remark(answer),
         )
     return table
+
+
+def _remark(answer: figures.Answer) -> Text:
+    """What was seen; for a broken rule also the figures behind it, its clause and its date."""
+    remark = Text(visible(answer.remark))
+    if answer.outcome is Outcome.BROKEN:
+        [rule] = answer.rules
+        if rule.findings[0].evidence:
+            remark.append(f"\n{visible(rule.findings[0].evidence)}", style="dim")
+        remark.append(f"\n{rule.title}, since {rule.since}", style="dim")
+    return remark
 
 
 def _seeds_table(verdict: VerdictFile) -> Table:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from verifier.findings import Outcome
 from verifier.reports import figures
 from verifier.reports.foreign_text import markdown
 from verifier.schemas.verdict_json import VerdictFile
 
+MAX_FINDINGS = 5
 MAX_COMMENT_CHARACTERS = 60_000
 """GitHub cuts comments at 65,536."""
 
@@ -18,6 +20,7 @@ def render_markdown(verdict: VerdictFile) -> str:
         f"{markdown(verdict.submission)}{commit} · track `{verdict.track}` · profile "
         f"`{verdict.profile}` · rung `{verdict.rung}` · sha256 `{verdict.submission_sha256[:12]}`",
         _rules(verdict),
+        _broken(verdict),
         _seeds(verdict),
         _significance(verdict),
         _guarantees(verdict),
@@ -40,6 +43,27 @@ def _rules(verdict: VerdictFile) -> str:
     ]
     unread = [f"- not read: {markdown(line)}" for line in verdict.unread]
     return "\n".join([_table(("answer", "rule", "what was seen"), rows), "", *unread])
+
+
+def _broken(verdict: VerdictFile) -> str:
+    """Every finding of every broken rule with its evidence, and the clause that it breaks."""
+    blocks = []
+    for rule in verdict.rules:
+        if rule.outcome is not Outcome.BROKEN:
+            continue
+        lines = [f"{markdown(rule.title)} (since {rule.since}: {markdown(rule.source)})", ""]
+        for finding in rule.findings[:MAX_FINDINGS]:
+            place = f"{finding.file}:{finding.line}: " if finding.line else ""
+            lines.append(f"- {markdown(place + finding.message)}")
+            if finding.evidence:
+                lines.append(f"  - {markdown(finding.evidence)}")
+        if len(rule.findings) > MAX_FINDINGS:
+            lines.append(f"- and {len(rule.findings) - MAX_FINDINGS} more")
+        blocks.append("\n".join(lines))
+    if not blocks:
+        return ""
+    text = "\n\n".join(blocks)
+    return f"<details><summary>What was seen, rule by rule</summary>\n\n{text}\n\n</details>"
 
 
 def _seeds(verdict: VerdictFile) -> str:

@@ -1,5 +1,7 @@
 """One rule's answer, as evidence and verdict files hold it."""
 
+import datetime
+
 from verifier.findings import Outcome, Severity
 from verifier.schemas.base import StrictModel
 
@@ -18,6 +20,10 @@ class RuleRecord(StrictModel):
 
     rule: str
     title: str
+    since: datetime.date
+    """From which day the clause was in the rules."""
+    source: str
+    """Where the clause stands."""
     outcome: Outcome
     severity: Severity
     violation_class: str
