@@ -220,7 +220,7 @@ def _judge(case: _Case, profile: Profile) -> _Judged:
     return _Judged(
         rules=rules,
         comparison=comparison if case.evidence else claimed,
-        verdict=decide(rules, case.evidence, profile),
+        verdict=decide(rules, case.evidence, profile, int(case.rulebook.track.min_seeds.value)),
     )
 
 

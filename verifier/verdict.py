@@ -22,8 +22,17 @@ class Verdict:
     because: str
 
 
-def decide(rules: tuple[RuleRecord, ...], evidence: Evidence | None, profile: Profile) -> Verdict:
-    """Any broken rule of severity `reject` rejects; else anything unknown makes it inconclusive."""
+def decide(
+    rules: tuple[RuleRecord, ...], evidence: Evidence | None, profile: Profile, num_seeds: int
+) -> Verdict:
+    """Any broken rule of severity `reject` rejects; else anything unknown makes it inconclusive.
+
+    Args:
+        rules: every rule's answer.
+        evidence: what the runs measured; None when nothing was run, and then nothing accepts.
+        profile: names the guarantees that the sandbox must have held.
+        num_seeds: assigned seeds that the track asks for.
+    """
     required = [r for r in rules if r.severity is Severity.REJECT]
     broken = [r.rule for r in required if r.outcome is Outcome.BROKEN]
     if broken:
@@ -31,16 +40,20 @@ def decide(rules: tuple[RuleRecord, ...], evidence: Evidence | None, profile: Pr
     unknown = [r.rule for r in required if r.outcome is Outcome.NOT_EVALUATED]
     if unknown:
         return Verdict(decision="inconclusive", because=f"not evaluated: {', '.join(unknown)}")
-    doubt = "nothing was run" if evidence is None else _doubt(evidence, profile)
+    doubt = "nothing was run" if evidence is None else _doubt(evidence, profile, num_seeds)
     if doubt:
         return Verdict(decision="inconclusive", because=doubt)
     return Verdict(decision="accepted", because=f"all {len(required)} required rules passed")
 
 
-def _doubt(evidence: Evidence, profile: Profile) -> str | None:
+def _doubt(evidence: Evidence, profile: Profile, num_seeds: int) -> str | None:
     """What keeps measurements that break no rule from accepting."""
     if evidence.plan.rung not in ("rerun", "stream"):
         return f"only the rung '{evidence.plan.rung}' was climbed"
+    if not evidence.plan.seeds_assigned:
+        return "the seeds were named, not assigned: that checks a claim and cannot accept it"
+    if len(evidence.plan.seeds) < num_seeds:
+        return f"{len(evidence.plan.seeds)} seeds were run, the track asks for {num_seeds}"
     if not evidence.host.meets_track:
         return "this machine is not the track's hardware"
     held = {g.name: g.grade for g in evidence.guarantees}

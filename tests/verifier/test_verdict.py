@@ -35,11 +35,11 @@ PASSED, BROKEN, UNKNOWN = record("passed"), record("broken"), record("not_evalua
 
 
 def test_broken_rule_rejects_even_beside_unknown_ones(evidence):
-    assert decide((PASSED, UNKNOWN, BROKEN), evidence, STRICT).decision == "rejected"
+    assert decide((PASSED, UNKNOWN, BROKEN), evidence, STRICT, 3).decision == "rejected"
 
 
 def test_unknown_rule_makes_it_inconclusive(evidence):
-    verdict = decide((PASSED, UNKNOWN), evidence, STRICT)
+    verdict = decide((PASSED, UNKNOWN), evidence, STRICT, 3)
     assert (verdict.decision, verdict.because) == (
         "inconclusive",
         "not evaluated: reject_not_evaluated",
@@ -47,24 +47,34 @@ def test_unknown_rule_makes_it_inconclusive(evidence):
 
 
 def test_only_measurements_accept(evidence):
-    assert decide((PASSED,), evidence, STRICT).decision == "accepted"
-    assert decide((PASSED,), None, STRICT).decision == "inconclusive"
+    assert decide((PASSED,), evidence, STRICT, 3).decision == "accepted"
+    assert decide((PASSED,), None, STRICT, 3).decision == "inconclusive"
 
 
 @pytest.mark.parametrize("outcome", ["broken", "not_evaluated"])
 def test_warnings_do_not_decide(evidence, outcome):
-    assert decide((PASSED, record(outcome, "warn")), evidence, STRICT).decision == "accepted"
+    assert decide((PASSED, record(outcome, "warn")), evidence, STRICT, 3).decision == "accepted"
 
 
 def test_foreign_hardware_never_accepts(evidence):
     host = evidence.host.model_copy(update={"meets_track": False})
     elsewhere = evidence.model_copy(update={"host": host})
-    assert decide((PASSED,), elsewhere, STRICT).decision == "inconclusive"
+    assert decide((PASSED,), elsewhere, STRICT, 3).decision == "inconclusive"
 
 
 def test_weak_sandbox_never_accepts(evidence):
     for name in STRICT.minimum_guarantees:
         held = tuple(g for g in evidence.guarantees if g.name != name)
         weaker = evidence.model_copy(update={"guarantees": held})
-        verdict = decide((PASSED,), weaker, STRICT)
+        verdict = decide((PASSED,), weaker, STRICT, 3)
         assert verdict.decision == "inconclusive" and name in verdict.because
+
+
+def test_named_seeds_check_a_claim_and_never_accept(evidence):
+    plan = evidence.plan.model_copy(update={"seeds_assigned": False})
+    named = evidence.model_copy(update={"plan": plan})
+    assert decide((PASSED,), named, STRICT, 3).decision == "inconclusive"
+
+
+def test_fewer_seeds_than_the_track_asks_for_never_accept(evidence):
+    assert decide((PASSED,), evidence, STRICT, 4).decision == "inconclusive"
