@@ -99,3 +99,14 @@ def test_a_logged_total_counts_without_a_logged_model(folder):
     lines = [line for line in text.split("\n") if not line.startswith("Serialized model")]
     (folder / "train_seed1.log").write_text("\n".join(lines))
     assert "16,930,000" in outcome(folder, "oversized_artifact").findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("line", "carried"),
+    [("mixed 8 bytes, bpb=1.100000", True), ("windows 3/9 running_bpb=1.100000", False)],
+)
+def test_a_log_that_gives_the_claim_in_its_own_words_contradicts_nothing(folder, line, carried):
+    log = folder / "train_seed1.log"
+    log.write_text(line + "\n" + log.read_text())
+    (folder / "submission.json").write_text('{"val_bpb": 1.1}')
+    assert bool(outcome(folder, "claim_contradicts_log").findings) != carried

@@ -33,6 +33,7 @@ from verifier.program import Module
 _Owner = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
 
+_COUNTERS = {"range", "count", "trange", "arange"}
 _NO_CLASS_TEST = (ast.Is, ast.IsNot, ast.Lt, ast.LtE, ast.Gt, ast.GtE)  # absence, or a size
 
 
@@ -256,21 +257,26 @@ class Interpreter(Calls):
             return frozenset()
         return frozenset({self.oddity(node, GATE, test.marks)})
 
-    def _left_traces(self, statements: Iterable[ast.stmt]) -> bool:
+    def _left_traces(self, statements: list[ast.stmt]) -> bool:
         """Whether the logs carry a text that only these statements would print."""
-        for statement in statements:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Call):
-                    if any(self.settings.is_printed(text) for text in _literal_texts(node)):
-                        return True
-        return False
+        calls = (n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call))
+        printed = {t for n in calls for t in _literal_texts(n) if self.settings.is_printed(t)}
+        return any(not self._is_elsewhere(text, statements) for text in printed)
+
+    def _is_elsewhere(self, text: str, statements: list[ast.stmt]) -> bool:
+        """Whether other lines of the module hold the text as well."""
+        module = self.modules.get(self.module_name)
+        first, last = statements[0].lineno, statements[-1].end_lineno or 0
+        here = "\n".join(self._lines.get(self.module_name, [])[first - 1 : last])
+        return module is not None and module.text.count(text) > here.count(text)
 
     def _do_for(self, node: ast.For, scope: Scope) -> None:
         source = self.evaluate(node.iter, scope)
         rounds = _num_rounds(node.iter, [self._constant_of(a, scope) for a in _range_of(node.iter)])
         if rounds == 0:
             return
-        with self.inside_loop(node, advances_by_itself=False, num_rounds=rounds) as mark:
+        moves_on = not _only_counts(node.iter)
+        with self.inside_loop(node, advances_by_itself=moves_on, num_rounds=rounds) as mark:
             gates = list(self.gates)
             element = source.any_element()
             if element.items is not None:
@@ -375,6 +381,14 @@ def _literal_texts(node: ast.Call) -> Iterable[str]:
         for part in parts:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield part.value
+
+
+def _only_counts(node: ast.expr) -> bool:
+    """Whether a loop goes over numbers or literals: over a collection it meets something new."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Constant):
+        return True
+    called = (n.func for n in ast.walk(node) if isinstance(n, ast.Call))
+    return any(getattr(f, "id", getattr(f, "attr", "")) in _COUNTERS for f in called)
 
 
 def _range_of(node: ast.expr) -> list[ast.expr]:

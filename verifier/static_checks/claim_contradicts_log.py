@@ -2,13 +2,17 @@
 
 import re
 import statistics
+from collections.abc import Iterable
 
-from verifier.claims import LogClaim, SeedClaims
+from verifier.claims import HEADLINE_TOLERANCE_BPB, LogClaim, SeedClaims
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.log_lines import FinalMetric
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
+_FIGURE = re.compile(r"\b\d\.\d{4,12}")
+_OF_BYTES = re.compile(r"(?i)bpb|bits|byte")
+_IN_PASSING = re.compile(r"(?i)\d/\d|%|running|chunk|^(?:pre|diag)")
 _DIGITS = re.compile(r"\d+")
 
 
@@ -26,9 +30,10 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     carried = [] if findings else [s.stated.val_bpb for s in per_seed if s.stated]
     logged = statistics.fmean(log.val_bpb or 0.0 for log in case.claims.claiming_logs)
     differs = stated is not None and not is_carried(stated, case, carried, tolerance)
+    differs = differs and stated is not None and not _is_on_a_line(stated, case.claims.logs)
     if stated is not None and differs and not _is_modest(stated, logged, rule):
         findings.append(_headline_finding(stated, logs))
-    findings += _size_findings(case, rule.parameters["tolerance_relative_bytes"])
+    findings += _size_findings(case, rule)
     return CheckResult(findings=tuple(findings))
 
 
@@ -61,6 +66,26 @@ def is_carried(
     return any(abs(stated - value) <= tolerance for value in (*finals, *means))
 
 
+def _is_on_a_line(stated: float, logs: Iterable[LogClaim]) -> bool:
+    """Whether a line of the logs gives the figure, other than in passing or as a diagnostic.
+
+    Scripts end in lines of their own making; that one cannot be read as a final metric does not
+    make the claim false.
+    """
+    for claim in logs:
+        diagnostics = {metric.line for metric in claim.log.diagnostics}
+        for number, line in enumerate((claim.file.text or "").split("\n"), start=1):
+            if _OF_BYTES.search(line) and not _IN_PASSING.search(line[:500]):
+                figures = (float(figure) for figure in _FIGURE.findall(line[:500]))
+                if number not in diagnostics and any(_same(stated, f) for f in figures):
+                    return True
+    return False
+
+
+def _same(stated: float, figure: float) -> bool:
+    return abs(stated - figure) <= HEADLINE_TOLERANCE_BPB
+
+
 def _final_values(log: LogClaim) -> list[float]:
     return [final.val_bpb for final in log.log.finals if final.val_bpb is not None]
 
@@ -87,6 +112,8 @@ def _seed_finding(claims: SeedClaims, rule: Rule) -> Finding | None:
         return None
     if _is_modest(stated, claims.log.val_bpb or 0.0, rule):
         return None
+    if _is_on_a_line(stated, (claims.log, *claims.other_logs)):
+        return None
     final = claims.log.log.headline
     return Finding(
         message=f"submission.json states {stated:.5f} BPB for seed {claims.seed}; "
@@ -97,14 +124,17 @@ def _seed_finding(claims: SeedClaims, rule: Rule) -> Finding | None:
     )
 
 
-def _size_findings(case: PaperCase, tolerance: float) -> list[Finding]:
-    """The stated total against the largest logged one; only an understatement matters."""
+def _size_findings(case: PaperCase, rule: Rule) -> list[Finding]:
+    """The stated total against the largest logged one: only what hides an excess matters."""
+    tolerance = rule.parameters["tolerance_relative_bytes"]
     stated = case.claims.metadata.bytes_total if case.claims.metadata else None
     logged = [(log.log.total_bytes, log) for log in case.claims.logs if log.log.total_bytes]
     if stated is None or not logged:
         return []
     largest, log = max(logged, key=lambda pair: pair[0] or 0)
-    if largest is None or stated >= min(total or 0 for total, _ in logged) * (1 - tolerance):
+    if largest is None or largest <= case.track.limits.artifact_bytes.value:
+        return []
+    if stated >= min(total or 0 for total, _ in logged) * (1 - tolerance):
         return []
     return [
         Finding(

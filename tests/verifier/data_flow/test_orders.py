@@ -75,3 +75,42 @@ def test_a_fit_to_the_context_is_told_from_a_fit_to_the_scored_part(follow, part
     )
     (sequence,) = fitted_to_window(trace)
     assert is_fitted_to_context_only(trace, sequence.update) is is_causal
+
+
+@pytest.mark.parametrize("made", ["copy.deepcopy(model)", "GPT()"])
+def test_what_a_copy_learns_stays_with_the_copy(follow, made):
+    copied = f"import copy\nother = {made}\nother.load_state_dict(model.state_dict())\n"
+    adapt = passes([SCORE, LEARN]).replace("model", "other")
+    assert not list(scored_again(follow(copied + adapt + "\n" + passes([SCORE]))))
+
+
+def test_the_two_sides_of_one_decision_do_not_follow_each_other(follow):
+    sides = [passes([SCORE, LEARN]), passes([SCORE])]
+    first, second = ("\n".join(f"    {line}" for line in side.splitlines()) for side in sides)
+    trace = follow(f"if torch.cuda.is_available():\n{first}\nelse:\n{second}")
+    assert trace.claimed_scores() and not list(scored_again(trace))
+
+
+def test_a_memory_of_open_files_is_no_table_of_tokens(follow):
+    read = """
+seen = {}
+def shard(name):
+    if name not in seen:
+        seen[name] = np.memmap(name)
+    return seen[name]
+tokens, train = shard("fineweb_val_000000.bin"), shard("fineweb_train_000000.bin")
+optimizer = torch.optim.SGD(model.parameters())
+model(train[:64], train[1:65]).backward()
+optimizer.step()
+"""
+    trace = follow(read + passes([SCORE]))
+    assert trace.claimed_scores()
+    assert not [*learned_before_scored(trace), *scored_again(trace)]
+
+
+def test_a_loop_over_a_collection_meets_something_new(follow):
+    body = passes([SCORE, LEARN]).splitlines()
+    inner = "\n".join(f"    {line}" for line in body[2:])
+    rounds = "\n".join(body[:2]) + "\nfor part in PARTS:\n" + inner
+    assert list(scored_again(follow(rounds.replace("PARTS", "range(3)"))))
+    assert not list(scored_again(follow(rounds.replace("PARTS", "enumerate(shards())"))))

@@ -41,3 +41,8 @@ def test_the_line_with_the_stated_figure_is_the_claim(read, tmp_path):
     (tmp_path / "submission.json").write_text('{"val_bpb": 1.2345}')
     settings, _ = read(log="first val_bpb:1.3000\nsecond val_bpb:1.23449\n")
     assert settings.claiming_lines == ("second val_bpb:1.23449",)
+
+
+def test_a_log_line_that_other_code_prints_too_switches_nothing_on(follow):
+    code = OFF_BY_DEFAULT + 'print("adapting to the validation set")\n'
+    assert not learned(follow(code, log="adapting to the validation set\n"))
