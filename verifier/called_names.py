@@ -36,7 +36,7 @@ class NamedCall:
 def finding_at(module: Module, node: ast.AST, message: str) -> Finding:
     """A finding at a place in the code, with the code there as evidence."""
     file, line = module.place(node)
-    source = module.text.split("\n", line)[line - 1] if line <= module.text.count("\n") + 1 else ""
+    source = module.lines[line - 1] if line <= len(module.lines) else ""
     return Finding(message=message, file=file, line=line, evidence=source.strip()[:200])
 
 

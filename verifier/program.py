@@ -35,6 +35,7 @@ class Module:
     depth: int = 0  # 0 as shipped, 1 unpacked once, …
     nodes: tuple[ast.AST, ...] = field(default=(), repr=False)  # all of `tree`, walked once
     nodes_by_kind: Mapping[type[ast.AST], list[ast.AST]] = field(default_factory=dict, repr=False)
+    lines: list[str] = field(default_factory=list, repr=False)  # of `text`
 
     def of_kind(self, kind: type[Node]) -> list[Node]:
         """The nodes of one kind, in the order of the tree."""
@@ -220,7 +221,14 @@ def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
     for node in nodes:
         by_kind.setdefault(type(node), []).append(node)
     return Module(
-        name=name, file=file, tree=tree, text=text, depth=depth, nodes=nodes, nodes_by_kind=by_kind
+        name=name,
+        file=file,
+        tree=tree,
+        text=text,
+        depth=depth,
+        nodes=nodes,
+        nodes_by_kind=by_kind,
+        lines=text.split("\n"),
     )
 
 

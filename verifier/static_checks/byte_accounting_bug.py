@@ -6,7 +6,9 @@ previous token is a boundary. A table that counts the space as well counts it tw
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from verifier.called_names import finding_at, literal_text
 from verifier.findings import CheckResult, Finding, cannot_tell
@@ -38,12 +40,15 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
 
 def _findings(module: Module, scoring_adds_space: bool) -> Iterator[Finding]:
     marked = [branch for branch in module.of_kind(ast.If) if _tests_marker(branch.test)]
+    marked.sort(key=lambda branch: branch.lineno)
     for loop in module.of_kind(ast.For):
-        branches = [m for m in marked if loop.lineno < m.lineno <= (loop.end_lineno or 0)]
-        if branches:
-            yield from _table_findings(module, loop, branches[0], scoring_adds_space)
+        first = bisect_right(marked, loop.lineno, key=lambda branch: branch.lineno)
+        branch = marked[first] if first < len(marked) else None
+        if branch is not None and branch.lineno <= (loop.end_lineno or 0):
+            yield from _table_findings(module, loop, branch, scoring_adds_space)
+    numbers = _numbers_bound_once(module)
     for product in module.of_kind(ast.BinOp):
-        if _is_constant_ratio(module, product):
+        if _is_constant_ratio(product, numbers):
             message = "nats become bits per byte by a constant number of bytes"
             yield finding_at(module, product, message)
 
@@ -155,13 +160,13 @@ def _adds_space(node: ast.AST) -> bool:
     )
 
 
-def _is_constant_ratio(module: Module, node: ast.BinOp) -> bool:
+def _is_constant_ratio(node: ast.BinOp, numbers: Mapping[str, float]) -> bool:
     """`loss / math.log(2) * 0.27`, or the same with a name that is bound to such a number once."""
     if not isinstance(node.op, (ast.Mult, ast.Div)):
         return False
     for bits, factor in ((node.left, node.right), (node.right, node.left)):
         if _is_nats_to_bits(bits):
-            value = _number(module, factor)
+            value = _number(factor, numbers)
             return value is not None and _is_bytes_per_token(value)
     return False
 
@@ -182,22 +187,28 @@ def _is_bytes_per_token(value: float) -> bool:
     return value != int(value) and (1.2 < value < 8.0 or 0.125 < value < 0.8)
 
 
-def _number(module: Module, node: ast.expr) -> float | None:
+def _number(node: ast.expr, numbers: Mapping[str, float]) -> float | None:
     """The number that an expression is, if it depends on nothing else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return float(node.value)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        above, below = _number(module, node.left), _number(module, node.right)
+        above, below = _number(node.left, numbers), _number(node.right, numbers)
         return above / below if above is not None and below else None
-    if not isinstance(node, ast.Name):
-        return None
-    bound = [name for name in module.of_kind(ast.Name) if name.id == node.id]
-    stores = [name for name in bound if isinstance(name.ctx, ast.Store)]
-    values = [
-        n.value for n in module.tree.body if isinstance(n, ast.Assign) and stores[:1] == n.targets
-    ]
-    is_number = len(stores) == 1 and values and isinstance(values[0], ast.Constant)
-    return _number(module, values[0]) if is_number else None
+    return numbers.get(node.id) if isinstance(node, ast.Name) else None
+
+
+def _numbers_bound_once(module: Module) -> dict[str, float]:
+    """The names that a module binds to a number at its top, and nowhere again."""
+    names = module.of_kind(ast.Name)
+    times_bound = Counter(name.id for name in names if isinstance(name.ctx, ast.Store))
+    numbers: dict[str, float] = {}
+    for statement in module.tree.body:
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Constant):
+            continue
+        target, number = statement.targets[0], _number(statement.value, {})
+        if isinstance(target, ast.Name) and times_bound[target.id] == 1 and number is not None:
+            numbers[target.id] = number
+    return numbers
 
 
 def _transformed_text(case: PaperCase) -> list[Finding]:

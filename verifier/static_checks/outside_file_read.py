@@ -2,10 +2,13 @@
 
 import ast
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from verifier.called_names import NamedCall, literal_text, named_calls
-from verifier.findings import CheckResult, cannot_tell
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.program import Module
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
@@ -23,15 +26,22 @@ _DATA = re.compile(r"(?i)fineweb|tokenizer|datasets?/|shard")
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """Data and tokenizer are handed to the run from outside and are no finding."""
-    findings = tuple(
-        call.finding(f"reads {path!r}, which is not in the folder")
-        for module in case.program.modules
-        for call in named_calls(module)
-        if call.name in _READERS and (path := _outside_path(call)) is not None
-    )
+    findings = tuple(found for module in case.program.modules for found in _findings(module))
     if not findings and case.program.blind_spot is not None:
         return cannot_tell(case.program.blind_spot)
     return CheckResult(findings=findings)
+
+
+def _findings(module: Module) -> Iterator[Finding]:
+    texts = Counter(c.value for c in module.of_kind(ast.Constant) if isinstance(c.value, str))
+    for call in named_calls(module):
+        path = _outside_path(call) if call.name in _READERS else None
+        if path is None:
+            continue
+        # What the script names more than once it may have written itself.
+        is_temporary = path.startswith(("/tmp/", "/dev/shm/")) and texts[path] > 1
+        if not is_temporary:
+            yield call.finding(f"reads {path!r}, which is not in the folder")
 
 
 def _outside_path(call: NamedCall) -> str | None:
@@ -41,13 +51,6 @@ def _outside_path(call: NamedCall) -> str | None:
     if path is None or mode[:1] in ("w", "a", "x") or path.startswith(_SYSTEM):
         return None
     leads_out = path.startswith(("/", "~/")) or ".." in PurePosixPath(path).parts
-    is_temporary = path.startswith(("/tmp/", "/dev/shm/")) and _is_written(call, path)
-    if not leads_out or is_temporary or _DATA.search(path) or not _CONTENT.search(path):
+    if not leads_out or _DATA.search(path) or not _CONTENT.search(path):
         return None
     return path
-
-
-def _is_written(call: NamedCall, path: str) -> bool:
-    """Whether the script names the path more than once: what it wrote it may read again."""
-    named = [n for n in call.module.of_kind(ast.Constant) if n.value == path]
-    return len(named) > 1

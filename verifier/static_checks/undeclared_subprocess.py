@@ -17,12 +17,12 @@ _HARMLESS |= {"sysctl", "system_profiler", "nvidia-settings"}
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """A command that is computed at run time is not named, so nothing is said of it."""
-    prose = _prose(case.submission)
+    words_used = _words_used(case.submission)
     findings = []
     for module in case.program.modules:
         for call in filter(starts_process, named_calls(module)):
             words = command_words(call)
-            if words and words[0] not in _HARMLESS and not _mentions(prose, words[0]):
+            if words and words[0] not in _HARMLESS and not _words(words[0]) <= words_used:
                 findings.append(
                     call.finding(f"the run starts {words[0]!r}, which nothing declares")
                 )
@@ -31,10 +31,11 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     return CheckResult(findings=tuple(findings))
 
 
-def _prose(submission: Submission) -> str:
+def _words_used(submission: Submission) -> set[str]:
     kinds = (FileKind.README, FileKind.REQUIREMENTS, FileKind.METADATA)
-    return "\n".join(file.text or "" for file in submission.files if file.kind in kinds)
+    texts = [file.text or "" for file in submission.files if file.kind in kinds]
+    return set().union(*map(_words, texts))
 
 
-def _mentions(prose: str, program: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(program)}(?!\w)", prose) is not None
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from verifier.called_names import finding_at, literal_text
 from verifier.findings import CheckResult, Finding, cannot_tell
@@ -36,8 +37,9 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     findings = [
         finding
         for module in case.program.modules
+        for switches in [_Switches.of(module, settings)]
         for node in module.of_kind(ast.Assign)
-        for finding in _assignment_findings(module, node, settings)
+        for finding in _assignment_findings(module, node, switches)
     ]
     stated = [s for s in statements(case.submission, _STATED) if not _OTHER_RULE.search(s.text)]
     findings += [s.finding("validation data is used for training, as stated") for s in stated]
@@ -47,7 +49,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
 
 
 def _assignment_findings(
-    module: Module, assign: ast.Assign, settings: Mapping[str, str]
+    module: Module, assign: ast.Assign, switches: "_Switches"
 ) -> Iterator[Finding]:
     """`train_files = …` or `train_loader = …` with a value that names validation shards."""
     target = assign.targets[0]
@@ -56,10 +58,10 @@ def _assignment_findings(
         return
     value: ast.expr = assign.value
     for choice in [node for node in ast.walk(value) if isinstance(node, ast.IfExp)]:
-        if _is_validation(choice.body) and not _is_on(module, choice.test, settings):
+        if _is_validation(choice.body) and not switches.are_on(choice.test):
             return
-    guard = _guard(module, assign)
-    if guard is not None and not _is_on(module, guard, settings):
+    guard = switches.guards.get(assign)
+    if guard is not None and not switches.are_on(guard):
         return
     if _is_validation(value):
         yield finding_at(module, assign, f"{name!r} holds validation shards")
@@ -80,43 +82,49 @@ def _is_validation(value: ast.expr) -> bool:
     return any("fineweb_val" in text for text in texts) or any(map(_VALIDATION_NAMES.match, names))
 
 
-def _guard(module: Module, assign: ast.Assign) -> ast.expr | None:
-    """The test of the `if` in whose body the assignment stands."""
-    guards = [branch for branch in module.of_kind(ast.If) if assign in branch.body]
-    return guards[0].test if guards else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Switches:
+    """What decides in a module whether a statement runs, and how the claimed run set it."""
+
+    guards: Mapping[ast.stmt, ast.expr]  # the test of the `if` in whose body a statement stands
+    defaults: Mapping[str, tuple[str, str | None]]  # name → environment variable, default
+    settings: Mapping[str, str]
+
+    @classmethod
+    def of(cls, module: Module, settings: Mapping[str, str]) -> "_Switches":
+        guards = {s: branch.test for branch in module.of_kind(ast.If) for s in branch.body}
+        return cls(guards=guards, defaults=_environment_switches(module), settings=settings)
+
+    def are_on(self, test: ast.expr) -> bool:
+        """Whether one of the names in a test was switched on; an unknown name counts as off."""
+        names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name)}
+        names |= {n.attr for n in ast.walk(test) if isinstance(n, ast.Attribute)}
+        return any(self._value(name) in _SWITCHED_ON for name in names)
+
+    def _value(self, name: str) -> str | None:
+        """What a name was set to: in the logs, by the README's command, else by its default."""
+        variable, default = self.defaults.get(name, (None, None))
+        for key in (variable, name):
+            if key is not None and key.lower() in self.settings:
+                return self.settings[key.lower()]
+        return default
 
 
-def _is_on(module: Module, test: ast.expr, settings: Mapping[str, str]) -> bool:
-    """Whether one of the names in a test was switched on; an unknown name counts as off."""
-    names = {n.id for n in ast.walk(test) if isinstance(n, ast.Name)}
-    names |= {n.attr for n in ast.walk(test) if isinstance(n, ast.Attribute)}
-    return any(_value(module, name, settings) in _SWITCHED_ON for name in names)
-
-
-def _value(module: Module, name: str, settings: Mapping[str, str]) -> str | None:
-    """What a name was set to: in the logs, by the README's command, else by its default."""
-    variable, default = _environment_switch(module, name)
-    for key in (variable, name):
-        if key is not None and key.lower() in settings:
-            return settings[key.lower()]
-    return default
-
-
-def _environment_switch(module: Module, name: str) -> tuple[str | None, str | None]:
+def _environment_switches(module: Module) -> dict[str, tuple[str, str | None]]:
     """`name = bool(int(os.environ.get("VARIABLE", "default")))` → variable, default."""
-    bindings: list[ast.Assign | ast.AnnAssign] = [*module.of_kind(ast.Assign)]
-    bindings += module.of_kind(ast.AnnAssign)
-    for node in bindings:
-        if node.value is None:
+    bindings: list[tuple[list[ast.expr], ast.expr | None]]
+    bindings = [(node.targets, node.value) for node in module.of_kind(ast.Assign)]
+    bindings += [([node.target], node.value) for node in module.of_kind(ast.AnnAssign)]
+    switches: dict[str, tuple[str, str | None]] = {}
+    for targets, value in bindings:
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if value is None or not names:
             continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if not any(getattr(target, "id", None) == name for target in targets):
-            continue
-        values = [n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant)]
-        texts = [str(value).lower() for value in values]
+        texts = [str(n.value) for n in ast.walk(value) if isinstance(n, ast.Constant)][:2]
         if texts:
-            return str(values[0]), texts[1] if len(texts) > 1 else None
-    return None, None
+            default = texts[1].lower() if len(texts) > 1 else None
+            switches |= {name: (texts[0], default) for name in names if name not in switches}
+    return switches
 
 
 def _settings(case: PaperCase) -> dict[str, str]:
