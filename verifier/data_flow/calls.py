@@ -140,7 +140,7 @@ class Calls(Library):
     def _foreign(self, node: ast.Call, callee: Value, arguments: Arguments) -> Value:
         """A call of something that is not followed: a model, or what we lost sight of."""
         marks = callee.all_marks() | arguments.marks()
-        self.model_call(node, marks)
+        self.model_call(node, arguments.marks())
         shown = [value for value in arguments.all if VALIDATION in value.marks]
         if len(shown) > 1:
             marks = self.score(node, marks)

@@ -175,10 +175,10 @@ class Interpreter(Calls):
         if isinstance(node.op, ast.Add | ast.Sub):
             marks |= self.mixture(node, target, value)
         marks |= self.combine(node, node.op, target, value).marks
+        if BUCKETS in value.marks and isinstance(node.op, ast.Add):
+            self.update(node, marks, {target.identity}, is_table=True)
         if isinstance(node.target, ast.Subscript):
             base = self.evaluate(node.target.value, scope)
-            if BUCKETS in marks:
-                self.update(node, marks, {target.identity}, is_table=True)
             self.note_table_write(node, base, self.evaluate(node.target.slice, scope))
             base.absorb(marks)
             target.absorb(marks)

@@ -36,11 +36,8 @@ from verifier.data_flow.values import (
 )
 
 _VOCABULARY_SIZE = re.compile(r"(?i)vocab|^V$")
-_PASSING = {"values", "detach", "to", "float", "cpu", "cuda", "eval", "data_as", "contiguous"} | {
-    "bfloat16",
-    "half",
-    "train",
-}
+_CASTS = {"to", "float", "half", "bfloat16", "cpu", "cuda"}
+_PASSING = {"values", "detach", "eval", "data_as", "contiguous"} | _CASTS
 _NATIVE_LOADERS = {"CDLL", "LoadLibrary", "load_inline"}
 _SIZES = {"numel", "size", "dim"}
 _LOSSES = {"cross_entropy", "nll_loss", "softcapped_cross_entropy", "linear_cross_entropy"}

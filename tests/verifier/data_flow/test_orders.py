@@ -114,3 +114,15 @@ def test_a_loop_over_a_collection_meets_something_new(follow):
     rounds = "\n".join(body[:2]) + "\nfor part in PARTS:\n" + inner
     assert list(scored_again(follow(rounds.replace("PARTS", "range(3)"))))
     assert not list(scored_again(follow(rounds.replace("PARTS", "enumerate(shards())"))))
+
+
+def test_a_table_that_a_helper_fills_whole_makes_the_next_score_a_rescore(follow):
+    fill = """
+table = np.zeros(1024)
+def add(counts, keys):
+    counts += np.bincount(keys)
+add(table, ((tokens[1:] * 31) ^ tokens[:-1]) % 1024)
+"""
+    read = "loss_sum -= np.log(table[((y * 31) ^ x) % 1024])"
+    assert list(scored_again(follow(fill + passes([read]))))
+    assert not list(scored_again(follow("table = np.zeros(1024)\n" + passes([read]))))
