@@ -18,7 +18,6 @@ from verifier.program import load_program
 from verifier.rule_outcomes import evidence_outcomes, static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.execute import Harness, RunObserver, execute
-from verifier.runs.host import describe_host
 from verifier.runs.journal import Journal, write_record
 from verifier.runs.plan import PlanOptions, make_plan, plan_key
 from verifier.sandbox.base import Sandbox
@@ -114,6 +113,8 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         UsageError: `--against` names no record; told before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
+    from verifier.runs.host import describe_host  # psutil, which no paper check needs
+
     if request.options.against is not None and rulebook.track.claims_record:
         find_record(_ledger(rulebook.track.id), request.options.against)
     prepared = make_plan(paper.submission, rulebook, request.options)

@@ -10,8 +10,6 @@ from rich.console import Console
 from verifier.errors import UsageError
 from verifier.rulebook import DEFAULT_TRACK, rules_folder
 from verifier.runs.plan import PlanOptions
-from verifier.sandbox.bubblewrap import Bubblewrap
-from verifier.sandbox.plain_process import PlainProcess
 from verifier.schemas.foreign_json import MAX_JSON_CHARACTERS, read_json
 from verifier.schemas.run_record_json import Rung
 from verifier.source_record import read_commit
@@ -34,6 +32,9 @@ def plan_options(submission: str, options: Options) -> PlanOptions:
     Raises:
         UsageError: an option that cannot be read, or a rung that does not exist yet.
     """
+    from verifier.sandbox.bubblewrap import Bubblewrap
+    from verifier.sandbox.plain_process import PlainProcess
+
     rung: Rung = options["rung"] or "rerun"
     if rung not in BUILT_RUNGS:
         raise UsageError(f"--rung {rung}: not built yet; there are {', '.join(BUILT_RUNGS)}")

@@ -1,8 +1,10 @@
-"""verify, check, run, judge, report: everything that ends in a verdict or leads to one."""
+"""verify, check, run, judge, report: everything that ends in a verdict or leads to one.
+
+What only a run needs is imported where it is needed: a check on paper answers at once.
+"""
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -22,15 +24,11 @@ from verifier.errors import PgolfError, UsageError
 from verifier.reports.console import print_overview, print_verdict
 from verifier.reports.foreign_text import visible
 from verifier.reports.github import render_github
-from verifier.reports.live import LiveRun
 from verifier.reports.markdown import render_markdown
 from verifier.reports.verdict_file import json_schema, render_json
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
-from verifier.runs.host import find_gpus, meets
 from verifier.runs.journal import Journal, read_record, write_atomically, write_record
 from verifier.sandbox.base import Sandbox
-from verifier.sandbox.bubblewrap import Bubblewrap
-from verifier.sandbox.plain_process import PlainProcess
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
 from verifier.source_record import read_commit
@@ -41,6 +39,8 @@ RENDERERS = {"json": render_json, "markdown": render_markdown, "github": render_
 
 def verify(submission: str, options: Options) -> int:
     """The whole way; falls back to the paper rung where the track's hardware is not here."""
+    from verifier.runs.host import find_gpus, meets
+
     rulebook = _rulebook(submission, options)
     hardware = rulebook.track.hardware
     fits = meets(hardware, find_gpus())
@@ -70,6 +70,8 @@ def check(submissions: Sequence[str], options: Options) -> int:
 
 
 def _check_many(submissions: Sequence[str], options: Options) -> int:
+    from concurrent.futures import ProcessPoolExecutor
+
     verdicts: list[VerdictFile] = []
     unread = 0
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -141,6 +143,10 @@ def _rulebook(submission: str, options: Options) -> Rulebook:
 
 
 def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evidence, Path]:
+    from verifier.reports.live import LiveRun
+    from verifier.sandbox.bubblewrap import Bubblewrap
+    from verifier.sandbox.plain_process import PlainProcess
+
     rulebook.profile(options["profile"])
     planned = plan_options(submission, options)
     paper = pipeline.audit(submission_path(submission), rulebook)

