@@ -12,6 +12,17 @@ import warnings
 _STRING = re.compile(r"(?<!\w)([rbfuRBFU]{0,2})(\"\"\"|'''|\"|')")
 _TOKEN = re.compile(rf"#[^\n]*|{_STRING.pattern}")
 _IN_EXPRESSION = re.compile(r"[\[({})\]:]|" + _STRING.pattern)
+_PLAIN_TEXT = re.compile(  # a comment, or a string with its prefix; no text makes it start over
+    r"""#[^\n]*|((?<!\w)[A-Za-z]{1,2})?(?:"""
+    + "|".join(rf"{q}(?:[^{q[0]}\\]|\\.|{q[0]}(?!{q[1:]}))*+(?:{q})?" for q in ('"""', "'''"))
+    + "|"
+    + "|".join(rf"{q}(?:[^{q}\\\n]|\\.)*+{q}?" for q in ('"', "'"))
+    + ")",
+    re.DOTALL,
+)
+_MAX_CODE_CHARACTERS = 500_000
+"""Beside comments and plain strings; a tree takes 650 times as many bytes. The longest public
+script has 208,000 in all."""
 _MAX_NESTING = 8
 _TRIPLES = ('"""', "'''")
 
@@ -20,8 +31,10 @@ def parse_python(text: str) -> ast.Module:
     """The syntax tree of a stranger's script.
 
     Raises:
-        SyntaxError: it is not Python, or nested deeper than the parser goes.
+        SyntaxError: it is not Python, longer than is parsed, or nested deeper than the parser goes.
     """
+    if len(text) > _MAX_CODE_CHARACTERS and _num_code_characters(text) > _MAX_CODE_CHARACTERS:
+        raise SyntaxError(f"more than {_MAX_CODE_CHARACTERS} characters of code")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes are no news to the reader
         try:
@@ -63,6 +76,12 @@ def with_older_fstrings(text: str) -> str:
             piece, position = _string(text, found, 0)
         pieces.append(piece)
     return "".join([*pieces, text[position:]])
+
+
+def _num_code_characters(text: str) -> int:
+    """The text's length less comments and strings, which may be long; f-strings hold code."""
+    plain = (f for f in _PLAIN_TEXT.finditer(text) if "f" not in (f[1] or "").lower())
+    return len(text) - sum(len(found[0]) for found in plain)
 
 
 def _parse(text: str) -> ast.Module:

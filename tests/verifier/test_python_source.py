@@ -39,3 +39,15 @@ def test_all_nodes_are_those_of_the_standard_walk_less_contexts_and_operators():
     )
     walked = [n for n in ast.walk(tree) if n._fields]
     assert [n for n in all_nodes(tree) if n._fields] == walked
+
+
+@pytest.mark.parametrize("line", ["a=b\n", "f'{a+a}'\n", "# it's\na=b\n", "'' # '''\na=b\n"])
+def test_more_code_than_memory_allows_is_not_parsed(line):
+    with pytest.raises(SyntaxError, match="characters of code"):
+        parse_python(line * 300_000)
+
+
+@pytest.mark.parametrize("quote", ["'", '"', "'''", '"""'])
+def test_a_long_string_is_no_code(quote):
+    (statement,) = parse_python(f"0 or{quote}{'q' * 3_000_000}{quote} # {quote}").body
+    assert len(statement.value.values[1].value) == 3_000_000
