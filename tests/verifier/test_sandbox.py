@@ -13,7 +13,7 @@ import pytest
 
 from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.base import ExecResult, SandboxCommand
-from verifier.sandbox.bubblewrap import Bubblewrap, python_prefixes
+from verifier.sandbox.bubblewrap import Bubblewrap
 from verifier.sandbox.limits import SandboxLimits
 from verifier.sandbox.plain_process import PlainProcess
 
@@ -304,7 +304,8 @@ def test_the_system_is_read_only(bubblewrap, python, folder):
 @pytest.mark.parametrize("folder", ["/tmp", "/home/runner", "/dev/shm"])
 def test_temporary_folders_are_private_and_fresh(bubblewrap, python, folder):
     # The interpreter may itself lie below /tmp, where a checkout of this project does.
-    below = {p.relative_to(folder).parts[0] for p in python_prefixes() if p.is_relative_to(folder)}
+    prefixes = [Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)]
+    below = {p.relative_to(folder).parts[0] for p in prefixes if p.is_relative_to(folder)}
     code = f"import os; print(*sorted(os.listdir('{folder}'))); open('{folder}/pgolf-test', 'w')"
     for _ in range(2):
         result, lines = python(bubblewrap, code)
