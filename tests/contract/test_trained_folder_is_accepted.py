@@ -16,7 +16,7 @@ import yaml
 from verifier.rulebook import rules_folder
 
 BIN = Path(sys.executable).parent
-SHORT = ["--set", "ITERATIONS=24", "--set", "NUM_LAYERS=1", "--set", "TRAIN_LOG_EVERY=8"]
+SHORT = ["--set", "NUM_LAYERS=1", "--set", "TRAIN_LOG_EVERY=8"]
 
 
 def command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -56,9 +56,10 @@ def workplace(tmp_path_factory) -> Path:
 
 
 def test_trained_folder_is_run_judged_and_accepted(workplace, monkeypatch):
-    prior = train(workplace, "demo_baseline")
-    better = train(workplace, "demo", "--set", "WARMDOWN_ITERS=12")
-    assert better["val_bpb"] < prior["val_bpb"]
+    prior = train(workplace, "demo_baseline", "--set", "ITERATIONS=6")
+    better = train(workplace, "demo", "--set", "ITERATIONS=40", "--set", "WARMDOWN_ITERS=20")
+    # A gap far over seed noise: the verifier's seeds follow from the folder's hash, new each time.
+    assert better["val_bpb"] < prior["val_bpb"] - 0.3
     shutil.copytree(rules_folder(), workplace / "site" / "rules")
     short_ledger(prior, workplace / "site" / "rules")
     monkeypatch.setenv("PYTHONPATH", str(workplace / "site"))
