@@ -2,6 +2,7 @@ import datetime
 
 import pytest
 
+from verifier import pipeline
 from verifier.findings import Outcome, Severity
 from verifier.rulebook import load_rulebook
 from verifier.schemas.rule_record_json import RuleRecord
@@ -78,3 +79,13 @@ def test_named_seeds_check_a_claim_and_never_accept(evidence):
 
 def test_fewer_seeds_than_the_track_asks_for_never_accept(evidence):
     assert decide((PASSED,), evidence, STRICT, 4).decision == "inconclusive"
+
+
+def test_a_scripts_own_timer_never_passes_an_evaluation(evidence):
+    seed = evidence.measurements[0]
+    phases = seed.phases.model_copy(update={"evaluation": 700.0})
+    slow = seed.model_copy(update={"phases": phases, "script_eval_seconds": 1.0})
+    seen = evidence.model_copy(update={"measurements": (slow, *evidence.measurements[1:])})
+    rules = pipeline.judge(seen, load_rulebook(), "readme-strict").rules
+    [answer] = [rule for rule in rules if rule.rule == "overlong_evaluation"]
+    assert answer.outcome is Outcome.NOT_EVALUATED
