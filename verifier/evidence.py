@@ -28,6 +28,8 @@ class Paper:
     claims: Claims
     program: Program
     rules: tuple[RuleRecord, ...]
+    score_followed: bool
+    """Whether the code was followed from the validation tokens' losses to the claimed print."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,8 +133,31 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
         paper=paper.rules,
         unread=unread_lines(paper.submission, paper.claims),
         measurements=seen.measurements,
-        guarantees=tuple(
-            Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements
+        guarantees=(
+            *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),
+            score_guarantee(seen.measurements, paper.score_followed),
         ),
         host=seen.host,
+    )
+
+
+def score_guarantee(measurements: tuple[SeedMeasurement, ...], score_followed: bool) -> Guarantee:
+    """What stands behind the scores of our runs, at the seed with the least behind it.
+
+    Never more than observed: losses and prints alike are written by the script.
+    """
+    if all(m.score_origin == "token_losses" for m in measurements):
+        return Guarantee(
+            name="score", grade="observed", detail="added up by us from the loss of every token"
+        )
+    if score_followed:
+        return Guarantee(
+            name="score",
+            grade="observed",
+            detail="printed by code that was followed to the losses of the validation tokens",
+        )
+    return Guarantee(
+        name="score",
+        grade="absent",
+        detail="printed, and nothing shows that it was computed: let the script write token losses",
     )

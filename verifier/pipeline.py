@@ -57,11 +57,12 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
     claims = collect_claims(submission)
     program = load_program(submission)
     ranks = rulebook.track.launch.num_processes
+    trace = follow_run(program, read_settings(submission, claims, program, ranks))
     case = PaperCase(
         submission=submission,
         claims=claims,
         program=program,
-        trace=follow_run(program, read_settings(submission, claims, program, ranks)),
+        trace=trace,
         track=rulebook.track,
     )
     return Paper(
@@ -69,6 +70,7 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
         claims=claims,
         program=program,
         rules=static_outcomes(case, rulebook),
+        score_followed=trace.stopped is None and bool(trace.claimed_scores()),
     )
 
 

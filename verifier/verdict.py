@@ -60,5 +60,5 @@ def _doubt(evidence: Evidence, profile: Profile, num_seeds: int) -> str | None:
     for name, wanted in profile.minimum_guarantees.items():
         grade = held.get(name, "absent")
         if GRADES.index(grade) < GRADES.index(wanted):
-            return f"the sandbox's guarantee '{name}' is {grade}, the profile asks for {wanted}"
+            return f"the guarantee '{name}' is {grade}, the profile asks for {wanted}"
     return None

@@ -2,6 +2,7 @@
 
 from verifier.evidence_checks import (
     failed_run,
+    inconsistent_score,
     insignificant_claim,
     insignificant_improvement,
     overlong_evaluation,
@@ -13,6 +14,7 @@ from verifier.evidence_checks.base import EvidenceCheck
 
 EVIDENCE_CHECKS: tuple[tuple[str, EvidenceCheck], ...] = (
     ("failed_run", failed_run.check),
+    ("inconsistent_score", inconsistent_score.check),
     ("oversized_artifact", oversized_artifact.check),
     ("overlong_training", overlong_training.check),
     ("overlong_evaluation", overlong_evaluation.check),

@@ -20,6 +20,7 @@ from verifier.schemas.run_record_json import (
     ScoreOrigin,
     SeedMeasurement,
     SeedOutcome,
+    TokenLosses,
 )
 from verifier.submission import Submission
 from verifier.track_data import file_sha256
@@ -62,7 +63,8 @@ def measure(run: SeedRun, submission: Submission, text: ScoredText) -> SeedMeasu
     final = run.log.headline
     written = _written_files(run)
     artifact = find_artifact(written, run.log, submission)
-    recomputed = _recomputed_loss(written.get(TOKEN_LOSSES_FILE), text)
+    losses = _token_losses(written.get(TOKEN_LOSSES_FILE), text.num_tokens)
+    recomputed = _recomputed_loss(losses)
     loss = recomputed if recomputed is not None else final.val_loss if final else None
     bpb, origin = _score(recomputed, final, text)
     return SeedMeasurement(
@@ -84,6 +86,8 @@ def measure(run: SeedRun, submission: Submission, text: ScoredText) -> SeedMeasu
         val_bpb=bpb,
         val_loss_nats=loss,
         score_origin=origin,
+        script_val_bpb=final.val_bpb if final else None,
+        token_losses=losses,
         score_line=final.line if final else None,
         scored_tokens=run.log.val_tokens,
         implied_bytes=_implied(run.log, final),
@@ -156,16 +160,33 @@ def find_artifact(
     return None
 
 
-def _recomputed_loss(file: WrittenFile | None, text: ScoredText) -> float | None:
-    """Mean nats a token from the per-token losses, float32 in scoring order, if all are there."""
-    if file is None or text.num_tokens < 1 or file.num_bytes != 4 * text.num_tokens:
+def _token_losses(file: WrittenFile | None, num_tokens: int) -> TokenLosses | None:
+    """The file of float32 losses in scoring order; None where the run wrote none."""
+    if file is None:
         return None
+    num_losses = file.num_bytes // 4
+    if file.num_bytes == 0 or file.num_bytes % 4:
+        return TokenLosses(
+            num_losses=num_losses, num_tokens=num_tokens, mean_nats=None, all_alike=False
+        )
     import numpy as np  # 0.1 s that a paper check never needs
 
     losses = np.memmap(file.location, dtype="<f4", mode="r")
-    if not losses.min() >= 0:  # a NaN too
+    low, high = float(losses.min()), float(losses.max())
+    return TokenLosses(
+        num_losses=num_losses,
+        num_tokens=num_tokens,
+        # A NaN is not at least zero either.
+        mean_nats=finite(float(losses.mean(dtype=np.float64))) if low >= 0 else None,
+        all_alike=low == high,
+    )
+
+
+def _recomputed_loss(losses: TokenLosses | None) -> float | None:
+    """Mean nats a token, if every token's loss is there."""
+    if losses is None or losses.num_tokens < 1 or losses.num_losses != losses.num_tokens:
         return None
-    return finite(float(losses.mean(dtype=np.float64)))
+    return losses.mean_nats
 
 
 def _score(

@@ -20,6 +20,7 @@ GuaranteeName = Literal[
     "process_leaks",
     "memory",
     "clock_outside",
+    "score",
 ]
 
 

@@ -32,6 +32,16 @@ class DataFile(StrictModel):
     num_tokens: int | None = None
 
 
+class EvaluationPlan(StrictModel):
+    """How a submission that keeps evaluation apart from training is evaluated: a cold start."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    artifact: tuple[str, ...]
+    """Files of the training folder that evaluation gets; nothing else of it survives."""
+    code: tuple[str, ...]
+
+
 class RunPlan(StrictModel):
     """All that determines the runs; its hash names the run directory."""
 
@@ -54,6 +64,14 @@ class RunPlan(StrictModel):
     data_folder: str
     data: tuple[DataFile, ...]
     sandbox: str
+    evaluation: EvaluationPlan | None = None
+    """None where one process trains and evaluates; else `argv` and `environment` only train."""
+    retries: int = 1
+    """How often a seed is run again when the machine, not the submission, failed it."""
+    replicated_seeds: tuple[int, ...] = ()
+    """Seeds of the author that are run beside the assigned ones, to check his logs."""
+    independence: bool = False
+    """Whether the first seed is trained once more beside other validation data."""
 
 
 class Phases(StrictModel):
@@ -63,10 +81,14 @@ class Phases(StrictModel):
     """Launch to the first training step: imports, loading, compile warm-up."""
     training: float | None = None
     """First to last training step."""
+    calibration: float | None = None
+    """Part of `serialise`: last training step to the line that times calibration."""
     serialise: float | None = None
-    """Last training step to the line that gives the artifact's size."""
+    """Last training step to the line that gives the artifact's size, or to the process's end."""
+    load: float | None = None
+    """Evaluation's cold start to its first look at validation data; None where not apart."""
     evaluation: float | None = None
-    """That line to the final metric: loading, compile warm-up and scoring."""
+    """From there, else from the artifact's size, to the final metric."""
     finish: float | None = None
 
 
@@ -79,6 +101,17 @@ class CodeBytes(StrictModel):
     """The scripts of the folder that the run command starts or the main script imports."""
     every_file_opened: int | None = None
     rebuilt_wrapper: int | None = None
+
+
+class TokenLosses(StrictModel):
+    """The file of per-token losses that a run wrote, good or bad."""
+
+    num_losses: int
+    num_tokens: int
+    """Targets that the validation data has."""
+    mean_nats: float | None
+    """None where a loss is negative, infinite or no number."""
+    all_alike: bool
 
 
 class SeedMeasurement(StrictModel):
@@ -104,6 +137,9 @@ class SeedMeasurement(StrictModel):
     val_loss_nats: float | None
     score_origin: ScoreOrigin
     """Recomputed by us from per-token losses, or printed by the script in our run."""
+    script_val_bpb: float | None = None
+    """What it printed, whichever counts."""
+    token_losses: TokenLosses | None = None
     score_line: int | None
     scored_tokens: int | None
     implied_bytes: float | None
@@ -111,6 +147,63 @@ class SeedMeasurement(StrictModel):
     peak_memory_bytes: int
     output_bytes: int
     log_sha256: str
+    losses_sha256: str | None = None
+    """Over every training loss that it printed, with its step; None where it printed none."""
+    loss_per_log_step: float | None = None
+    """Slope of the training loss over the logarithm of the step, in the later half: nats."""
+    artifact_sha256: str | None = None
+    cold_start: "ColdStart | None" = None
+    """What evaluation was given and what it opened; None where it was no process of its own."""
+    attempts: tuple["Attempt", ...] = ()
+    """Earlier attempts at this seed that the machine failed, none of them scored."""
+
+
+class ColdStart(StrictModel):
+    """Evaluation in a fresh sandbox: what it could open, what it did, what it changed."""
+
+    given: tuple[str, ...]
+    """Every file of its working folder when it started: code and artifact."""
+    data: tuple[str, ...]
+    """Data files that it opened, by their name in the data folder."""
+    packages: tuple[str, ...]
+    """Installed packages with files that were opened while it ran, with their versions."""
+    uncounted: tuple[str, ...]
+    """Files that it opened and that are neither data, code, artifact nor an installed package."""
+    is_complete: bool
+    """False where the kernel lost count of what was opened, or cannot tell."""
+    rewritten: tuple[str, ...]
+    """Artifact and code files that were not what they had been when evaluation was over."""
+
+
+class Attempt(StrictModel):
+    """One attempt at a seed that does not count: the machine failed it."""
+
+    outcome: SeedOutcome
+    reason: str
+    wall_seconds: float
+
+
+class Mutation(StrictModel):
+    """Evaluation of one seed replayed on artifacts that are not its own."""
+
+    seed: int
+    val_bpb: float
+    """Its score with its own artifact."""
+    kind: Literal["corrupted", "other_seed"]
+    mutated_bpb: float | None
+    """None where evaluation refused the artifact."""
+    detail: str
+
+
+class Independence(StrictModel):
+    """One seed trained twice beside different validation data."""
+
+    seed: int
+    num_losses: int
+    """Steps whose training loss both runs printed."""
+    first_step: int | None
+    """The first of them at which the losses differ; None where all agree."""
+    largest_gap_nats: float
 
 
 class HostReport(StrictModel):
@@ -121,6 +214,7 @@ class HostReport(StrictModel):
     num_cpus: int
     memory_bytes: int
     gpus: tuple[str, ...]
+    driver: str | None = None
     python: str
     torch: str | None
     meets_track: bool
@@ -131,6 +225,9 @@ class SeedClaimed(StrictModel):
 
     seed: int | None
     val_bpb: float | None
+    num_steps: int | None = None
+    losses_sha256: str | None = None
+    """Over every training loss, as of a measurement."""
     total_bytes: int | None
     """Code and model as the log adds them up."""
     model_bytes: int | None
@@ -177,5 +274,9 @@ class Evidence(StrictModel):
     """The static rules' answers, so that a verdict needs the folder no more."""
     unread: tuple[str, ...] = ()
     measurements: tuple[SeedMeasurement, ...]
+    replications: tuple[SeedMeasurement, ...] = ()
+    """Runs of the author's seeds: they check his logs and count in no test."""
+    mutations: tuple[Mutation, ...] = ()
+    independence: Independence | None = None
     guarantees: tuple[Guarantee, ...]
     host: HostReport

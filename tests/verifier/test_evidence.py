@@ -1,0 +1,38 @@
+"""What stands behind a score, and that the profile's word on it decides."""
+
+import json
+
+import pytest
+
+from verifier.evidence import score_guarantee
+from verifier.schemas.run_record_json import Evidence
+
+
+@pytest.fixture
+def printed(request):
+    path = request.path.parent / "rule_cases" / "failed_run" / "clean.json"
+    return Evidence.model_validate_json(path.read_bytes()).measurements
+
+
+def added_up(measurement):
+    return measurement.model_copy(update={"score_origin": "token_losses"})
+
+
+def test_a_print_counts_as_seen_only_where_its_code_was_followed(printed):
+    assert score_guarantee(printed, score_followed=True).grade == "observed"
+    assert score_guarantee(printed, score_followed=False).grade == "absent"
+
+
+def test_the_seed_with_the_least_behind_it_decides(printed):
+    all_added = tuple(map(added_up, printed))
+    assert score_guarantee(all_added, score_followed=False).grade == "observed"
+    assert score_guarantee((*all_added[1:], printed[0]), score_followed=False).grade == "absent"
+
+
+def test_a_printed_score_decides_nothing_under_the_written_rule(pgolf, make_submission):
+    options = ("--num-seeds", "3", "--format", "json")
+    verdict = json.loads(pgolf("verify", make_submission(), *options).stdout)
+    assert verdict["verdict"] == "inconclusive"
+    assert "the guarantee 'score' is absent" in verdict["because"]
+    others = {other["profile"]: other["verdict"] for other in verdict["other_profiles"]}
+    assert others == {"leaderboard-apr29": "accepted", "grace-may02": "accepted"}
