@@ -38,7 +38,7 @@ def plan_model(recipe: Recipe) -> ModelPlan:
         "scalars (Adam)": groups.scalars,
     }
     zeros = {name: torch.zeros(tensor.shape) for name, tensor in model.state_dict().items()}
-    stored = quantize_state(zeros, recipe.quantization.int8_keep_float_fp32_name_patterns)
+    stored = quantize_state(zeros, recipe.quantization)
     payload = payload_bytes(stored)
     flops_per_token = training_flops_per_token(recipe.model, recipe.batch.train_seq_len)
     return ModelPlan(

@@ -43,6 +43,7 @@ class DeviceOptions:
     """How the arithmetic is carried out."""
 
     torch_compile: Literal["gpu", "always", "never"] = option("gpu")
+    deterministic: bool = option(False)  # the same bits again from the same seed, slower on GPUs
     # 0: one a core. A fixed number makes sums come out alike everywhere; 1 is also the fastest on
     # a busy machine, where threads would mostly wait for each other.
     cpu_threads: int = option(0, at_least=0)
@@ -68,11 +69,19 @@ class ModelOptions:
     num_heads: int = option(8, at_least=1)
     num_kv_heads: int = option(4, at_least=1)
     mlp_mult: int = option(2, at_least=1)
+    mlp_hidden: int = option(0, at_least=0)  # of the feed-forward layers; 0: mlp_mult x model_dim
     tie_embeddings: bool = option(True)
     tied_embed_init_std: float = option(0.005, above=0)
     qk_gain_init: float = option(1.5)
     rope_base: float = option(10_000.0, above=0)
+    rope_train_seq_len: int = option(0, at_least=0)  # longer sequences: NTK scaling (#60); 0: none
     logit_softcap: float = option(30.0, above=0)
+    use_smeargate: bool = option(False)  # each embedding mixed with the one before it (#65)
+    bigram_hash_buckets: int = option(0, at_least=0)  # embeddings of token pairs (#65); 0: none
+    bigram_hash_dim: int = option(128, at_least=1)
+    orthogonal_init: bool = option(False)  # of matrices that do not start at zero (#65)
+    overtone_init: bool = option(False)  # singular values of the tied embedding ~ 1/sqrt(k) (#60)
+    phased_resid_mix: bool = option(False)  # early blocks lean on the embedding at first (#60)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,9 +97,11 @@ class OptimizerOptions:
     muon_momentum_warmup_start: float = option(0.85, at_least=0)
     muon_momentum_warmup_steps: int = option(500, at_least=0)
     muon_backend_steps: int = option(5, at_least=1)  # Newton-Schulz iterations
+    muon_weight_decay: float = option(0.0, at_least=0)  # a step shrinks by lr x this (#60, #65)
     beta1: float = option(0.9, at_least=0)
     beta2: float = option(0.95, at_least=0)
     adam_eps: float = option(1e-8, above=0)
+    adam_weight_decay: float = option(0.0, at_least=0)  # likewise, of all that Adam trains (#60)
     grad_clip_norm: float = option(0.0, at_least=0)  # 0: no clipping
     control_tensor_name_patterns: str = option(CONTROL_TENSORS)  # kept in fp32, trained by Adam
 
@@ -109,9 +120,20 @@ class ScheduleOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizationOptions:
-    """What the artifact keeps of each tensor."""
+    """What the artifact keeps of each tensor, and how it is packed.
 
-    int8_keep_float_fp32_name_patterns: str = option(CONTROL_TENSORS)
+    Patterns are comma-separated parts of tensors' names.
+    """
+
+    int8_keep_float_fp32_name_patterns: str = option(CONTROL_TENSORS)  # fp32, where small
+    fp16_passthrough_patterns: str = option("")  # fp16 at any size (#42: the tied embedding)
+    matrix_bits: int = option(8, at_least=2)  # of a large matrix's codes, 8 at most (#61: 6)
+    int8_full_range_patterns: str = option("")  # eight bits even so (#65: the embedding)
+    int4_layers: str = option("")  # layer numbers whose codes are rounded once more (#39)
+    int4_step: int = option(16, at_least=1)  # to multiples of this
+    qat_enabled: bool = option(False)  # round in training's forward pass too (#63, #65)
+    code_packing: Literal["bytes", "bits"] = option("bytes")  # one code a byte, or back to back
+    compressor: Literal["zlib", "zstd", "lzma", "brotli"] = option("zlib")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +142,10 @@ class EvaluationOptions:
 
     # Public scripts leave out the last tokens that fill no sequence, up to train_seq_len - 1.
     score_tail: bool = option(False)
+    eval_seq_len: int = option(0, at_least=0)  # tokens; 0: train_seq_len
+    # Sliding windows: each but the first scores its last eval_stride tokens. 0: no overlap.
+    eval_stride: int = option(0, at_least=0)
+    eval_batch_seqs: int = option(0, at_least=0)  # of one process at once; 0: val_batch_size's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,7 +279,13 @@ def contradictions(recipe: Recipe) -> list[str]:
     model, batch = recipe.model, recipe.batch
     micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
     head_dim = model.model_dim // model.num_heads
+    eval_seq_len = recipe.evaluation.eval_seq_len or batch.train_seq_len
     checks = {
+        f"quantization.matrix_bits {recipe.quantization.matrix_bits} must be at most 8": (
+            recipe.quantization.matrix_bits <= 8
+        ),
+        f"evaluation.eval_stride {recipe.evaluation.eval_stride} must be at most the length of "
+        f"the windows, {eval_seq_len}": recipe.evaluation.eval_stride <= eval_seq_len,
         f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
         f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
         f"{batch.train_seq_len}": rest == 0 and micro_batch_tokens % batch.train_seq_len == 0,

@@ -32,15 +32,28 @@ from trainer.evaluation.bits_per_byte import (
     Score,
     bits_per_byte,
     load_validation_tokens,
-    score_tokens,
     write_token_losses,
+)
+from trainer.evaluation.scoring import (
+    Windows,
+    check_token_ids,
+    evaluation_windows,
+    score_tokens,
+    training_windows,
 )
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import Orthogonalize, newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
+from trainer.quantization.codecs import check_codec
 from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
-from trainer.recipe import DeviceOptions, Recipe, build_recipe, environment_settings
+from trainer.recipe import (
+    DeviceOptions,
+    QuantizationOptions,
+    Recipe,
+    build_recipe,
+    environment_settings,
+)
 from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
 from trainer.training_loop import TrainingRun, train, warm_up
 
@@ -128,14 +141,16 @@ def set_up_device(options: DeviceOptions) -> None:
 def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
     """The model that the seed gives, on this process's device.
 
-    On GPUs the embedding table is bf16, with bf16 optimizer state, as in the public baseline.
+    On GPUs embedding tables are bf16, with bf16 optimizer state, as in the public baseline.
     """
     random.seed(recipe.run.seed)
     np.random.seed(recipe.run.seed)
     torch.manual_seed(recipe.run.seed)
     model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
     if group.device.type == "cuda":
-        model.tok_emb.to(torch.bfloat16)
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                module.to(torch.bfloat16)
     return model
 
 
@@ -146,6 +161,7 @@ def train_and_pack(run: PreparedRun, script: Path) -> None:
         DataError: training data or tokenizer are missing, damaged or do not fit the recipe.
     """
     recipe, group, log = run.recipe, run.group, run.log
+    check_codec(recipe.quantization.compressor)
     load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     orthogonalize: Orthogonalize = newton_schulz
     if is_compiled(recipe, group):
@@ -171,7 +187,7 @@ def train_and_pack(run: PreparedRun, script: Path) -> None:
 
 def log_validation(run: PreparedRun, progress: Progress) -> None:
     """Score the model as it is, in the middle of training."""
-    score, _ = score_model(run)
+    score, _ = score_model(run, training_windows(run.recipe))
     run.log.write(progress.validation_line(score.loss_nats, score.bits_per_byte))
 
 
@@ -180,19 +196,21 @@ def write_artifact(run: PreparedRun, script: Path) -> None:
     if not run.group.is_master:
         return
     state = run.model.state_dict()
-    stored = quantize_state(state, run.recipe.quantization.int8_keep_float_fp32_name_patterns)
-    artifact = pack_artifact(stored)
+    options = run.recipe.quantization
+    stored = quantize_state(state, options)
+    artifact = pack_artifact(stored, options)
     Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
     model_bytes = sum(tensor.nbytes for tensor in state.values())
     payload, artifact_bytes = payload_bytes(stored), len(artifact.compressed)
     code_bytes = script.stat().st_size
+    form = f"int{options.matrix_bits}+{options.compressor}"
     for line in (
         f"Serialized model: {model_bytes} bytes",
         f"Code size: {code_bytes} bytes",
         f"Total submission size: {model_bytes + code_bytes} bytes",
-        f"Serialized model int8+zlib: {artifact_bytes} bytes (payload:{payload} "
+        f"Serialized model {form}: {artifact_bytes} bytes (payload:{payload} "
         f"raw_torch:{artifact.raw_bytes} payload_ratio:{model_bytes / payload:.2f}x)",
-        f"Total submission size int8+zlib: {artifact_bytes + code_bytes} bytes",
+        f"Total submission size {form}: {artifact_bytes + code_bytes} bytes",
     ):
         run.log.write(line)
 
@@ -204,26 +222,31 @@ def evaluate_artifact(run: PreparedRun) -> None:
         DataError: artifact, tokenizer or validation data are missing, damaged or do not fit.
     """
     with run.log.phase("load"):
-        load_artifact(run.model)
+        load_artifact(run.model, run.recipe.quantization)
+    windows = evaluation_windows(run.recipe)
+    run.model.use_positions(windows.seq_len)
+    run.log.write(f"eval_mode:windows seq_len:{windows.seq_len} stride:{windows.stride}")
     started = time.perf_counter()
     with run.log.phase("evaluate"):
-        score, losses = score_model(run)
+        score, losses = score_model(run, windows)
     eval_ms = 1000.0 * (time.perf_counter() - started)
-    label, nats, bpb = "final_int8_zlib_roundtrip", score.loss_nats, score.bits_per_byte
+    options = run.recipe.quantization
+    label = f"final_int{options.matrix_bits}_{options.compressor}_roundtrip"
+    nats, bpb = score.loss_nats, score.bits_per_byte
     run.log.write(f"{label} val_loss:{nats:.4f} val_bpb:{bpb:.4f} eval_time:{eval_ms:.0f}ms")
     run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
     if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
         write_token_losses(losses, Path(path))
 
 
-def load_artifact(model: GPT) -> None:
+def load_artifact(model: GPT, options: QuantizationOptions) -> None:
     """Put the artifact's weights into the model.
 
     Raises:
         DataError: there is no artifact, or it belongs to another model.
     """
     try:
-        stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes())
+        stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes(), options)
         model.load_state_dict(dequantize_state(stored))
     except OSError:
         raise DataError(f"{ARTIFACT_NAME}: no such file here; run the verb train first") from None
@@ -231,18 +254,21 @@ def load_artifact(model: GPT) -> None:
         raise DataError(f"{ARTIFACT_NAME}: belongs to a model of another shape") from None
 
 
-def score_model(run: PreparedRun) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
+def score_model(
+    run: PreparedRun, windows: Windows
+) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
     """Score the model as it is: the figures, and the loss of every token."""
     recipe = run.recipe
     table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     tokens = load_validation_tokens(
         recipe.run.data_path,
-        recipe.batch.train_seq_len,
+        windows.seq_len,
         keep_tail=recipe.evaluation.score_tail,
     )
+    check_token_ids(tokens, recipe.model.vocab_size)
     pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
     run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
-    losses = score_tokens(run.forward, tokens, recipe, run.group)
+    losses = score_tokens(run.forward, tokens, windows, run.group)
     return bits_per_byte(losses, tokens, table), losses
 
 

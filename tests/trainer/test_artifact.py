@@ -1,44 +1,65 @@
 import zlib
+from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 
 from trainer.artifact import pack_artifact, unpack_artifact
 from trainer.errors import DataError
-from trainer.quantization.rounding import store_tensor
+from trainer.quantization.rounding import quantize_state
+from trainer.recipe import QuantizationOptions
+
+PLAIN = QuantizationOptions(int8_keep_float_fp32_name_patterns="exact")
+CODECS = ("zlib", "zstd", "lzma", "brotli")
 
 
-@pytest.fixture
-def stored():
+def store(options):
     torch.manual_seed(0)
-    return {
-        "matrix": store_tensor(torch.randn(300, 256).bfloat16(), keep_exact=False),
-        "odd": store_tensor(torch.randn(7), keep_exact=False),
-        "exact": store_tensor(torch.randn(2, 3), keep_exact=True),
-        "single": store_tensor(torch.tensor(1.5), keep_exact=True),
-        "empty": store_tensor(torch.ones(0, 16), keep_exact=True),
+    state = {
+        "matrix": torch.randn(300, 256).bfloat16(),
+        "odd": torch.randn(7),
+        "exact": torch.randn(2, 3),
+        "exact_single": torch.tensor(1.5),
+        "exact_empty": torch.ones(0, 16),
     }
+    return quantize_state(state, options)
 
 
-def test_what_is_read_is_what_was_written(stored):
-    read = unpack_artifact(pack_artifact(stored).compressed)
+@pytest.mark.parametrize(
+    ("bits", "packing", "codec"), list(product((6, 8), ("bytes", "bits"), CODECS))
+)
+def test_what_is_read_is_what_was_written(bits, packing, codec):
+    options = replace(PLAIN, matrix_bits=bits, code_packing=packing, compressor=codec)
+    stored = store(options)
+    read = unpack_artifact(pack_artifact(stored, options).compressed, options)
     assert set(read) == set(stored)
     for name, tensor in stored.items():
         assert torch.equal(read[name].values, tensor.values)
-        assert read[name].dtype == tensor.dtype
+        assert (read[name].dtype, read[name].bits) == (tensor.dtype, tensor.bits)
         assert (read[name].scale is None) == (tensor.scale is None)
     assert torch.equal(read["matrix"].scale, stored["matrix"].scale)
 
 
-def test_the_bytes_do_not_depend_on_the_order_of_the_tensors(stored):
+def test_the_bytes_do_not_depend_on_the_order_of_the_tensors():
+    stored = store(PLAIN)
     backwards = dict(reversed(stored.items()))
-    assert pack_artifact(backwards).compressed == pack_artifact(stored).compressed
+    assert pack_artifact(backwards, PLAIN) == pack_artifact(stored, PLAIN)
 
 
-def test_the_header_costs_little_over_the_payload(stored):
-    artifact = pack_artifact(stored)
+def test_six_bits_packed_back_to_back_are_three_quarters_of_eight():
+    sizes = [
+        pack_artifact(store(options), options).raw_bytes
+        for bits in (6, 8)
+        for options in [replace(PLAIN, matrix_bits=bits, code_packing="bits")]
+    ]
+    assert sizes[1] - sizes[0] == 300 * 256 // 4
+
+
+def test_the_header_costs_little_over_the_payload():
+    stored = store(PLAIN)
     payload = sum(tensor.num_bytes for tensor in stored.values())
-    assert artifact.raw_bytes - payload < 120 * len(stored)
+    assert pack_artifact(stored, PLAIN).raw_bytes - payload < 120 * len(stored)
 
 
 def damaged(compressed):
@@ -48,16 +69,17 @@ def damaged(compressed):
     yield compressed[: len(compressed) // 2]
     yield zlib.compress(raw[:-1])
     yield zlib.compress(raw + b"x")
-    yield zlib.compress(raw.replace(b"version 1", b"version 9"))
+    yield zlib.compress(raw.replace(b"version 2", b"version 9"))
     yield zlib.compress(raw.replace(b'"int8"', b'"int9"'))
     yield zlib.compress(raw.replace(b"[7]", b"[9]"))
+    yield zlib.compress(raw.replace(b'"bits": 0', b'"bits": 8', 1))
     yield zlib.compress((2).to_bytes(4, "little") + b"[]")
     yield zlib.compress(b"\xff" * 100)
 
 
-def test_damage_of_any_kind_is_one_clear_error(stored):
-    attempts = list(damaged(pack_artifact(stored).compressed))
-    assert len(attempts) == 10
+def test_damage_of_any_kind_is_one_clear_error():
+    attempts = list(damaged(pack_artifact(store(PLAIN), PLAIN).compressed))
+    assert len(attempts) == 11
     for attempt in attempts:
         with pytest.raises(DataError, match="artifact is damaged"):
-            unpack_artifact(attempt)
+            unpack_artifact(attempt, PLAIN)

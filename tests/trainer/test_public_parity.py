@@ -15,7 +15,7 @@ from trainer.optimizer.muon import newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup
 from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
-from trainer.recipe import CONTROL_TENSORS, ModelOptions, OptimizerOptions
+from trainer.recipe import ModelOptions, OptimizerOptions, QuantizationOptions
 
 SHAPE = ModelOptions(
     vocab_size=61, num_layers=3, model_dim=32, num_heads=4, num_kv_heads=2, mlp_mult=2
@@ -67,6 +67,11 @@ def probe(tensor):
     return float((tensor.double() * wave(tensor.shape, 0.5).double()).sum())
 
 
+def packed_and_read(stored):
+    options = QuantizationOptions()
+    return unpack_artifact(pack_artifact(stored, options).compressed, options)
+
+
 @pytest.fixture
 def trained():
     """A model filled by formula, after one backward pass; its loss in nats."""
@@ -114,11 +119,11 @@ def test_rounding_and_dequantised_tensors_are_those_of_the_public_script():
         "small.q_gain": wave((8,), 1.0),
         "vector": wave((40,), 2.0),
     }
-    stored = quantize_state(state, CONTROL_TENSORS)
+    stored = quantize_state(state, QuantizationOptions())
     assert payload_bytes(stored) == 77_512
     assert int(stored["big"].values.long().abs().sum()) == 4_122_139
     assert float(stored["big"].scale.double().sum()) == 7.08575439453125
-    restored = dequantize_state(unpack_artifact(pack_artifact(stored).compressed))
+    restored = dequantize_state(packed_and_read(stored))
     assert {name: probe(tensor) for name, tensor in restored.items()} == pytest.approx(
         {"big": 75600.37246772094, "small.q_gain": 3.00756055155104, "vector": 3.9065206124505494},
         rel=1e-9,
@@ -127,4 +132,4 @@ def test_rounding_and_dequantised_tensors_are_those_of_the_public_script():
 
 def test_the_baselines_artifact_has_the_published_payload():
     state = GPT(ModelOptions(), num_positions=1024).state_dict()
-    assert payload_bytes(quantize_state(state, CONTROL_TENSORS)) == 17_178_912
+    assert payload_bytes(quantize_state(state, QuantizationOptions())) == 17_178_912

@@ -1,8 +1,7 @@
 """Bits per byte: the code length of the validation text over its length.
 
-Every token of the validation set is scored once, in sequences that do not overlap, each seen
-with nothing before it. The last tokens that do not fill a sequence are left out, as public scripts
-do, unless the recipe scores the tail.
+Every token of the validation set counts once. The last tokens that do not fill a sequence are
+left out, as public scripts do, unless the recipe scores the tail.
 """
 
 import math
@@ -11,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainer.data.batches import batch_on_device
 from trainer.data.byte_lengths import ByteTable, count_bytes
 from trainer.data.token_shards import read_shard, shard_paths
 from trainer.errors import DataError
-from trainer.process_group import ProcessGroup
-from trainer.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,36 +43,6 @@ def load_validation_tokens(
             "add data or lower train_seq_len"
         )
     return tokens if keep_tail else tokens[: usable + 1]
-
-
-@torch.inference_mode()
-def score_tokens(
-    forward: nn.Module,
-    tokens: np.ndarray,  # (N + 1,) uint16
-    recipe: Recipe,
-    group: ProcessGroup,
-) -> Tensor:  # (N,) fp32
-    """The loss of every token but the first, in nats, in order; on every process all of them.
-
-    Each process scores a run of consecutive sequences.
-    """
-    seq_len = recipe.batch.train_seq_len
-    batch_seqs = recipe.batch.val_batch_size // recipe.batch.micro_batches_per_step // seq_len
-    num_seqs = math.ceil((tokens.size - 1) / seq_len)
-    first = num_seqs * group.rank // group.world_size
-    end = num_seqs * (group.rank + 1) // group.world_size
-    losses = torch.zeros(tokens.size - 1, device=group.device)
-    for start in range(first, end, batch_seqs):
-        num_tokens = min(min(batch_seqs, end - start) * seq_len, tokens.size - 1 - start * seq_len)
-        window = tokens[start * seq_len : start * seq_len + num_tokens + 1]
-        # A shorter last batch would be compiled anew: fill it up, and drop what that adds.
-        window = np.pad(window, (0, batch_seqs * seq_len - num_tokens))
-        batch = batch_on_device(window, recipe, group.device)
-        with torch.autocast(group.device.type, torch.bfloat16, enabled=group.device.type == "cuda"):
-            scored = forward(batch.input_ids, batch.target_ids)
-        losses[start * seq_len : start * seq_len + num_tokens] = scored[:num_tokens]
-    group.sum_in_place(losses)
-    return losses
 
 
 def bits_per_byte(

@@ -1,4 +1,4 @@
-"""Rounding to eight bits, row by row, as the public baseline does it."""
+"""Rounding to few bits, row by row, as the public scripts do it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainer.recipe import matches_any
+from trainer.recipe import QuantizationOptions, matches_any
 
 MAX_KEPT_ELEMENTS = 65_536  # tensors up to this size are kept as floats
 CLIP_QUANTILE = 0.9999984  # of the absolute values of a row
-MAX_CODE = 127
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,48 +19,88 @@ class StoredTensor:
     values: Tensor  # int8 codes (R, C) with a scale; else the tensor itself, fp16 or fp32
     scale: Tensor | None  # (R,) fp16: the value of one code step of each row
     dtype: torch.dtype  # of the tensor before it was stored
+    bits: int = 8  # of a code: from -max_code(bits) to max_code(bits)
 
     @property
     def num_bytes(self) -> int:
+        """Bytes with one code a byte."""
         return self.values.nbytes + (0 if self.scale is None else self.scale.nbytes)
 
 
-def quantize_state(state: Mapping[str, Tensor], keep_patterns: str) -> dict[str, StoredTensor]:
-    """Store a model's tensors: control tensors as fp32, other small ones as fp16, the rest int8.
+def max_code(bits: int) -> int:
+    """The largest code: 127 for eight bits, 31 for six. The most negative code is not used."""
+    return (1 << bits - 1) - 1
 
-    Args:
-        state: name → tensor.
-        keep_patterns: comma-separated parts of the names of control tensors.
+
+def quantize_state(
+    state: Mapping[str, Tensor], options: QuantizationOptions
+) -> dict[str, StoredTensor]:
+    """Store a model's tensors, each as its name and size say.
+
+    Tensors that the recipe names are fp16, small control tensors fp32 and other small ones fp16;
+    the rest are codes.
     """
     return {
-        name: store_tensor(tensor.detach().cpu(), keep_exact=matches_any(name, keep_patterns))
-        for name, tensor in state.items()
+        name: store_tensor(name, tensor.detach().cpu(), options) for name, tensor in state.items()
     }
 
 
-def store_tensor(tensor: Tensor, *, keep_exact: bool) -> StoredTensor:
+def store_tensor(name: str, tensor: Tensor, options: QuantizationOptions) -> StoredTensor:
     """One tensor in its stored form."""
-    if tensor.numel() > MAX_KEPT_ELEMENTS and tensor.ndim == 2:
-        codes, scale = round_rows(tensor)
-        return StoredTensor(values=codes, scale=scale, dtype=tensor.dtype)
-    kept = tensor.float() if keep_exact else tensor.half()
+    is_named = matches_any(name, options.fp16_passthrough_patterns)
+    is_large = tensor.numel() > MAX_KEPT_ELEMENTS and tensor.ndim == 2
+    if is_large and not is_named:
+        bits = code_bits(name, options)
+        codes, scale = round_rows(tensor, bits)
+        if layer_number(name) in layer_numbers(options.int4_layers):
+            codes = round_to_multiples(codes, options.int4_step, bits)
+        return StoredTensor(values=codes, scale=scale, dtype=tensor.dtype, bits=bits)
+    is_control = matches_any(name, options.int8_keep_float_fp32_name_patterns)
+    kept = tensor.float() if is_control and not is_named else tensor.half()
     return StoredTensor(values=kept.contiguous(), scale=None, dtype=tensor.dtype)
+
+
+def code_bits(name: str, options: QuantizationOptions) -> int:
+    """How many bits each code of a large matrix has."""
+    return 8 if matches_any(name, options.int8_full_range_patterns) else options.matrix_bits
+
+
+def layer_number(name: str) -> int | None:
+    """The layer that a tensor belongs to: 3 for `blocks.3.mlp.fc.weight`."""
+    parts = name.split(".")
+    return int(parts[1]) if parts[0] == "blocks" else None
+
+
+def layer_numbers(text: str) -> set[int]:
+    """The numbers of a comma-separated list."""
+    return {int(word) for word in text.split(",") if word.strip()}
 
 
 def round_rows(
     matrix: Tensor,  # (R, C)
+    bits: int,
 ) -> tuple[Tensor, Tensor]:  # (R, C) int8 codes, (R,) fp16 value of a code step
-    """Clip each row at a high quantile and round it to 255 levels.
+    """Clip each row at a high quantile and round it to 2^bits - 1 levels.
 
-    A step is never below 1/127: rows that stay within ±1 all share that step, so small weights
-    use few codes and compress well.
+    A step is never below 1 / max_code: rows that stay within ±1 all share that step, so small
+    weights use few codes and compress well.
     """
-    rows = matrix.float()
+    rows, largest = matrix.float(), max_code(bits)
     clip = torch.quantile(rows.abs(), CLIP_QUANTILE, dim=1)
-    scale = (clip / MAX_CODE).clamp_min(1.0 / MAX_CODE)
+    scale = (clip / largest).clamp_min(1.0 / largest)
     clipped = rows.clamp(-clip[:, None], clip[:, None])
-    codes = (clipped / scale[:, None]).round().clamp(-MAX_CODE, MAX_CODE)
+    codes = (clipped / scale[:, None]).round().clamp(-largest, largest)
     return codes.to(torch.int8).contiguous(), scale.half()
+
+
+def round_to_multiples(
+    codes: Tensor,  # (R, C) int8
+    step: int,
+    bits: int,
+) -> Tensor:  # (R, C) int8
+    """Codes rounded to multiples of a step: fewer distinct ones, at the scale that they have."""
+    coarse = (codes.float() / step).round() * step
+    return coarse.clamp(-max_code(bits), max_code(bits)).to(torch.int8)
 
 
 def dequantize_state(stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
@@ -77,5 +116,5 @@ def restore_tensor(stored: StoredTensor) -> Tensor:
 
 
 def payload_bytes(stored: Mapping[str, StoredTensor]) -> int:
-    """Bytes of codes, scales and kept floats before compression."""
+    """Bytes of codes (one a byte), scales and kept floats before compression."""
     return sum(tensor.num_bytes for tensor in stored.values())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 FIGURES = {
     "script_sha256": r"^script_sha256:([0-9a-f]{64})$",
-    "val_loss": r"^final_int8_zlib_roundtrip_exact val_loss:([0-9.]+) ",
-    "val_bpb": r"^final_int8_zlib_roundtrip_exact val_loss:\S+ val_bpb:([0-9.]+)$",
-    "eval_time_ms": r"^final_int8_zlib_roundtrip val_loss:.* eval_time:(\d+)ms$",
-    "total_bytes": r"^Total submission size int8\+zlib: (\d+) bytes$",
+    "val_loss": r"^final_int\d_\w+_roundtrip_exact val_loss:([0-9.]+) ",
+    "val_bpb": r"^final_int\d_\w+_roundtrip_exact val_loss:\S+ val_bpb:([0-9.]+)$",
+    "eval_time_ms": r"^final_int\d_\w+_roundtrip val_loss:.* eval_time:(\d+)ms$",
+    "total_bytes": r"^Total submission size int\d\+\w+: (\d+) bytes$",
     "steps": r"^step:(\d+)/\d+ train_loss:",
     "train_time_ms": r"^step:\d+/\d+ train_loss:.* train_time:(\d+)ms",
     "world_size": r"^world_size:(\d+) ",

@@ -11,7 +11,7 @@ from trainer.recipe import Recipe, recipe_settings
 from trainer.recipe_file import load_recipe
 from trainer.submission_folder import bundle_script as bundler
 
-ALLOWED = {*sys.stdlib_module_names, "torch", "numpy", "sentencepiece"}
+ALLOWED = {*sys.stdlib_module_names, "torch", "numpy", "sentencepiece", "zstandard", "brotli"}
 
 
 @pytest.fixture(scope="module")
