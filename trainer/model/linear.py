@@ -1,19 +1,31 @@
 """The linear layer that every block uses."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class CastedLinear(nn.Linear):
-    """No bias; weights stay fp32 for the optimizer and are cast to the input's type at use."""
+    """No bias; weights stay fp32 for the optimizer and are cast to the input's type at use.
+
+    In training mode, `fake_quantize` (if set) stands between the weight and its use: what later
+    is stored in few bits is trained as if it were stored so already.
+    """
+
+    fake_quantize: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, num_inputs: int, num_outputs: int, *, zero_init: bool = False) -> None:
         super().__init__(num_inputs, num_outputs, bias=False)
+        self.zero_init = zero_init
         if zero_init:
             nn.init.zeros_(self.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.weight.to(inputs.dtype))
+        weight = self.weight.to(inputs.dtype)
+        if self.training and self.fake_quantize is not None:
+            weight = self.fake_quantize(weight)
+        return F.linear(inputs, weight)
 
 
 def rms_norm(inputs: Tensor) -> Tensor:

@@ -19,6 +19,18 @@ def rotary_tables(
     return angles.cos(), angles.sin()
 
 
+def ntk_base(base: float, num_positions: int, train_seq_len: int, head_dim: int) -> float:
+    """The base at which positions beyond the training length keep the slowest pair's range.
+
+    base * (num_positions / train_seq_len)^(D / (D - 2)) for longer sequences: "NTK-aware" scaling,
+    as in #60 and #61. A `train_seq_len` of 0 means no scaling.
+    """
+    if train_seq_len == 0 or num_positions <= train_seq_len:
+        return base
+    stretch: float = (num_positions / train_seq_len) ** (head_dim / (head_dim - 2))
+    return base * stretch
+
+
 def apply_rotary(
     heads: Tensor,  # (B, H, T, D)
     cosine: Tensor,  # (T, D/2)

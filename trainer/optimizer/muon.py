@@ -53,7 +53,9 @@ class Muon(torch.optim.Optimizer):
         group: ProcessGroup,
         orthogonalize: Orthogonalize = newton_schulz,
     ) -> None:
-        super().__init__(groups, {"lr": 0.0, "momentum": 0.0, "num_iterations": 5})
+        super().__init__(
+            groups, {"lr": 0.0, "momentum": 0.0, "num_iterations": 5, "weight_decay": 0.0}
+        )
         self.process_group = group
         self.orthogonalize = orthogonalize
 
@@ -63,6 +65,8 @@ class Muon(torch.optim.Optimizer):
         for options in self.param_groups:
             params: list[Tensor] = options["params"]
             updates = self._updates(params, options)
+            if options["weight_decay"] > 0:
+                torch._foreach_mul_(params, 1 - options["lr"] * options["weight_decay"])
             torch._foreach_add_(params, list(updates.unbind()), alpha=-options["lr"])
 
     def _updates(

@@ -31,7 +31,7 @@ class ParameterGroups:
 class Optimizers:
     """Adam and Muon, stepped together."""
 
-    adam: torch.optim.Adam
+    adam: torch.optim.AdamW
     muon: Muon
 
     def step(self, learning_rate_scale: float, momentum: float) -> None:
@@ -61,7 +61,7 @@ def group_parameters(model: nn.Module, control_patterns: str) -> ParameterGroups
     """
     groups = ParameterGroups(embedding=[], head=[], matrices=[], scalars=[])
     for name, parameter in model.named_parameters():
-        if name == "tok_emb.weight":
+        if name in ("tok_emb.weight", "bigram_hash.table.weight"):
             groups.embedding.append(parameter)
         elif name == "lm_head.weight":
             groups.head.append(parameter)
@@ -81,7 +81,7 @@ def build_optimizers(
     """Both optimizers of a model, at the recipe's learning rates."""
     groups = group_parameters(model, options.control_tensor_name_patterns)
     embed_lr = options.embed_lr if groups.head else options.tied_embed_lr
-    adam = torch.optim.Adam(
+    adam = torch.optim.AdamW(
         [
             {"params": params, "base_lr": lr}
             for params, lr in (
@@ -93,6 +93,7 @@ def build_optimizers(
         ],
         betas=(options.beta1, options.beta2),
         eps=options.adam_eps,
+        weight_decay=options.adam_weight_decay,
         fused=True,
     )
     muon_groups = [
@@ -100,6 +101,7 @@ def build_optimizers(
             "params": params,
             "base_lr": options.matrix_lr,
             "num_iterations": options.muon_backend_steps,
+            "weight_decay": options.muon_weight_decay,
         }
         for params in _by_shape(groups.matrices)
     ]
