@@ -41,12 +41,20 @@ from trainer.evaluation.scoring import (
     score_tokens,
     training_windows,
 )
+from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import Orthogonalize, newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.quantization.codecs import check_codec
-from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
+from trainer.quantization.fake_quantization import fake_quantize_rows
+from trainer.quantization.rounding import (
+    code_bits,
+    dequantize_state,
+    is_rounded,
+    payload_bytes,
+    quantize_state,
+)
 from trainer.recipe import (
     DeviceOptions,
     QuantizationOptions,
@@ -152,6 +160,14 @@ def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
             if isinstance(module, nn.Embedding):
                 module.to(torch.bfloat16)
     return model
+
+
+def train_as_rounded(model: GPT, options: QuantizationOptions) -> None:
+    """Let each weight that will be stored in codes be trained as if it were stored so already."""
+    for name, module in model.named_modules():
+        if isinstance(module, CastedLinear) and is_rounded(name, module.weight, options):
+            bits = code_bits(name, options)
+            module.fake_quantize = partial(fake_quantize_rows, bits=bits)
 
 
 def train_and_pack(run: PreparedRun, script: Path) -> None:
@@ -268,7 +284,11 @@ def score_model(
     check_token_ids(tokens, recipe.model.vocab_size)
     pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
     run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
+    run.model.use_positions(windows.seq_len)
+    run.model.eval()
     losses = score_tokens(run.forward, tokens, windows, run.group)
+    run.model.use_positions(recipe.batch.train_seq_len)
+    run.model.train()
     return bits_per_byte(losses, tokens, table), losses
 
 

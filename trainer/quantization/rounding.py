@@ -47,17 +47,22 @@ def quantize_state(
 
 def store_tensor(name: str, tensor: Tensor, options: QuantizationOptions) -> StoredTensor:
     """One tensor in its stored form."""
-    is_named = matches_any(name, options.fp16_passthrough_patterns)
-    is_large = tensor.numel() > MAX_KEPT_ELEMENTS and tensor.ndim == 2
-    if is_large and not is_named:
+    if is_rounded(name, tensor, options):
         bits = code_bits(name, options)
         codes, scale = round_rows(tensor, bits)
         if layer_number(name) in layer_numbers(options.int4_layers):
             codes = round_to_multiples(codes, options.int4_step, bits)
         return StoredTensor(values=codes, scale=scale, dtype=tensor.dtype, bits=bits)
+    is_fp16 = matches_any(name, options.fp16_passthrough_patterns)
     is_control = matches_any(name, options.int8_keep_float_fp32_name_patterns)
-    kept = tensor.float() if is_control and not is_named else tensor.half()
+    kept = tensor.float() if is_control and not is_fp16 else tensor.half()
     return StoredTensor(values=kept.contiguous(), scale=None, dtype=tensor.dtype)
+
+
+def is_rounded(name: str, tensor: Tensor, options: QuantizationOptions) -> bool:
+    """Whether a tensor is stored as codes: a large matrix that the recipe does not keep in fp16."""
+    is_large = tensor.numel() > MAX_KEPT_ELEMENTS and tensor.ndim == 2
+    return is_large and not matches_any(name, options.fp16_passthrough_patterns)
 
 
 def code_bits(name: str, options: QuantizationOptions) -> int:
