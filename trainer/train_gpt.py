@@ -175,30 +175,41 @@ def train_and_pack(run: PreparedRun, script: Path) -> None:
 
     Raises:
         DataError: training data or tokenizer are missing, damaged or do not fit the recipe.
+        RecipeError: the artifact cannot be compressed as the recipe says.
     """
-    recipe, group, log = run.recipe, run.group, run.log
+    recipe, log = run.recipe, run.log
     check_codec(recipe.quantization.compressor)
     load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
-    orthogonalize: Orthogonalize = newton_schulz
-    if is_compiled(recipe, group):
-        orthogonalize = torch.compile(newton_schulz, dynamic=False, fullgraph=True)
-    training = TrainingRun(
-        recipe=recipe,
-        group=group,
-        log=log,
-        model=run.model,
-        forward=group.replicate(run.forward),
-        optimizers=build_optimizers(run.model, recipe.optimizer, group, orthogonalize),
-        train_paths=shard_paths(recipe.run.data_path, "train"),
-    )
+    training = begin_training(run)
     log_training_setup(training)
     with log.phase("warm_up"):
         warm_up(training)
     with log.phase("training"):
         train(training, partial(log_validation, run))
-    log_peak_memory(log, group)
+    log_peak_memory(log, run.group)
     with log.phase("serialise"):
         write_artifact(run, script)
+
+
+def begin_training(run: PreparedRun) -> TrainingRun:
+    """All that training touches, with fresh optimizers.
+
+    Raises:
+        DataError: there are no training shards.
+    """
+    recipe, group = run.recipe, run.group
+    orthogonalize: Orthogonalize = newton_schulz
+    if is_compiled(recipe, group):
+        orthogonalize = torch.compile(newton_schulz, dynamic=False, fullgraph=True)
+    return TrainingRun(
+        recipe=recipe,
+        group=group,
+        log=run.log,
+        model=run.model,
+        forward=group.replicate(run.forward),
+        optimizers=build_optimizers(run.model, recipe.optimizer, group, orthogonalize),
+        train_paths=shard_paths(recipe.run.data_path, "train"),
+    )
 
 
 def log_validation(run: PreparedRun, progress: Progress) -> None:
