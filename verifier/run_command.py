@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 
 MAX_README_LINES = 20_000
 MAX_COMMAND_CHARS = 20_000
-MAX_SETTINGS_CHARS = 64_000
-"""Half of what Linux takes in one word of a command; public run commands have under 4,000."""
+MAX_SETTINGS_CHARS = 4_000
+"""Names and values together: more would carry bytes that nobody counts; public ones stay below."""
 _ASSIGNMENT = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
 _COUNT = re.compile(r"[0-9]{1,4}")
 _LAUNCHERS = ("torchrun", "python", "python3")
