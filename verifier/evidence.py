@@ -4,11 +4,11 @@ import datetime
 from dataclasses import dataclass
 
 from verifier.claims import Claims, LogClaim
-from verifier.program import Program
 from verifier.sandbox.base import Enforcement
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
     ClaimedValues,
+    CodeBytes,
     Evidence,
     Guarantee,
     HostReport,
@@ -18,6 +18,7 @@ from verifier.schemas.run_record_json import (
 )
 from verifier.schemas.submission_json import Metadata, SeedClaim
 from verifier.submission import Submission
+from verifier.training_log import TrainingLog
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +27,7 @@ class Paper:
 
     submission: Submission
     claims: Claims
-    program: Program
+    code_bytes: CodeBytes
     rules: tuple[RuleRecord, ...]
     score_followed: bool
     """Whether the code was followed from the validation tokens' losses to the claimed print."""
@@ -50,7 +51,7 @@ def claimed_values(paper: Paper) -> ClaimedValues:
         val_bpb=claims.headline_bpb,
         val_bpb_std=metadata.val_bpb_std if metadata else None,
         bytes_total=metadata.bytes_total if metadata else None,
-        code_bytes=paper.program.code_bytes,
+        code_bytes=paper.code_bytes,
         date=submission_date(paper.submission, claims),
         claimed_bpbs=claims.claimed_bpbs,
         scored_tokens=text.log.val_tokens if text else None,
@@ -92,7 +93,7 @@ def _seed_claimed(claims: Claims, claim: LogClaim) -> SeedClaimed:
         seed=claim.seed,
         val_bpb=claim.val_bpb,
         total_bytes=log.total_bytes,
-        model_bytes=log.model_bytes,
+        model_bytes=_model_bytes(log),
         train_seconds=log.train_seconds,
         calibration_seconds=log.calibration_seconds,
         calibrates_on_data=log.calibration_data is not None,
@@ -103,6 +104,13 @@ def _seed_claimed(claims: Claims, claim: LogClaim) -> SeedClaimed:
         source=str(claim.file.path),
         lines=lines,
     )
+
+
+def _model_bytes(log: TrainingLog) -> int | None:
+    """As printed, else what is left of the printed total without the code."""
+    if log.model_bytes is not None or log.total_bytes is None or log.code_bytes is None:
+        return log.model_bytes
+    return log.total_bytes - log.code_bytes
 
 
 def submission_date(submission: Submission, claims: Claims) -> datetime.date | None:

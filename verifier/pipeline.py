@@ -5,7 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from verifier.artifact_sizes import artifact_sizes
 from verifier.claims import collect_claims
+from verifier.code_bytes import count_code
 from verifier.comparison import Comparison, compare_with_prior
 from verifier.data_flow import follow_run
 from verifier.data_flow.settings import read_settings
@@ -68,7 +70,7 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
     return Paper(
         submission=submission,
         claims=claims,
-        program=program,
+        code_bytes=count_code(program),
         rules=static_outcomes(case, rulebook),
         score_followed=trace.stopped is None and bool(trace.claimed_scores()),
     )
@@ -97,6 +99,7 @@ def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None)
         next_command=_deciding_command(str(path), rulebook, judged.verdict),
         rules=judged.rules,
         claims=case.claims,
+        sizes=artifact_sizes(case.claims, (), _cap_bytes(rulebook)),
         significance=judged.comparison.record,
         other_profiles=_other_verdicts(case, profile_name),
         unread=unread_lines(paper.submission, paper.claims),
@@ -129,7 +132,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         enforcements = sandbox.guarantees(journal.folder)
         harness = Harness(
             submission=paper.submission,
-            code_bytes=paper.program.code_bytes,
+            code_bytes=paper.code_bytes.literal,
             track=rulebook.track,
             sandbox=sandbox,
             journal=journal,
@@ -173,6 +176,7 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         rules=judged.rules,
         claims=evidence.claims,
         measurements=evidence.measurements,
+        sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
         significance=judged.comparison.record,
         guarantees=evidence.guarantees,
         other_profiles=_other_verdicts(case, profile_name),
@@ -258,6 +262,10 @@ def _other_verdicts(case: _Case, profile_name: str) -> tuple[ProfileVerdict, ...
         ProfileVerdict(profile=profile.id, verdict=verdict.decision, because=verdict.because)
         for profile, verdict in zip(others, verdicts, strict=True)
     )
+
+
+def _cap_bytes(rulebook: Rulebook) -> int:
+    return int(rulebook.track.limits.artifact_bytes.value)
 
 
 def _deciding_command(submission: str, rulebook: Rulebook, verdict: Verdict) -> str | None:

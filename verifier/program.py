@@ -68,17 +68,6 @@ class Program:
     named: tuple[SubmissionFile, ...] = ()  # what else the code names: sources, tables, blobs
 
     @property
-    def code_bytes(self) -> int | None:
-        """Bytes of every shipped file that the main script needs, itself included.
-
-        None without a script, or when a part of it does not parse.
-        """
-        if not self.modules or any(code.kind == "broken" for code in self.opaque):
-            return None
-        needed = {file.path: file for file in (*(m.file for m in self.modules), *self.named)}
-        return sum(file.num_bytes for file in needed.values())
-
-    @property
     def blind_spot(self) -> str | None:
         """Why what is not found in the modules may still be there; None if all code was read."""
         if not self.modules and not self.opaque:
@@ -109,7 +98,9 @@ class _Reader:
     def __init__(self, submission: Submission) -> None:
         self._submission = submission
         self._scripts = {file.path: file for file in submission.scripts}
-        self._others = {file.path: file for file in submission.of_kind(FileKind.OTHER)}
+        no_code = (*submission.of_kind(FileKind.OTHER), *submission.of_kind(FileKind.TOKENIZER))
+        self._others = {file.path: file for file in no_code}
+        self._others_by_name = {path.name: path for path in reversed(list(self._others))}
         self._by_text = {file.text: file for file in reversed(submission.scripts)}
         self._named: dict[PurePosixPath, SubmissionFile] = {}
         self._names: set[str] = set()
@@ -168,6 +159,10 @@ class _Reader:
                     self._add_file(self._scripts[path])
                 elif path in self._others:
                     self._named[path] = self._others[path]
+        for path in mentioned:  # `folder / "sub" / "kernel.cpp"` names its parts one by one
+            if path.suffix and str(path) in self._others_by_name:
+                found = self._others_by_name[str(path)]
+                self._named[found] = self._others[found]
         if not runs_code(module.nodes):
             return
         unpacked = unpack(module.tree, module.file.path, Files(read=self._content))

@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
+from verifier.artifact_sizes import claimed_total, measured_total
 from verifier.evidence_checks.base import EvidenceCase, each_seed, log_file
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
-
-_SHIPPED_CODE = ("literal", "every_file_opened")
-"""Conventions that count the code as it lies in the folder."""
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
@@ -18,10 +16,11 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
 
     def on_claim(seed: SeedClaimed) -> Finding | None:
         total, counted, line = seed.total_bytes, None, seed.lines.get("total_bytes")
-        shipped = case.claims.code_bytes if convention in _SHIPPED_CODE else None
-        if shipped is not None and seed.model_bytes is not None:
-            total, line = seed.model_bytes + shipped, seed.lines.get("model_bytes")
-            counted = f"model {seed.model_bytes:,} + shipped code {shipped:,}"
+        recounted = claimed_total(seed, case.claims.code_bytes, convention)
+        if recounted is not None and seed.model_bytes is not None and convention != "as_logged":
+            total, line = recounted, seed.lines.get("model_bytes")
+            code_bytes = recounted - seed.model_bytes
+            counted = f"model {seed.model_bytes:,} + code ({convention}) {code_bytes:,}"
         if total is None or total <= cap:
             return None
         return Finding(
@@ -32,19 +31,18 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         )
 
     def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
-        code_bytes = getattr(seed.code_bytes, convention)
         if seed.artifact_bytes is None:
             return f"seed {seed.seed}: no artifact file was recognised"
-        if code_bytes is None:
-            return f"seed {seed.seed}: code bytes '{convention}' are not measured by this version"
-        total = seed.artifact_bytes + code_bytes
+        total = measured_total(seed, convention)
+        if total is None:
+            return f"seed {seed.seed}: the code has no known size by the convention '{convention}'"
         if total <= cap:
             return None
         return Finding(
             message=f"seed {seed.seed}: {total:,} bytes, {total - cap:,} over the cap of {cap:,}",
             file=log_file(seed),
             evidence=f"{seed.artifact_file}: {seed.artifact_bytes:,} + code ({convention}): "
-            f"{code_bytes:,}",
+            f"{total - seed.artifact_bytes:,}",
         )
 
     result = each_seed(case, on_claim, on_measurement)

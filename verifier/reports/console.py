@@ -53,6 +53,8 @@ def _parts(verdict: VerdictFile) -> list[RenderableType]:
     if verdict.measurements:
         parts.append(_seeds_table(verdict))
     parts.append(_claims_line(verdict))
+    if size_line := figures.size_line(verdict.sizes):
+        parts.append(Text(size_line))
     if verdict.significance:
         parts += [Text(visible(line)) for line in figures.significance_lines(verdict.significance)]
     if verdict.guarantees:

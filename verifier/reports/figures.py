@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from verifier.findings import Outcome, Severity
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import SeedMeasurement
-from verifier.schemas.verdict_json import SignificanceRecord, VerdictFile
+from verifier.schemas.verdict_json import ArtifactSize, SignificanceRecord, VerdictFile
 
 NOTHING = "–"
 WORDS = {Outcome.PASSED: "passed", Outcome.BROKEN: "BROKEN", Outcome.NOT_EVALUATED: "cannot tell"}
@@ -112,6 +112,19 @@ def seed_row(seed: SeedMeasurement) -> tuple[str, ...]:
         seconds(seed.wall_seconds),
         whole(seed.peak_memory_bytes / 1e6),
     )
+
+
+def size_line(sizes: tuple[ArtifactSize, ...]) -> str | None:
+    """Artifact plus code, counted in every way, against the cap; None where nothing is known."""
+    if not any(size.total_bytes for size in sizes):
+        return None
+    counted = (f"{size.byte_count.replace('_', ' ')} {_size(size)}" for size in sizes)
+    return f"bytes of at most {sizes[0].cap_bytes:,}: {', '.join(counted)}"
+
+
+def _size(size: ArtifactSize) -> str:
+    is_over = size.total_bytes is not None and size.total_bytes > size.cap_bytes
+    return f"{whole(size.total_bytes)}{' (over)' if is_over else ''}"
 
 
 def significance_lines(test: SignificanceRecord) -> tuple[str, ...]:

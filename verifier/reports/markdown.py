@@ -22,6 +22,7 @@ def render_markdown(verdict: VerdictFile) -> str:
         _rules(verdict),
         _broken(verdict),
         _seeds(verdict),
+        figures.size_line(verdict.sizes) or "",
         _significance(verdict),
         _guarantees(verdict),
         _profiles(verdict),

@@ -23,6 +23,9 @@ GuaranteeName = Literal[
     "score",
 ]
 
+ByteCount = Literal["as_logged", "literal", "every_file_opened", "rebuilt_wrapper"]
+"""Which bytes of code count beside the model; CodeBytes says what each of them is."""
+
 
 class Margin(StrictModel):
     """By how much a record must beat the prior one."""
@@ -51,7 +54,7 @@ class Profile(StrictModel):
     """A record is significant when its p-value is below this."""
     clock: Literal["loop", "loop_plus_calibration", "everything"]
     """What the training budget covers."""
-    byte_count: Literal["as_logged", "literal", "every_file_opened", "rebuilt_wrapper"]
+    byte_count: ByteCount
     """Which bytes of code count beside the compressed model."""
     minimum_guarantees: dict[GuaranteeName, Grade] = {}
     """The least that a run must guarantee to decide; a name left out may be absent."""

@@ -98,9 +98,11 @@ class CodeBytes(StrictModel):
     as_logged: int | None
     """What the script printed in our run."""
     literal: int | None
-    """The scripts of the folder that the run command starts or the main script imports."""
+    """The main script as shipped, the scripts that it reaches and the files that they name."""
     every_file_opened: int | None = None
+    """The same with tokenizers, which nobody has counted in practice."""
     rebuilt_wrapper: int | None = None
+    """The same as literal, each script packed by us (packing.py); at most this, not exactly."""
 
 
 class TokenLosses(StrictModel):
@@ -176,11 +178,18 @@ class ColdStart(StrictModel):
 
 
 class Attempt(StrictModel):
-    """One attempt at a seed that does not count: the machine failed it."""
+    """One attempt at a seed that does not count: the machine failed it, or we were stopped."""
 
     outcome: SeedOutcome
     reason: str
-    wall_seconds: float
+    wall_seconds: float | None
+    """None where the harness itself was stopped."""
+
+
+class AttemptLog(StrictModel):
+    """The attempts at one seed that do not count, written before the next one starts."""
+
+    attempts: tuple[Attempt, ...]
 
 
 class Mutation(StrictModel):
@@ -250,8 +259,8 @@ class ClaimedValues(StrictModel):
     val_bpb: float | None
     val_bpb_std: float | None
     bytes_total: int | None
-    code_bytes: int | None = None
-    """The code that the folder ships: main script and what it needs; None where unclear."""
+    code_bytes: CodeBytes = CodeBytes(as_logged=None, literal=None)
+    """What the folder ships; None where unclear. What its logs counted stands with each seed."""
     date: datetime.date | None = None
     """As submission.json gives it, else as the folder's name begins."""
     claimed_bpbs: tuple[float, ...] = ()

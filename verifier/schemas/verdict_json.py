@@ -3,6 +3,7 @@
 from typing import Literal
 
 from verifier.schemas.base import StrictModel
+from verifier.schemas.profile_yaml import ByteCount
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import ClaimedValues, Guarantee, Rung, SeedMeasurement
 
@@ -30,6 +31,15 @@ class SignificanceRecord(StrictModel):
     warnings: tuple[str, ...] = ()
 
 
+class ArtifactSize(StrictModel):
+    """Model plus code of the largest seed under one byte convention."""
+
+    byte_count: ByteCount
+    total_bytes: int | None
+    """None where the model or the code has no known size."""
+    cap_bytes: int
+
+
 class ProfileVerdict(StrictModel):
     """The verdict that another profile would give on the same evidence."""
 
@@ -55,6 +65,8 @@ class VerdictFile(StrictModel):
     rules: tuple[RuleRecord, ...]
     claims: ClaimedValues
     measurements: tuple[SeedMeasurement, ...] = ()
+    sizes: tuple[ArtifactSize, ...] = ()
+    """Of our runs, and of the claims where nothing was run."""
     significance: SignificanceRecord | None = None
     guarantees: tuple[Guarantee, ...] = ()
     other_profiles: tuple[ProfileVerdict, ...] = ()

@@ -1,9 +1,10 @@
 """Which files of a folder count as code, told without running it."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from verifier.code_bytes import count_code, needed_files, rebuilt_wrappers
 from verifier.program import load_program
 from verifier.submission import load_submission
 
@@ -13,6 +14,8 @@ FILES = {
     "deeper/inner.py": "",
     "kernel.cu": "__global__",
     "unused.py": "",
+    "native/table.bin": "",
+    "tokenizer.model": "pieces",
 }
 
 
@@ -21,10 +24,12 @@ def needed(folder: Path, script: str) -> list[str] | None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     program = load_program(load_submission(folder))
-    if program.code_bytes is None:
+    code_bytes = count_code(program)
+    files = needed_files(program)
+    if not files:
+        assert code_bytes.literal is code_bytes.rebuilt_wrapper is None
         return None
-    files = {module.file for module in program.modules} | set(program.named)
-    assert program.code_bytes == sum(file.num_bytes for file in files)
+    assert code_bytes.every_file_opened == sum(file.num_bytes for file in files)
     return sorted(str(file.path) for file in files)
 
 
@@ -36,6 +41,7 @@ def needed(folder: Path, script: str) -> list[str] | None:
         ("from deeper import inner", ["deeper/__init__.py", "deeper/inner.py"]),
         ("exec(open('unused.py').read())", ["unused.py"]),
         ("from torch.utils.cpp_extension import load; load('k', ['kernel.cu'])", ["kernel.cu"]),
+        ("k = folder / 'native' / 'table.bin'", ["native/table.bin"]),
         ("if False:\n    def f():\n        import unused", ["unused.py"]),
     ],
 )
@@ -68,3 +74,20 @@ def test_a_module_in_a_package_reaches_out_of_it(tmp_path, line):
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a\\0b", "x" * 5_000])
 def test_strange_names_need_nothing(tmp_path, name):
     assert needed(tmp_path, f"open('{name}')") == ["train_gpt.py"]
+
+
+def test_only_the_widest_convention_counts_tokenizers(tmp_path):
+    assert needed(tmp_path, "open('tokenizer.model')") == ["tokenizer.model", "train_gpt.py"]
+    code_bytes = count_code(load_program(load_submission(tmp_path)))
+    assert code_bytes.every_file_opened - code_bytes.literal == len("pieces")
+
+
+def test_wrappers_take_the_place_of_the_scripts_alone(tmp_path):
+    script = "import helper\nopen('kernel.cu')\n" + "# a comment\n" * 100
+    needed(tmp_path, script)
+    program = load_program(load_submission(tmp_path))
+    smaller = rebuilt_wrappers(program)
+    saved = len(script) - len(smaller[PurePosixPath("train_gpt.py")])
+    code_bytes = count_code(program)
+    assert saved > 0
+    assert code_bytes.literal - code_bytes.rebuilt_wrapper == saved
