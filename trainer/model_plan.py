@@ -60,8 +60,10 @@ def training_flops_per_token(model: ModelOptions, seq_len: int) -> float:
     """
     kv_dim = model.model_dim // model.num_heads * model.num_kv_heads
     attention = 2 * model.model_dim * (model.model_dim + kv_dim)
-    feed_forward = 2 * model.mlp_mult * model.model_dim**2
-    matrices = model.num_layers * (attention + feed_forward) + model.vocab_size * model.model_dim
+    feed_forward = 2 * model.hidden_dim * model.model_dim
+    bigrams = model.bigram_hash_dim * model.model_dim if model.bigram_hash_buckets else 0
+    head = model.vocab_size * model.model_dim
+    matrices = model.num_layers * (attention + feed_forward) + bigrams + head
     return 6.0 * matrices + 12.0 * model.num_layers * model.model_dim * seq_len / 2
 
 

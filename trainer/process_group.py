@@ -1,6 +1,7 @@
 """One code path for one process and for eight: with one process, communication does nothing."""
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -28,13 +29,50 @@ class ProcessGroup:
         if self.world_size > 1:
             dist.all_reduce(tensor)
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process. A host sync with more than one."""
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The mean over the processes; the tensor itself may be overwritten."""
+        self.sum_in_place(tensor)
+        return tensor / self.world_size
+
+    def largest(self, number: float) -> float:
+        """The largest of the processes' numbers. A host sync with more than one."""
         if self.world_size == 1:
-            return flag
-        raised = torch.tensor(int(flag), device=self.device)
-        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-        return bool(raised.item())
+            return number
+        numbers = torch.tensor(number, dtype=torch.float64, device=self.device)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
+        return numbers.item()
+
+    def start_gather(self, share: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to collect equal shares; calling the result waits for all, rank after rank."""
+        if self.world_size == 1:
+            return lambda: share
+        share = share.contiguous()
+        gathered = share.new_empty((self.world_size * share.size(0), *share.shape[1:]))
+        work = dist.all_gather_into_tensor(gathered, share, async_op=True)
+
+        def wait() -> torch.Tensor:
+            work.wait()
+            return gathered
+
+        return wait
+
+    def start_fetch(self, scalar: torch.Tensor) -> Callable[[], float]:
+        """Begin to copy a number off the device; calling the result waits for that copy alone.
+
+        What the device was given to do after it goes on meanwhile.
+        """
+        if self.device.type != "cuda":
+            return scalar.item
+        pinned = torch.empty((), dtype=scalar.dtype, pin_memory=True)
+        pinned.copy_(scalar, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record()
+
+        def wait() -> float:
+            arrived.synchronize()
+            return pinned.item()
+
+        return wait
 
     def barrier(self) -> None:
         if self.world_size > 1:

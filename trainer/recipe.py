@@ -83,6 +83,11 @@ class ModelOptions:
     overtone_init: bool = option(False)  # singular values of the tied embedding ~ 1/sqrt(k) (#60)
     phased_resid_mix: bool = option(False)  # early blocks lean on the embedding at first (#60)
 
+    @property
+    def hidden_dim(self) -> int:
+        """Channels of the feed-forward layers."""
+        return self.mlp_hidden or self.mlp_mult * self.model_dim
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerOptions:
@@ -112,6 +117,10 @@ class ScheduleOptions:
 
     iterations: int = option(20_000, at_least=1)  # steps
     max_wallclock_seconds: float = option(600.0, at_least=0)  # 0: no limit
+    # What the limit covers: the training loop, as in the public baseline; also calibration on
+    # training data; or all from the start of the process until the artifact is written.
+    clock: Literal["loop", "loop_plus_calibration", "everything"] = option("loop")
+    reserve_seconds: float = option(0.0, at_least=0)  # kept for what is covered after the loop
     warmup_steps: int = option(20, at_least=0)  # priming the compiled code; then undone
     warmdown_iters: int = option(1200, at_least=0)  # steps over which the learning rate falls to 0
     train_log_every: int = option(200, at_least=0)  # steps; 0: first ten and last only

@@ -137,6 +137,9 @@ def set_up_device(options: DeviceOptions) -> None:
     """On GPUs: TF32 for what is left in fp32, and flash attention or none."""
     if options.cpu_threads:
         torch.set_num_threads(options.cpu_threads)
+    if options.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read at the first matrix product
+        torch.use_deterministic_algorithms(True)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cuda.enable_flash_sdp(True)

@@ -1,5 +1,7 @@
 """The training loop: steps until the recipe's last one, or until the time is up."""
 
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,11 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.batches import Batch, train_batches
+from trainer.errors import TrainerError
 from trainer.optimizer.parameter_groups import Optimizers
-from trainer.optimizer.schedules import learning_rate_scale, muon_momentum
+from trainer.optimizer.schedules import (
+    learning_rate_scale,
+    loop_budget_seconds,
+    muon_momentum,
+)
 from trainer.process_group import ProcessGroup, gradient_sync
 from trainer.recipe import Recipe, ScheduleOptions
 from trainer.run_log import Progress, RunLog
+from trainer.training_failures import memory_advice, refuse_divergence
 
 ALWAYS_LOGGED_STEPS = 10  # the first ones, where a run that goes wrong usually shows it
 
@@ -65,7 +73,8 @@ def warm_up(run: TrainingRun) -> None:
     initial = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     batches = run.batches()
     for step in range(num_steps):
-        take_step(run, batches, step=0, learning_rate=1.0)
+        with memory_advice(run.recipe.batch):
+            take_step(run, batches, step=0, learning_rate=1.0)
         if num_steps <= 20 or (step + 1) % 10 == 0 or step + 1 == num_steps:
             run.log.write(f"warmup_step:{step + 1}/{num_steps}")
     run.model.load_state_dict(initial)
@@ -84,21 +93,26 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
         The steps taken and the seconds they took.
     """
     schedule = run.recipe.schedule
+    budget_seconds = open_budget(run)
     batches = run.batches()
     clock = TrainingClock(run.group)
-    step = 0
+    step, elapsed_seconds = 0, 0.0
     is_last = False
     while not is_last:
         if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
             validate(_progress(schedule, step, clock.pause()))
             clock.resume()
-        scale = learning_rate_scale(schedule, step, clock.seconds())
-        loss = take_step(run, batches, step, scale)
+        scale = learning_rate_scale(schedule, step, elapsed_seconds, budget_seconds)
+        with memory_advice(run.recipe.batch):
+            loss = take_step(run, batches, step, scale)
         step += 1
-        progress = _progress(schedule, step, clock.seconds())
-        is_last = step == schedule.iterations or run.group.any(_is_over(progress, schedule))
+        elapsed_seconds = clock.seconds()
+        if budget_seconds < math.inf:  # all processes go by one time, or their weights drift apart
+            elapsed_seconds = run.group.largest(elapsed_seconds)
+        is_last = step == schedule.iterations or elapsed_seconds >= budget_seconds
         if is_last or _is_logged(step, schedule):
-            run.log.write(progress.train_line(loss.item()))
+            progress = _progress(schedule, step, elapsed_seconds)
+            run.log.write(progress.train_line(run.group.mean(loss).item()))
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
         validate(progress)
@@ -107,12 +121,40 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     return progress
 
 
+def open_budget(run: TrainingRun) -> float:
+    """The seconds that the loop may take, the same for all processes; says so in the log.
+
+    Raises:
+        TrainerError: the clock covers what came before, and that took all of the limit.
+    """
+    schedule = run.recipe.schedule
+    before_seconds = run.group.largest(seconds_since_start())
+    budget_seconds = loop_budget_seconds(schedule, before_seconds)
+    if budget_seconds <= 0:
+        raise TrainerError(
+            f"schedule.clock {schedule.clock}: start and warm-up took {before_seconds:.1f} s and "
+            f"{schedule.reserve_seconds:.1f} s are reserved, which leaves no time to train of "
+            f"max_wallclock_seconds {schedule.max_wallclock_seconds:.1f}; raise it"
+        )
+    seconds = f"before_loop:{before_seconds:.3f}s loop_budget:{budget_seconds:.3f}s"
+    run.log.write(f"clock:{schedule.clock} {seconds}")
+    return budget_seconds
+
+
+def seconds_since_start() -> float:
+    """Seconds since the system started this process, imports included (Linux, proc(5))."""
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start_ticks = int(after_name[19])  # field 22, since boot
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")
+
+
 def take_step(
     run: TrainingRun, batches: Iterator[Batch], step: int, learning_rate: float
 ) -> Tensor:  # () fp32 on the device, nats a token
     """One optimizer step over this process's micro-batches; returns their mean loss.
 
-    Nothing here waits for the device.
+    The loss is looked at while the device is busy with the last backward pass, so that nothing
+    waits and an update from a loss that is no number is never applied.
     """
     num_micro_batches = run.recipe.batch.micro_batches_per_step // run.group.world_size
     is_cuda = run.group.device.type == "cuda"
@@ -122,8 +164,10 @@ def take_step(
         with gradient_sync(run.forward, wanted=index == num_micro_batches - 1):
             with torch.autocast(run.group.device.type, torch.bfloat16, enabled=is_cuda):
                 loss = run.forward(batch.input_ids, batch.target_ids).mean()
+            total += loss.detach()
+            arriving_loss = run.group.start_fetch(total)
             (loss / num_micro_batches).backward()
-        total += loss.detach()
+    refuse_divergence(run.model, run.group, step, arriving_loss())
     options = run.recipe.optimizer
     if options.grad_clip_norm > 0:
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
@@ -133,10 +177,6 @@ def take_step(
 
 def _progress(schedule: ScheduleOptions, step: int, train_seconds: float) -> Progress:
     return Progress(step=step, num_steps=schedule.iterations, train_seconds=train_seconds)
-
-
-def _is_over(progress: Progress, schedule: ScheduleOptions) -> bool:
-    return 0 < schedule.max_wallclock_seconds <= progress.train_seconds
 
 
 def _is_logged(step: int, schedule: ScheduleOptions) -> bool:

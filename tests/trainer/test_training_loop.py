@@ -1,18 +1,35 @@
+import io
 import os
+import re
 import socket
+from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing
 
 from trainer.data.token_shards import shard_paths
+from trainer.errors import TrainerError
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import join_process_group, leave_process_group
 from trainer.recipe import build_recipe
 from trainer.run_log import RunLog
-from trainer.training_loop import TrainingRun, train, warm_up
+from trainer.training_loop import TrainingRun, seconds_since_start, train, warm_up
+
+LEVERS = {
+    "schedule.iterations": 10,
+    "model.use_smeargate": True,
+    "model.bigram_hash_buckets": 64,
+    "model.bigram_hash_dim": 8,
+    "model.orthogonal_init": True,
+    "model.phased_resid_mix": True,
+    "optimizer.muon_weight_decay": 0.02,
+    "optimizer.adam_weight_decay": 0.01,
+    "optimizer.grad_clip_norm": 0.3,
+}
+LOSS = re.compile(r"train_loss:(\S+)")
 
 
 def make_run(data, group, recipe):
@@ -21,12 +38,16 @@ def make_run(data, group, recipe):
     return TrainingRun(
         recipe=recipe,
         group=group,
-        log=RunLog(file=None),
+        log=RunLog(file=io.StringIO()),
         model=model,
         forward=group.replicate(model),
         optimizers=build_optimizers(model, recipe.optimizer, group, newton_schulz),
         train_paths=shard_paths(data / "datasets" / "tiny", "train"),
     )
+
+
+def losses(run):
+    return [float(loss) for loss in LOSS.findall(run.log.file.getvalue())]
 
 
 def weights(run):
@@ -79,7 +100,7 @@ def train_in_a_process(rank, data, recipe, port, path):
     run = make_run(data, join_process_group(), recipe)
     train(run, no_validation)
     if rank == 0:
-        torch.save(weights(run), path)
+        torch.save({"weights": weights(run), "losses": losses(run)}, path)
     leave_process_group()
 
 
@@ -90,13 +111,58 @@ def unused_port():
         return listener.getsockname()[1]
 
 
+# The two differ by the order of fp32 sums alone: 2^-24 a sum, which ten steps make grow.
 def test_two_processes_train_the_same_model_as_one(
-    tiny_data, alone, tiny_recipe, tmp_path, unused_port
+    tiny_data, alone, tiny_settings, tmp_path, unused_port
 ):
-    arguments = (tiny_data, tiny_recipe, unused_port, tmp_path / "weights")
+    recipe = build_recipe(tiny_settings | LEVERS)
+    arguments = (tiny_data, recipe, unused_port, tmp_path / "both")
     torch.multiprocessing.spawn(train_in_a_process, arguments, nprocs=2)
-    single = make_run(tiny_data, alone, tiny_recipe)
+    single = make_run(tiny_data, alone, recipe)
     initial = weights(single).clone()
     train(single, no_validation)
-    both = torch.load(tmp_path / "weights")
-    assert (both - weights(single)).norm() < 1e-3 * (weights(single) - initial).norm()
+    both = torch.load(tmp_path / "both")
+    assert losses(single) == pytest.approx(both["losses"], abs=2e-4)
+    assert len(losses(single)) == recipe.schedule.iterations
+    moved = (weights(single) - initial).norm()
+    assert (both["weights"] - weights(single)).norm() < 1e-3 * moved
+
+
+def test_the_same_seed_gives_the_same_bits_again(tiny_data, alone, tiny_settings):
+    runs = [make_run(tiny_data, alone, build_recipe(tiny_settings | LEVERS)) for _ in range(2)]
+    for run in runs:
+        train(run, no_validation)
+    assert torch.equal(weights(runs[0]), weights(runs[1]))
+
+
+def test_a_clock_that_covers_everything_leaves_less_to_the_loop(tiny_data, alone, tiny_settings):
+    spent = seconds_since_start()
+    limits = {
+        "schedule.iterations": 10**6,
+        "schedule.max_wallclock_seconds": spent + 0.5,
+        "schedule.clock": "everything",
+    }
+    run = make_run(tiny_data, alone, build_recipe(tiny_settings | limits))
+    assert train(run, no_validation).train_seconds < 0.5 + 0.2
+    assert "clock:everything before_loop:" in run.log.file.getvalue()
+
+
+def test_a_clock_that_has_run_out_before_training_is_an_error(tiny_data, alone, tiny_settings):
+    limits = {"schedule.max_wallclock_seconds": 0.1, "schedule.clock": "everything"}
+    run = make_run(tiny_data, alone, build_recipe(tiny_settings | limits))
+    with pytest.raises(TrainerError, match="leaves no time to train of max_wallclock_seconds 0.1"):
+        train(run, no_validation)
+
+
+def test_a_loss_that_is_no_number_stops_training_before_the_update(
+    tiny_data, alone, tiny_settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    steep = {"optimizer.matrix_lr": 1e38, "optimizer.tied_embed_lr": 1e38}
+    run = make_run(tiny_data, alone, build_recipe(tiny_settings | steep))
+    with pytest.raises(
+        TrainerError, match=r"step [23]: the training loss is (nan|inf); .* weights"
+    ):
+        train(run, no_validation)
+    kept = torch.load(Path("diverged_rank0.pt"), weights_only=True)
+    assert kept["step"] in (1, 2) and set(kept["weights"]) == set(run.model.state_dict())

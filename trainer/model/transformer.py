@@ -22,8 +22,7 @@ class Block(nn.Module):
     def __init__(self, options: ModelOptions) -> None:
         super().__init__()
         self.attn = CausalSelfAttention(options)
-        hidden_dim = options.mlp_hidden or options.mlp_mult * options.model_dim
-        self.mlp = FeedForward(options.model_dim, hidden_dim)
+        self.mlp = FeedForward(options.model_dim, options.hidden_dim)
         self.attn_scale = nn.Parameter(torch.ones(options.model_dim))
         self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
         keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)

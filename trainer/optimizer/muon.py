@@ -4,10 +4,12 @@ N matrices of one shape, R rows, C columns. Background: the essay "Muon: an opti
 layers in neural networks"; coefficients and scaling as in the public baseline.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.process_group import ProcessGroup
@@ -43,8 +45,12 @@ Orthogonalize = Callable[[Tensor, int], Tensor]
 class Muon(torch.optim.Optimizer):
     """Muon over matrices, one parameter group per shape so that a group is one batched update.
 
-    With several processes, matrix i of a group is the work of process i mod world size; the
-    updates are then summed, so that every process applies all of them.
+    With several processes, each orthogonalises an equal share of every group's matrices and keeps
+    the momentum of those alone; the updates are then gathered, one group's while the next one's
+    are computed, so that every process applies all of them.
+
+    Weight decay is decoupled: a weight shrinks by lr x weight_decay of itself before its update,
+    as in #65. (#60 decays after it, which also shrinks the update by that factor.)
     """
 
     def __init__(
@@ -62,33 +68,30 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Apply one update to every matrix from its gradient."""
-        for options in self.param_groups:
+        gathering = [
+            self.process_group.start_gather(self._own_updates(options))
+            for options in self.param_groups
+        ]
+        for options, gathered in zip(self.param_groups, gathering, strict=True):
             params: list[Tensor] = options["params"]
-            updates = self._updates(params, options)
+            num_rows, num_columns = params[0].shape
+            scale = max(1.0, num_rows / num_columns) ** 0.5
+            updates = (gathered()[: len(params)] * scale).to(params[0].dtype)
             if options["weight_decay"] > 0:
                 torch._foreach_mul_(params, 1 - options["lr"] * options["weight_decay"])
             torch._foreach_add_(params, list(updates.unbind()), alpha=-options["lr"])
 
-    def _updates(
-        self,
-        params: list[Tensor],  # N of (R, C)
-        options: dict[str, Any],
-    ) -> Tensor:  # (N, R, C)
-        rank, world_size = self.process_group.rank, self.process_group.world_size
-        own = params[rank::world_size]
-        updates = torch.zeros(
-            (len(params), *params[0].shape),
-            dtype=torch.bfloat16 if params[0].is_cuda else params[0].dtype,
-            device=params[0].device,
-        )
-        if own:
-            nesterov = self._nesterov(own, options["momentum"])
-            updates[rank::world_size] = self.orthogonalize(nesterov, options["num_iterations"])
-        self.process_group.sum_in_place(updates)
-        num_rows, num_columns = params[0].shape
-        scale = max(1.0, num_rows / num_columns) ** 0.5
-        scaled: Tensor = (updates * scale).to(params[0].dtype)
-        return scaled
+    def _own_updates(self, options: dict[str, Any]) -> Tensor:  # (share of N, R, C)
+        params: list[Tensor] = options["params"]
+        share = math.ceil(len(params) / self.process_group.world_size)
+        first = share * self.process_group.rank
+        own = params[first : first + share]
+        if not own:
+            dtype = torch.bfloat16 if params[0].is_cuda else params[0].dtype
+            return torch.zeros((share, *params[0].shape), dtype=dtype, device=params[0].device)
+        nesterov = self._nesterov(own, options["momentum"])
+        updates = self.orthogonalize(nesterov, options["num_iterations"])
+        return F.pad(updates, (0, 0, 0, 0, 0, share - len(own)))
 
     def _nesterov(self, own: list[Tensor], momentum: float) -> Tensor:  # (N, R, C)
         gradients = torch.stack([param.grad for param in own if param.grad is not None])

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from trainer.model.rotary import apply_rotary, rotary_tables
+from trainer.model.rotary import apply_rotary, ntk_base, rotary_tables
 from trainer.model.transformer import GPT
 from trainer.recipe import ModelOptions
 
@@ -25,7 +25,10 @@ def trained_looking(**options):
     return model
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 1}, {"tie_embeddings": False}])
+PAIRS = {"use_smeargate": True, "bigram_hash_buckets": 40, "bigram_hash_dim": 8}
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 1}, {"tie_embeddings": False}, PAIRS])
 def test_a_loss_does_not_depend_on_later_tokens(options):
     model = trained_looking(**options)
     ids = torch.randint(50, (1, 13))
@@ -42,6 +45,12 @@ def test_sequences_of_a_batch_do_not_see_each_other():
     together = token_losses(model, ids)
     alone = token_losses(model, ids[1:2])
     assert torch.allclose(together[1], alone[0], atol=1e-5)
+
+
+def test_the_feed_forward_layers_are_as_wide_as_asked():
+    narrow, wide = trained_looking(mlp_hidden=24), trained_looking(mlp_mult=3)
+    widths = [model.blocks[0].mlp.fc.weight.size(0) for model in (narrow, wide)]
+    assert widths == [24, 48]
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -67,3 +76,21 @@ def test_turned_queries_and_keys_meet_by_distance_alone():
     products = apply_rotary(query, *tables)[0, 0] @ apply_rotary(key, *tables)[0, 0].T
     assert products[9, 4] == pytest.approx(products[25, 20].item(), abs=1e-4)
     assert products[9, 4] != pytest.approx(products[9, 5].item(), abs=1e-2)
+
+
+def test_scaling_keeps_the_slowest_pair_within_the_turn_that_it_was_trained_on():
+    slowest = [
+        rotary_tables(length, 16, ntk_base(10_000.0, length, 64, 16))[1][-1, -1]
+        for length in (64, 256)
+    ]
+    assert slowest[1] == pytest.approx(slowest[0].item(), rel=0.02)
+    assert ntk_base(10_000.0, 64, 64, 16) == ntk_base(10_000.0, 256, 0, 16) == 10_000.0
+
+
+def test_another_length_changes_losses_only_when_positions_are_scaled():
+    ids = torch.randint(50, (2, 13))
+    for train_seq_len, changes in ((0, False), (12, True)):
+        model = trained_looking(rope_train_seq_len=train_seq_len)
+        before = token_losses(model, ids)
+        model.use_positions(24)
+        assert torch.equal(before, token_losses(model, ids)) != changes

@@ -38,6 +38,17 @@ def test_a_step_goes_down_the_gradient_by_the_learning_rate(alone):
     assert sizes.min() > 0.4 and sizes.max() < 1.3
 
 
+def test_weight_decay_takes_its_share_of_the_weight_before_the_update(alone):
+    moved = []
+    for weight_decay in (0.0, 0.5):
+        parameter = torch.nn.Parameter(torch.full((4, 4), 2.0))
+        parameter.grad = torch.eye(4)
+        group = {"params": [parameter], "lr": 0.1, "momentum": 0.9, "weight_decay": weight_decay}
+        Muon([group], alone).step()
+        moved.append(parameter.detach())
+    assert torch.allclose(moved[0] - moved[1], torch.full((4, 4), 2.0 * 0.1 * 0.5))
+
+
 def test_momentum_remembers_earlier_gradients(alone):
     parameter = torch.nn.Parameter(torch.zeros(4, 4))
     muon = Muon([{"params": [parameter], "lr": 0.1, "momentum": 0.9}], alone)

@@ -9,7 +9,8 @@ from trainer.recipe import CONTROL_TENSORS, ModelOptions, OptimizerOptions
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_every_parameter_belongs_to_exactly_one_group(tied):
-    model = GPT(ModelOptions(tie_embeddings=tied), num_positions=8)
+    pairs = {"use_smeargate": True, "bigram_hash_buckets": 64}
+    model = GPT(ModelOptions(tie_embeddings=tied, **pairs), num_positions=8)
     groups = group_parameters(model, CONTROL_TENSORS)
     everything = groups.embedding + groups.head + groups.matrices + groups.scalars
     assert sorted(map(id, everything)) == sorted(map(id, model.parameters()))
@@ -21,6 +22,13 @@ def test_muon_gets_the_matrices_of_the_blocks_and_nothing_else():
     matrices = group_parameters(model, CONTROL_TENSORS).matrices
     expected = [p for n, p in model.blocks.named_parameters() if n.endswith(".weight")]
     assert list(map(id, matrices)) == list(map(id, expected)) and len(matrices) == 12
+
+
+def test_the_table_of_token_pairs_is_an_embedding_and_its_projection_a_matrix():
+    model = GPT(ModelOptions(num_layers=1, bigram_hash_buckets=64), num_positions=8)
+    groups = group_parameters(model, CONTROL_TENSORS)
+    assert any(model.bigram_hash.table.weight is tensor for tensor in groups.embedding)
+    assert any(model.bigram_hash.proj.weight is tensor for tensor in groups.matrices)
 
 
 def test_forgetting_makes_the_next_step_a_first_step(alone):
