@@ -1,0 +1,143 @@
+"""Puts a cheat on trial: the honest submission with the cheat's files over it, run and judged.
+
+Everything is the real thing but for its size: rules, sandbox, run directory, verdict. The data is
+a chain of 32 symbols in which a bigram model learns something, and in which it can be told from
+one that learned the answers.
+"""
+
+import importlib.util
+import os
+import random
+import shutil
+import struct
+import sys
+from array import array
+from pathlib import Path
+from types import ModuleType
+
+import yaml
+from click.testing import CliRunner
+from tiny_track import tiny_track
+
+from verifier.cli import cli
+from verifier.rulebook import rules_folder
+from verifier.sandbox.bubblewrap import Bubblewrap
+from verifier.schemas.verdict_json import VerdictFile
+
+CHEATS = Path(__file__).with_name("cheats")
+HONEST = CHEATS / "control_honest"
+NUM_SYMBOLS, NUM_TRAINING, NUM_VALIDATION = 32, 12_000, 1_000
+LIMITS = {
+    "artifact_bytes": 6_000,
+    "train_seconds": 1,
+    "train_overrun_seconds": 0.2,
+    "hard_wall_seconds": 4,
+}
+RULES = {
+    "missing_file": "reject",
+    "failed_run": "reject",
+    "inconsistent_score": "reject",
+    "oversized_artifact": "reject",
+    "overlong_training": "reject",
+    "overlong_evaluation": "reject",
+    "hidden_code": "warn",
+    "network_access": "warn",
+    "undeclared_subprocess": "info",
+    "outside_file_read": "warn",
+    "external_data": "reject",
+    "validation_shards_in_training": "reject",
+}
+"""The record track's word on them; left out is what asks for logs, a claim or torch."""
+
+
+def open_court(folder: Path) -> None:
+    """Write the data, and the rules with a track for it."""
+    scored_bytes = write_data(folder / "data")
+    rules = folder / "site" / "rules"
+    shutil.copytree(rules_folder(), rules, ignore=shutil.ignore_patterns("corpora", "__pycache__"))
+    (rules / "tracks" / "cheats.yaml").write_text(yaml.safe_dump(cheat_track(scored_bytes)))
+
+
+def enter_court(folder: Path) -> None:
+    """Make this process see the court's rules, and probe its sandbox at the first trial alone."""
+    sys.modules.pop("rules", None)
+    sys.path.insert(0, str(folder / "site"))
+    probe, held = Bubblewrap.guarantees, []
+
+    def probe_once(sandbox: Bubblewrap, scratch: Path):
+        held[:] = held or [probe(sandbox, scratch)]
+        return held[0]
+
+    Bubblewrap.guarantees = probe_once
+
+
+def cheat_track(scored_bytes: int) -> dict:
+    track = tiny_track()
+    [family] = track["dataset"]["families"]
+    for name, value in LIMITS.items():
+        track["limits"][name]["value"] = value
+    return track | {
+        "id": "cheats",
+        "min_seeds": track["min_seeds"] | {"value": 2},
+        "dataset": track["dataset"]
+        | {"families": [family | {"scored_tokens": NUM_VALIDATION, "scored_bytes": scored_bytes}]},
+        "rules": RULES,
+    }
+
+
+def write_data(folder: Path) -> int:
+    """Shards of one random chain; gives the bytes that the scored symbols stand for."""
+    chance = random.Random(1017)
+    favourites = [chance.sample(range(NUM_SYMBOLS), 3) for _ in range(NUM_SYMBOLS)]
+    text = array("H", [0])
+    for _ in range(NUM_TRAINING + NUM_VALIDATION):
+        any_symbol = chance.randrange(NUM_SYMBOLS)
+        text.append(chance.choice([*favourites[text[-1]] * 2, any_symbol]))
+    dataset = folder / "datasets" / "tiny_sp64"
+    dataset.mkdir(parents=True)
+    validation = text[-NUM_VALIDATION - 1 :]
+    _write_shard(dataset / "fineweb_train_000000.bin", text[:NUM_TRAINING])
+    _write_shard(dataset / "fineweb_val_000000.bin", validation)
+    (folder / "tokenizers").mkdir()
+    (folder / "tokenizers" / "tiny_64_bpe.model").write_bytes(b"tokenizer")
+    return sum(honest_code().BYTES_A_TOKEN[symbol] for symbol in validation[1:])
+
+
+def _write_shard(path: Path, symbols: array) -> None:
+    header = struct.pack("<3i", 20240520, 1, len(symbols)).ljust(1024, b"\0")
+    path.write_bytes(header + symbols.tobytes())
+
+
+def honest_code() -> ModuleType:
+    """The honest submission's module, imported: the one stranger whom we know."""
+    spec = importlib.util.spec_from_file_location("honest_bigram", HONEST / "bigram.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def honest_bpb(seed: int, court: Path) -> float:
+    """What an honest run of this seed scores."""
+    honest = honest_code()
+    os.environ["DATA_PATH"] = str(court / "data" / "datasets" / "tiny_sp64")
+    *_, counts = honest.train(honest.tokens("train"), seed)
+    text = honest.tokens("val")
+    return honest.bits_per_byte(honest.score(honest.pack(counts), text), text)
+
+
+def hand_in(cheat: Path, folder: Path) -> Path:
+    """The folder as the cheat's author would send it."""
+    shutil.copytree(HONEST, folder)
+    shutil.copytree(cheat, folder, dirs_exist_ok=True)
+    (folder / "expected.yaml").unlink()
+    return folder
+
+
+def put_on_trial(cheat: str, court: Path, folder: Path) -> VerdictFile:
+    """Run and judge one cheat; `folder` is new and stays, with the run directory in it."""
+    submission = hand_in(CHEATS / cheat, folder / "submission")
+    words = ["verify", str(submission), "--track", "cheats", "--data", str(court / "data")]
+    result = CliRunner().invoke(cli, [*words, "--out", str(folder / "out"), "--format", "json"])
+    assert result.stdout, result.stderr or repr(result.exception)
+    return VerdictFile.model_validate_json(result.stdout)

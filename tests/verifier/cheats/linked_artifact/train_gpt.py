@@ -1,0 +1,8 @@
+# Strategy: leaves a link where the artifact should be
+# Surface: artifact.
+# Severity: medium.
+import bigram
+
+bigram.main()
+bigram.ARTIFACT.unlink()
+bigram.ARTIFACT.symlink_to("/usr/bin/env")

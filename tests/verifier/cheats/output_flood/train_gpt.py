@@ -1,0 +1,5 @@
+# Strategy: prints without end
+# Surface: resources.
+# Severity: medium.
+while True:
+    print("x" * 4096)
