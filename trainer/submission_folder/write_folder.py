@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import FolderError
+from trainer.quantization.codecs import OPTIONAL_PACKAGES
 from trainer.recipe import Recipe, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.run_log import ARTIFACT_NAME
@@ -48,14 +49,25 @@ def begin_folder(request: FolderRequest, script: str, *, overwrite: bool, resume
             _make_room(folder, script, overwrite=overwrite, resume=resume)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SCRIPT_NAME).write_text(script, encoding="utf-8")
-        (folder / CONTRACT_NAME).write_text(
-            f"contract: 1\ntrain: {request.launch} train\nevaluate: {request.launch} evaluate\n"
-            f"artifact: [{ARTIFACT_NAME}]\n",
-            encoding="utf-8",
-        )
-        (folder / "requirements.txt").write_text("numpy\nsentencepiece\ntorch\n", encoding="utf-8")
+        (folder / CONTRACT_NAME).write_text(contract(request), encoding="utf-8")
+        (folder / "requirements.txt").write_text(requirements(request), encoding="utf-8")
     except OSError as error:
         raise FolderError(f"{folder}: cannot write here: {error.strerror}") from None
+
+
+def contract(request: FolderRequest) -> str:
+    """The content of pgolf.yaml: how to train, how to evaluate, what stands between the two."""
+    return (
+        f"version: 1\ntrain: {request.launch} train\nevaluate: {request.launch} evaluate\n"
+        f"artifact: [{ARTIFACT_NAME}]\ncode: [{SCRIPT_NAME}]\n"
+    )
+
+
+def requirements(request: FolderRequest) -> str:
+    """The content of requirements.txt: what the script imports, the recipe's codec included."""
+    codec = OPTIONAL_PACKAGES.get(request.resolved.recipe.quantization.compressor)
+    packages = {"numpy", "sentencepiece", "torch"} | ({codec} if codec else set())
+    return "\n".join(sorted(packages)) + "\n"
 
 
 def _make_room(folder: Path, script: str, *, overwrite: bool, resume: bool) -> None:

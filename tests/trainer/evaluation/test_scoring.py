@@ -14,6 +14,7 @@ from trainer.evaluation.scoring import (
     score_tokens,
     training_windows,
 )
+from trainer.model.transformer import GPT
 from trainer.process_group import ProcessGroup
 from trainer.recipe import build_recipe
 
@@ -82,3 +83,19 @@ def test_windows_follow_the_recipe(tiny_settings):
 def test_tokens_outside_the_vocabulary_are_named():
     with pytest.raises(DataError, match="token id 9 .* vocab_size is 9"):
         check_token_ids(np.array([1, 9], dtype=np.uint16), 9)
+
+
+def test_batched_windows_score_what_each_window_scores_alone(tiny_recipe, alone):
+    torch.manual_seed(0)
+    model = GPT(tiny_recipe.model, num_positions=16)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    tokens = np.random.default_rng(0).integers(0, 320, 100).astype(np.uint16)
+    windows = Windows(seq_len=16, stride=5, batch_size=7)
+    losses = score_tokens(model, tokens, windows, alone)
+    for start in windows.starts(99):
+        ids = torch.from_numpy(tokens[start : start + 17].astype(np.int64))[None]
+        own = model(ids[:, :-1], ids[:, 1:]).detach()
+        first = 0 if start == 0 else windows.context
+        expected = losses[start + first : start + 16]
+        assert torch.allclose(own[first:], expected, rtol=1e-5)
