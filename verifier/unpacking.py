@@ -108,6 +108,7 @@ class _Walker:
         self.packed: list[PackedCode] = []
         self.unreadable: dict[ast.Call, Unreadable] = {}
         self._followed: set[ast.Call] = set()
+        self._loaders: dict[ast.FunctionDef, bool] = {}  # whether a function runs code
         self._evaluator = Evaluator(files, own_path)
         self._call_depth = 0
         self._statements_left = _MAX_STATEMENTS
@@ -138,14 +139,17 @@ class _Walker:
         calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
         return [(c, kind) for c in calls if (kind := _RUNNERS.get(self._dotted(c)))]
 
-    def run_function(self, function: ast.FunctionDef, arguments: Sequence[ast.expr] = ()) -> None:
+    def run_function(self, function: ast.FunctionDef, call: ast.Call | None = None) -> None:
         """Its body with what is known of the arguments, so that what it runs is seen."""
         outside = self._evaluator.names
         inside = dict(outside)
         for parameter in function.args.args + function.args.kwonlyargs:
             inside[parameter.arg] = Unknown(f"the argument {parameter.arg!r}")
-        for parameter, argument in zip(function.args.args, arguments, strict=False):
-            inside[parameter.arg] = self._value_or_unknown(argument)
+        if call is not None:
+            for parameter, argument in zip(function.args.args, call.args, strict=False):
+                inside[parameter.arg] = self._value_or_unknown(argument)
+            for word in call.keywords:
+                inside[word.arg or ""] = self._value_or_unknown(word.value)
         self._evaluator.names, self._call_depth = inside, self._call_depth + 1
         self.run(function.body)
         self._evaluator.names, self._call_depth = outside, self._call_depth - 1
@@ -166,6 +170,8 @@ class _Walker:
 
     def _assign(self, statement: ast.Assign) -> None:
         self._look_for_runners(statement)
+        if self._loads(statement.value):
+            self._enter(statement.value)
         for target in statement.targets:
             self._bind(target, statement.value)
 
@@ -246,17 +252,31 @@ class _Walker:
         self.run(statement.body)
 
     def _expr(self, statement: ast.Expr) -> None:
-        if self._look_for_runners(statement):
-            return
-        call = statement.value
-        function = self._own_function(call)
-        if function is not None and self._call_depth < _MAX_CALL_DEPTH:
-            assert isinstance(call, ast.Call)
-            self.run_function(function, call.args)
-        else:
-            self._value_or_unknown(call)
+        is_runner = self._look_for_runners(statement)
+        if not is_runner and not self._enter(statement.value):
+            self._value_or_unknown(statement.value)
 
-    def _own_function(self, call: ast.expr) -> ast.FunctionDef | None:
+    def _return(self, statement: ast.Return) -> None:
+        self._look_for_runners(statement)
+        self._enter(statement.value)
+
+    def _enter(self, call: ast.expr | None) -> bool:
+        """Run a function of the module where it is called; whether it is one."""
+        function = self._own_function(call)
+        if function is None or self._call_depth >= _MAX_CALL_DEPTH:
+            return False
+        assert isinstance(call, ast.Call)
+        self.run_function(function, call)
+        return True
+
+    def _loads(self, call: ast.expr) -> bool:
+        """Whether an assigned value comes of a function of the module that runs code."""
+        function = self._own_function(call)
+        if function is not None and function not in self._loaders:
+            self._loaders[function] = bool(self._runners(function))
+        return function is not None and self._loaders[function]
+
+    def _own_function(self, call: ast.expr | None) -> ast.FunctionDef | None:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             return None
         called = self._evaluator.names.get(call.func.id)

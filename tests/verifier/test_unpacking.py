@@ -128,3 +128,11 @@ def test_evaluating_never_runs_the_submission(tmp_path):
     target = tmp_path / "ran"
     program_of(tmp_path, f"exec('open({str(target)!r}, \"w\")')\nopen({str(target)!r}, 'w')")
     assert not target.exists()
+
+
+def test_a_loader_whose_answer_is_kept_is_read_with_what_it_is_called_with(tmp_path):
+    script = "def load(name, source):\n    exec(source)\n    return name\n"
+    script += "a = load('a', source='one = 1')\ndef main():\n    return load('b', 'two = 2')\nmain()\n"
+    program = program_of(tmp_path, script)
+    assert not program.opaque
+    assert {m.text for m in program.modules[1:]} == {"one = 1", "two = 2"}
