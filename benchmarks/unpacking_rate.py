@@ -85,9 +85,9 @@ def is_recovered(program: Program) -> bool:
 
 
 def is_packed(program: Program, text: bytes) -> bool:
-    """Whether it runs code that it carries as data; where that was not read, by a blob in it."""
-    unread = [code for code in program.opaque if code.kind != "broken"]
-    return is_recovered(program) or bool(unread and (BLOB.search(text) or program.named))
+    """Whether it runs code that it carries as data, or may: it holds a blob."""
+    unread = any(code.kind in ("packed", "needs_library") for code in program.opaque)
+    return is_recovered(program) or (unread and BLOB.search(text) is not None)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import lzma
 from pathlib import PurePosixPath
 
 from verifier.literal_evaluation import Files
-from verifier.python_source import all_nodes
+from verifier.python_source import same_code
 from verifier.unpacking import unpack
 
 # The layout of text: no alignment of bytes, four preceding bits of context. Preset 9 gains nothing.
@@ -59,27 +59,6 @@ def _without_layout(tree: ast.Module) -> str | None:
     """The same code without comments; None where Python cannot write it down."""
     try:
         text = ast.unparse(tree)
-        return text if _same_code(ast.parse(text), tree) else None
+        return text if same_code(ast.parse(text), tree) else None
     except (ValueError, SyntaxError, RecursionError, MemoryError):  # quotes in quotes, too deep
         return None
-
-
-def _same_code(one: ast.Module, other: ast.Module) -> bool:
-    """Whether two trees differ in nothing but places."""
-    ones, others = all_nodes(one), all_nodes(other)
-    return len(ones) == len(others) and all(map(_same_node, ones, others))
-
-
-def _same_node(one: ast.AST, other: ast.AST) -> bool:
-    """Whether two nodes are alike but for what stands below them."""
-    return type(one) is type(other) and all(
-        _same_field(getattr(one, name, None), getattr(other, name, None)) for name in one._fields
-    )
-
-
-def _same_field(one: object, other: object) -> bool:
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same_field, one, other))
-    if isinstance(one, ast.AST) or isinstance(other, ast.AST):
-        return type(one) is type(other)
-    return type(one) is type(other) and (one == other or one != one)

@@ -61,6 +61,27 @@ def all_nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
     return tuple(nodes)
 
 
+def same_code(one: ast.Module, other: ast.Module) -> bool:
+    """Whether two trees differ in nothing but places."""
+    ones, others = all_nodes(one), all_nodes(other)
+    return len(ones) == len(others) and all(map(_same_node, ones, others))
+
+
+def _same_node(one: ast.AST, other: ast.AST) -> bool:
+    """Whether two nodes are alike but for what stands below them."""
+    return type(one) is type(other) and all(
+        _same_field(getattr(one, name, None), getattr(other, name, None)) for name in one._fields
+    )
+
+
+def _same_field(one: object, other: object) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same_field, one, other))
+    if isinstance(one, ast.AST) or isinstance(other, ast.AST):
+        return type(one) is type(other)
+    return type(one) is type(other) and (one == other or one != one)
+
+
 def with_older_fstrings(text: str) -> str:
     """The same script with f-strings that Python 3.11 reads.
 

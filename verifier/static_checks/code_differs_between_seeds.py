@@ -1,9 +1,15 @@
-"""Code sizes and hyperparameters that the logs behind a claim print, against each other."""
+"""What the logs behind a claim print of their code, against each other: source, size, settings."""
 
 import re
 
 from verifier.claims import LogClaim
 from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.logged_source import (
+    PrintedSource,
+    SourceDifference,
+    first_difference,
+    logged_source,
+)
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
@@ -26,7 +32,14 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
 
 
 def _code(first: LogClaim, other: LogClaim) -> list[Finding]:
-    """A compressed size varies with nothing but the code, yet only where both are compressed."""
+    """By the printed source, else by size.
+
+    A compressed size varies with nothing but the code, yet only where both are compressed.
+    """
+    one, two = logged_source(other.file), logged_source(first.file)
+    if one is not None and two is not None:
+        difference = first_difference(one, two)
+        return [] if difference is None else [_source_finding(one, two, difference)]
     for field in ("code_bytes_uncompressed", "code_bytes"):
         mine, others = getattr(first.log, field), getattr(other.log, field)
         if mine is None or others is None:
@@ -41,6 +54,16 @@ def _code(first: LogClaim, other: LogClaim) -> list[Finding]:
             )
         ]
     return []
+
+
+def _source_finding(one: PrintedSource, two: PrintedSource, where: SourceDifference) -> Finding:
+    return Finding(
+        message=f"the source that this log prints is not the one of {two.file}, from its line "
+        f"{where.other_line} on",
+        file=one.file,
+        line=where.line,
+        evidence=where.quote,
+    )
 
 
 def _settings(first: LogClaim, other: LogClaim) -> list[Finding]:

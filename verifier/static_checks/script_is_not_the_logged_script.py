@@ -1,30 +1,73 @@
-"""Bytes of the shipped script against the bytes that the logs count."""
+"""The shipped script against the one that ran: the source that a log prints, else its size."""
 
 from verifier.claims import LogClaim
 from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.logged_source import (
+    PrintedSource,
+    SourceDifference,
+    first_difference,
+    logged_source,
+    shipped_source,
+)
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
-    """The main script alone or with what it imports: scripts count themselves in both ways."""
-    script = case.submission.script
-    logged = [(claim, bytes_) for claim in case.claims.claiming_logs if (bytes_ := _code(claim))]
-    if script is None or not logged:
-        return cannot_tell("there is no script, or no log counts the code's bytes")
+    """A log that prints a source is held against every script; one with a size, against sizes."""
+    if case.submission.script is None:
+        return cannot_tell("there is no script")
+    findings, is_told = [], False
+    for claim in case.claims.claiming_logs:
+        logged = logged_source(claim.file)
+        if logged is not None:
+            found = _by_source(case, logged)
+        elif _code(claim) is not None:
+            found = _by_size(case, claim)
+        else:
+            continue
+        is_told = True
+        findings += [found] if found else []
+    if not is_told:
+        return cannot_tell("no log prints the source or counts the code's bytes")
+    return CheckResult(findings=tuple(findings))
+
+
+def _by_source(case: PaperCase, logged: PrintedSource) -> Finding | None:
+    """The nearest of all shipped sources, packed ones included, is named where none is the same."""
+    texts = {module.name: module.text for module in case.program.modules}
+    texts |= {str(file.path): file.text for file in case.submission.scripts if file.text}
+    nearest: tuple[SourceDifference, str] | None = None
+    for name, text in texts.items():
+        difference = first_difference(logged, shipped_source(name, text))
+        if difference is None:
+            return None
+        if nearest is None or difference.line > nearest[0].line:
+            nearest = difference, name
+    if nearest is None:
+        return None
+    where, name = nearest
+    return Finding(
+        message=f"the source that this log prints is not {name}, from its line "
+        f"{where.other_line} on",
+        file=logged.file,
+        line=where.line,
+        evidence=where.quote,
+    )
+
+
+def _by_size(case: PaperCase, claim: LogClaim) -> Finding | None:
+    """The main script, another that it runs, or all of them: scripts count themselves so."""
+    script, num_bytes = case.submission.script, _code(claim)
     reached = {module.file.path: module.file.num_bytes for module in case.program.modules}
     needed = sum(reached.values())
-    return CheckResult(
-        findings=tuple(
-            Finding(
-                message=f"the log counts {num_bytes:,} bytes of code, {script.path} holds "
-                f"{script.num_bytes:,} and with what it imports {needed:,}",
-                file=str(claim.file.path),
-                line=claim.log.lines.get("code_bytes_uncompressed", claim.log.lines["code_bytes"]),
-            )
-            for claim, num_bytes in logged
-            if num_bytes not in (script.num_bytes, needed)
-        )
+    if script is None or num_bytes in (None, script.num_bytes, needed, *reached.values()):
+        return None
+    return Finding(
+        message=f"the log counts {num_bytes:,} bytes of code, {script.path} holds "
+        f"{script.num_bytes:,} and with what it imports {needed:,}",
+        file=str(claim.file.path),
+        line=claim.log.lines.get("code_bytes_uncompressed", claim.log.lines.get("code_bytes")),
     )
 
 
