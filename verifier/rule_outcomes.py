@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from verifier.errors import RulebookError
 from verifier.evidence_checks import EVIDENCE_CHECKS
-from verifier.evidence_checks.base import EvidenceCase
+from verifier.evidence_checks.base import EvidenceCase, EvidenceCheck
 from verifier.findings import CheckResult, cannot_tell
 from verifier.rulebook import Rulebook
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
@@ -31,7 +31,23 @@ def evidence_outcomes(case: EvidenceCase, rulebook: Rulebook) -> tuple[RuleRecor
     Raises:
         RulebookError: a rule has no check.
     """
-    return _outcomes("evidence", rulebook, case, dict(EVIDENCE_CHECKS))
+    checks = dict(EVIDENCE_CHECKS)
+    if case.evidence is not None and case.evidence.plan.rung == "rehearsal":
+        checks = {name: _in_small(check) for name, check in checks.items()}
+    return _outcomes("evidence", rulebook, case, checks)
+
+
+def _in_small(check: EvidenceCheck) -> EvidenceCheck:
+    """Most rules are about full runs: what a rehearsal saw of them is told and decides nothing."""
+
+    def answer(case: EvidenceCase, rule: Rule) -> CheckResult:
+        result = check(case, rule)
+        if rule.decided_from == "rehearsal":
+            return result
+        found = result.findings[0].message if result.findings else result.not_evaluated
+        return cannot_tell(f"in rehearsal: {found or 'nothing against it'}; full runs decide")
+
+    return answer
 
 
 def _outcomes(

@@ -147,6 +147,21 @@ def count_tokens(path: Path) -> int:
     return int(num_tokens)
 
 
+def cut_shard(source: Path, target: Path, num_tokens: int) -> None:
+    """Write the first `num_tokens` of a shard, or all of it, as a shard of its own.
+
+    Raises:
+        DataError: the source is no shard.
+        OSError: the disk refuses.
+    """
+    kept = min(num_tokens, count_tokens(source))
+    with source.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        tokens = file.read(2 * kept)
+    header = struct.pack("<3i", SHARD_MAGIC, SHARD_VERSION, kept).ljust(HEADER_BYTES, b"\0")
+    target.write_bytes(header + tokens)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file of any size, in hexadecimal digits."""
     with path.open("rb") as file:

@@ -39,11 +39,22 @@ def decide(
         return Verdict(decision="rejected", because=f"broken: {', '.join(broken)}")
     unknown = [r.rule for r in required if r.outcome is Outcome.NOT_EVALUATED]
     if unknown:
-        return Verdict(decision="inconclusive", because=f"not evaluated: {', '.join(unknown)}")
+        because = f"{_rehearsed(evidence)}not evaluated: {', '.join(unknown)}"
+        return Verdict(decision="inconclusive", because=because)
     doubt = "nothing was run" if evidence is None else _doubt(evidence, profile, num_seeds)
     if doubt:
         return Verdict(decision="inconclusive", because=doubt)
     return Verdict(decision="accepted", because=f"all {len(required)} required rules passed")
+
+
+def _rehearsed(evidence: Evidence | None) -> str:
+    """Whether the submission ran here, where no more than that was asked."""
+    if evidence is None or evidence.plan.rung != "rehearsal":
+        return ""
+    failed = [m for m in evidence.measurements if m.outcome != "completed"]
+    return (
+        f"rehearsal failed here: {failed[0].detail}; " if failed else "rehearsal completed here; "
+    )
 
 
 def _doubt(evidence: Evidence, profile: Profile, num_seeds: int) -> str | None:

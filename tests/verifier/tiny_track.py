@@ -32,7 +32,10 @@ def tiny_track() -> dict:
     track = load_rulebook("10min_16mb").track.model_dump(mode="json")
     limits = {n: {"value": v, "unit": "x", "source": "test"} for n, v in TINY_LIMITS.items()}
     family = {"tokenizer": "tiny", "scored_tokens": TINY_TOKENS, "scored_bytes": TINY_BYTES}
-    wanted = ("missing_file", "failed_run", "oversized_artifact", "overlong_training")
+    wanted = (
+        *("missing_file", "failed_run", "oversized_artifact", "overlong_training"),
+        "inconsistent_score",
+    )
     return track | {
         "id": "tiny",
         "claims_record": False,

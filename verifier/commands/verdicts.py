@@ -21,6 +21,7 @@ from verifier.commands.options import (
     track_of,
 )
 from verifier.errors import PgolfError, UsageError
+from verifier.rehearsal import rehearse
 from verifier.reports.console import print_overview, print_verdict
 from verifier.reports.foreign_text import visible
 from verifier.reports.github import render_github
@@ -150,6 +151,9 @@ def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evi
     rulebook.profile(options["profile"])
     planned = plan_options(submission, options)
     paper = pipeline.audit(submission_path(submission), rulebook)
+    if planned.rung == "rehearsal":
+        small = rehearse(rulebook, planned)
+        rulebook, planned = small.rulebook, small.options
     sandbox: Sandbox = PlainProcess() if options["trusted_plain_process"] else Bubblewrap()
     with LiveRun(progress_console(options), options["quiet"]) as live:
         request = pipeline.RunRequest(

@@ -35,6 +35,8 @@ class Rule(StrictModel):
     title: str
     stage: Literal["static", "evidence"]
     """static: read off the folder; evidence: decided by what our runs measured."""
+    decided_from: Literal["rehearsal", "rerun"] = "rerun"
+    """The lowest rung whose runs are large enough to decide an evidence rule."""
     severity: Severity
     since: datetime.date
     condition: Literal["C1", "C2", "C3", "C4", "data", "bytes", "size", "clock", "evidence"]

@@ -69,6 +69,18 @@ class Launch(StrictModel):
     source: str
 
 
+class Rehearsal(StrictModel):
+    """A run of one seed that is small enough for a CPU or one GPU."""
+
+    environment: dict[str, str]
+    """Set over the run command's own values; names that public scripts share."""
+    wall_seconds: Quantity
+    """The end of the one seed, whatever it does."""
+    training_tokens: Quantity
+    validation_tokens: Quantity
+    """Data with more tokens is cut to so many."""
+
+
 class Track(StrictModel):
     """Everything that the referee holds a submission to on one track."""
 
@@ -81,6 +93,7 @@ class Track(StrictModel):
     min_seeds: Quantity
     dataset: Dataset
     launch: Launch
+    rehearsal: Rehearsal
     required_files: tuple[str, ...]
     """Kinds that a folder must hold: readme, metadata, script, log."""
     ledger_pooled_std_bpb: Quantity
