@@ -5,8 +5,18 @@ import re
 
 from verifier.data_flow.library import Arguments, Library
 from verifier.data_flow.recorder import MAX_CALL_DEPTH
-from verifier.data_flow.values import DISPUTED, OBJECT, VALIDATION, Class, Function, Scope, Value
+from verifier.data_flow.values import (
+    DISPUTED,
+    OBJECT,
+    TRAINING,
+    VALIDATION,
+    Class,
+    Function,
+    Scope,
+    Value,
+)
 
+_ORIGINS = {VALIDATION, TRAINING}
 _STRENGTH = re.compile(r"(?i)boost|bonus|beta|weight|alpha|strength")
 
 
@@ -139,7 +149,10 @@ class Calls(Library):
 
     def _foreign(self, node: ast.Call, callee: Value, arguments: Arguments) -> Value:
         """A call of something that is not followed: a model, or what we lost sight of."""
-        marks = callee.all_marks() | arguments.marks()
+        made_of = callee.all_marks()
+        if callee.made_by is not None and callee.made_by.is_module:
+            made_of -= _ORIGINS  # what a model was shown before is no part of what it is shown now
+        marks = made_of | arguments.marks()
         self.model_call(node, arguments.marks())
         shown = [value for value in arguments.all if VALIDATION in value.marks]
         if len(shown) > 1:

@@ -19,9 +19,11 @@ from verifier.data_flow.values import (
     HASHED,
     HINDSIGHT,
     LOG_DISTRIBUTION,
+    LOG_NORM,
     LOOP,
     LOSS,
     MIXTURE,
+    PICKED,
     PIECE_LENGTH,
     SCRAMBLED,
     SPREAD,
@@ -40,11 +42,19 @@ from verifier.data_flow.values import (
 
 _VALIDATION_FILES = re.compile(r"(?i)(?:fineweb|_|\b)val(?:idation)?_.{0,40}\.bin|fineweb_val")
 _TRAINING_FILES = re.compile(r"(?i)(?:fineweb|_|\b)train_.{0,40}\.bin|fineweb_train")
+_WORD = re.compile(r"[A-Za-z]{2}")
 _SCRAMBLING = (ast.BitXor, ast.Mult, ast.LShift)
 _FOLDING = (ast.BitAnd, ast.Mod)
 _DISTRIBUTIONS = frozenset({DISTRIBUTION, LOG_DISTRIBUTION})
 _ORIGINS = frozenset({VALIDATION, TRAINING})
 _ONE_NUMBER = frozenset({LOSS, TARGET_PROBABILITY})
+
+
+def _method_kind(function: Function | None) -> str:
+    """`classmethod` or `staticmethod` where a method is decorated so."""
+    decorators = getattr(function.node, "decorator_list", []) if function is not None else []
+    names = [getattr(decorator, "id", "") for decorator in decorators]
+    return next((name for name in names if name in ("classmethod", "staticmethod")), "")
 
 
 class Expressions(Recorder):
@@ -93,7 +103,7 @@ class Expressions(Recorder):
     def _set_item(self, target: ast.Subscript, value: Value, scope: Scope) -> None:
         base, index = self.evaluate(target.value, scope), self.evaluate(target.slice, scope)
         self.note_table_write(target, base, index)
-        base.absorb(value.marks | index.all_marks() | self.gating(value))
+        base.absorb(value.marks | index.all_marks() - {FILE_NAME} | self.gating(value))
         if base.element is None and base.items is None and value.has_structure:
             base.element = value
         elif base.element is not None:
@@ -166,12 +176,15 @@ class Expressions(Recorder):
         if class_ is None or name not in class_.attributes:
             return None
         member = class_.attributes[name]
-        if member.function is None or base.made_by is None:
+        kind = _method_kind(member.function)
+        if kind == "classmethod":
+            base = Value(class_=class_)
+        elif member.function is None or base.made_by is None or kind == "staticmethod":
             return member
-        if class_.is_module:
+        elif class_.is_module:
             return None
-        bound = Function(node=member.function.node, scope=member.function.scope, receiver=base)
-        return Value(function=bound)
+        function = member.function
+        return Value(function=replace(function, receiver=base) if function else None)
 
     def _subscript(self, node: ast.Subscript, scope: Scope) -> Value:
         base, index = self.evaluate(node.value, scope), self.evaluate(node.slice, scope)
@@ -203,6 +216,8 @@ class Expressions(Recorder):
 
     def picked(self, node: ast.AST, marks: set[str]) -> set[str]:
         """What stands in a distribution at the realised token: its loss or its probability."""
+        if not marks & _ONE_NUMBER:
+            marks = marks - {COUNT, HASHED}  # counts that went into the whole distribution
         scored = self.score(node, marks - _DISTRIBUTIONS)
         return scored if LOG_DISTRIBUTION in marks else scored - {LOSS} | {TARGET_PROBABILITY}
 
@@ -211,12 +226,21 @@ class Expressions(Recorder):
         for bound in (node.lower, node.upper, node.step):
             if bound is not None:
                 marks |= self.evaluate(bound, scope).marks
-        where = self.call_names[-1] if self.call_names else ""
-        if isinstance(node.lower, ast.Name):
-            marks.add(f"{FROM}{where}.{node.lower.id}")
-        elif node.lower is None and isinstance(node.upper, ast.Name):
-            marks.add(f"{UP_TO}{where}.{node.upper.id}")
+        if node.lower is not None:
+            marks |= self._bound(FROM, node.lower, scope)
+        elif node.upper is not None:
+            marks |= self._bound(UP_TO, node.upper, scope)
         return Value(marks=marks)
+
+    def _bound(self, prefix: str, node: ast.expr, scope: Scope) -> set[str]:
+        """A bound of slices, told from others by what it leaves off at the end, else by name."""
+        if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant):
+            node = node.left
+        if not isinstance(node, ast.Name):
+            return set()
+        value = scope.find(node.id)
+        where = self.call_names[-1] if self.call_names else ""
+        return {f"{prefix}{where}.{(value.taken_off if value else '') or node.id}"}
 
     def _binary(self, node: ast.BinOp, scope: Scope) -> Value:
         left, right = self.evaluate(node.left, scope), self.evaluate(node.right, scope)
@@ -236,11 +260,15 @@ class Expressions(Recorder):
             marks.add(HASHED)
         if isinstance(kind, ast.Div) and LOSS in left.marks and PIECE_LENGTH in right.marks:
             marks.add(SPREAD)
+        if isinstance(kind, ast.Sub) and {PICKED, LOG_NORM} <= marks and LOSS not in marks:
+            marks = self.score(node, marks - {PICKED, LOG_NORM})
         if isinstance(kind, ast.Sub) and right.constant is not UNKNOWN:
             marks |= {f"{EARLIER}{mark}" for mark in left.marks if mark.startswith(LOOP)}
         if isinstance(kind, ast.Add):
             marks |= self.mixture(node, left, right)
         element = left.element if isinstance(kind, ast.Add) else None
+        if _WORD.search(left.text + right.text):
+            marks.add(FILE_NAME)
         return Value(marks=marks, constant=constant, element=element)
 
     def mixture(self, node: ast.AST, left: Value, right: Value) -> set[str]:

@@ -2,8 +2,9 @@
 
 import ast
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import PurePosixPath
 
 from verifier.data_flow import constants
@@ -34,6 +35,7 @@ _Owner = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 _COUNTERS = {"range", "count", "trange", "arange"}
+_FEWEST_HEARD = 6
 _NO_CLASS_TEST = (ast.Is, ast.IsNot, ast.Lt, ast.LtE, ast.Gt, ast.GtE)  # absence, or a size
 
 
@@ -49,20 +51,27 @@ class _Stores:
     """The places of a module where names are bound, by line: a function's are neighbours."""
 
     lines: list[int]
-    names: list[str]
+    bindings: Sequence[tuple[str, object]]  # a name, and the constant if it is bound to a literal
 
     @classmethod
     def of(cls, module: Module) -> "_Stores":
+        literals = {
+            id(target): node.value.value
+            for node in module.of_kind(ast.Assign)
+            if isinstance(node.value, ast.Constant)
+            for target in node.targets
+        }
         stores = [name for name in module.of_kind(ast.Name) if isinstance(name.ctx, ast.Store)]
         stores.sort(key=lambda name: name.lineno)
-        return cls(lines=[name.lineno for name in stores], names=[name.id for name in stores])
+        bindings = [(name.id, literals.get(id(name), UNKNOWN)) for name in stores]
+        return cls(lines=[name.lineno for name in stores], bindings=bindings)
 
-    def within(self, node: _Owner) -> list[str]:
-        """The names bound below a node, as often as they are bound."""
+    def within(self, node: _Owner) -> Sequence[tuple[str, object]]:
+        """The bindings below a node, in order."""
         if isinstance(node, ast.Module):
-            return self.names
+            return self.bindings
         start = bisect_left(self.lines, node.lineno)
-        return self.names[start : bisect_right(self.lines, node.end_lineno or node.lineno)]
+        return self.bindings[start : bisect_right(self.lines, node.end_lineno or node.lineno)]
 
 
 class Interpreter(Calls):
@@ -72,9 +81,10 @@ class Interpreter(Calls):
         super().__init__(modules, settings)
         self._module_scopes: dict[str, Scope] = {}
         self._frames: list[_Frame] = []
-        self._variable_names: dict[ast.AST, frozenset[str]] = {}
+        self._variable_names: dict[ast.AST, Mapping[str, object]] = {}
         self._stores: dict[str, _Stores] = {}  # by module
         self._attributes_set: set[str] = set()
+        self._heard: dict[tuple[str, str], bool] = {}  # by module and printing function
 
     def run_module(self, module: Module, name: str = "__main__") -> Scope:
         """Follow a module once; later calls return its names."""
@@ -121,14 +131,16 @@ class Interpreter(Calls):
         owners = (name for name, owned in self._module_scopes.items() if owned is root)
         return next(owners, self.module_name)
 
-    def _assigned_twice(self, node: _Owner) -> frozenset[str]:
-        """Names bound more than once in a function or module, whose value is no constant."""
+    def _assigned_twice(self, node: _Owner) -> Mapping[str, object]:
+        """Names bound more than once, and what all bindings but the first bind them to."""
         if node not in self._variable_names:
             seen: set[str] = set()
-            twice: set[str] = set()
-            for name in self._stores[self.module_name].within(node):
-                (twice if name in seen else seen).add(name)
-            self._variable_names[node] = frozenset(twice)
+            later: dict[str, object] = {}
+            for name, constant in self._stores[self.module_name].within(node):
+                if name in seen:
+                    later[name] = constant if later.get(name, constant) == constant else UNKNOWN
+                seen.add(name)
+            self._variable_names[node] = later
         return self._variable_names[node]
 
     def _note_attributes(self, module: Module) -> None:
@@ -144,6 +156,8 @@ class Interpreter(Calls):
         value = self.evaluate(node.value, scope)
         if self.gates:
             value = value.view(self.gating(value))
+        if taken_off := _taken_off(node.value):
+            value = replace(value, taken_off=taken_off)
         for target in node.targets:
             self.assign(target, self._as_logged(target, value), scope)
 
@@ -209,17 +223,19 @@ class Interpreter(Calls):
             known = False  # the claimed run came to its end
         elif known is False and self._left_traces(node.body):
             known = True
+        elif known is None and self._would_have_spoken(node.body):
+            known = False
         if known is not None:
             return self.execute(node.body if known else node.orelse, scope)
         gate = self._gate(node, test)
         before = dict(scope.names)
         self.gates.append(gate)
-        with self.inside_branch() as branch:
+        with self.inside_branch(test) as branch:
             leaves = self.execute(node.body, scope)
         if leaves:
             self.trace.ended_branches.add(branch)
         after, scope.names = scope.names, before
-        with self.inside_branch() as otherwise:
+        with self.inside_branch(test) as otherwise:
             leaves_otherwise = self.execute(node.orelse, scope)
         if not self.is_repeated:
             self.trace.alternatives |= {branch: otherwise, otherwise: branch}
@@ -262,6 +278,27 @@ class Interpreter(Calls):
         calls = (n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call))
         printed = {t for n in calls for t in _literal_texts(n) if self.settings.is_printed(t)}
         return any(not self._is_elsewhere(text, statements) for text in printed)
+
+    def _would_have_spoken(self, statements: list[ast.stmt]) -> bool:
+        """Whether these statements print a text that no log carries, though others are there."""
+        for statement in statements:
+            call = statement.value if isinstance(statement, ast.Expr) else None
+            if not isinstance(call, ast.Call):
+                continue
+            texts = [text for text in _literal_texts(call) if self.settings.is_telling(text)]
+            if texts and not any(map(self.settings.is_printed, texts)):
+                return self._is_heard(_name_of(call))
+        return False
+
+    def _is_heard(self, printer: str) -> bool:
+        """Whether the logs carry several texts that a function of that name prints."""
+        key = (self.module_name, printer)
+        if key not in self._heard:
+            module = self.modules[self.module_name]
+            calls = (call for call in module.of_kind(ast.Call) if _name_of(call) == printer)
+            printed = (c for c in calls if any(map(self.settings.is_printed, _literal_texts(c))))
+            self._heard[key] = sum(1 for _ in islice(printed, _FEWEST_HEARD)) == _FEWEST_HEARD
+        return self._heard[key]
 
     def _is_elsewhere(self, text: str, statements: list[ast.stmt]) -> bool:
         """Whether other lines of the module hold the text as well."""
@@ -374,6 +411,11 @@ class Interpreter(Calls):
         return None
 
 
+def _name_of(call: ast.Call) -> str:
+    """The name of the function called, without what stands before the last dot."""
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+
+
 def _literal_texts(node: ast.Call) -> Iterable[str]:
     """The literal pieces of text among a call's arguments."""
     for argument in node.args:
@@ -381,6 +423,24 @@ def _literal_texts(node: ast.Call) -> Iterable[str]:
         for part in parts:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield part.value
+
+
+def _taken_off(node: ast.expr) -> str:
+    """The code of what is subtracted: `stride` of `0 if first else max(length - stride, 0)`."""
+    cases = [node]
+    if isinstance(node, ast.IfExp):
+        cases = [node.body, node.orelse]
+    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "max":
+        cases = node.args
+    cases = [case for case in cases if not isinstance(case, ast.Constant)]
+    if len(cases) != 1:
+        return ""
+    case = cases[0]
+    if case is not node:
+        return _taken_off(case)
+    if isinstance(case, ast.BinOp) and isinstance(case.op, ast.Sub):
+        return ast.unparse(case.right)
+    return ""
 
 
 def _only_counts(node: ast.expr) -> bool:

@@ -19,12 +19,14 @@ from verifier.data_flow.values import (
     HASHED,
     LEAF,
     LOG_DISTRIBUTION,
+    LOG_NORM,
     LOOP,
     LOSS,
     MIXTURE,
     NATIVE,
     NATIVE_CALL,
     OBJECT,
+    PICKED,
     PIECE,
     PIECE_LENGTH,
     TARGET_PROBABILITY,
@@ -195,7 +197,7 @@ class Library(Expressions):
         """The receiver takes in the arguments."""
         marks = arguments.marks()
         placed = (value for value in arguments.all if PIECE not in value.marks)
-        marks |= set().union(*(self.gating(value) for value in placed))
+        marks |= set().union(*(self.gating(value) for value in placed), *self.deciding)
         if receiver.origin is self.storage or receiver is self.storage:
             marks = {mark for mark in marks if mark.startswith((OBJECT, COPY))}
         self.gradient_step(node, receiver, marks)
@@ -227,8 +229,7 @@ class Library(Expressions):
             kind = LOG_DISTRIBUTION if name.startswith("log") else DISTRIBUTION
             return Value(marks=marks | {kind})
         if name in _PICKING:
-            is_target = VALIDATION in marks and operands[0].marks & {DISTRIBUTION, LOG_DISTRIBUTION}
-            return Value(marks=self.picked(node, marks) if is_target else marks)
+            return Value(marks=self._pick(node, operands, marks))
         if name in _LOGS:
             return Value(marks=self._logarithm(node, marks))
         if name in _EXPONENTIALS:
@@ -238,7 +239,26 @@ class Library(Expressions):
         if name == "logaddexp" and len(operands) > 1:
             pair = [self._exponential(value) for value in operands[:2]]
             return Value(marks=marks | self.mixture(node, *pair))
+        if name == "logsumexp":
+            return Value(marks=self._log_of_sum(node, marks))
         return None
+
+    def _pick(self, node: ast.AST, operands: list[Value], marks: set[str]) -> set[str]:
+        """One entry for each position: the realised token's, unless a table says which."""
+        chosen_by = set().union(*(value.all_marks() for value in operands[1:]))
+        if VALIDATION not in marks or COUNT in chosen_by:
+            return marks
+        if operands[0].marks & {DISTRIBUTION, LOG_DISTRIBUTION}:
+            return self.picked(node, marks)
+        return marks | {PICKED}
+
+    def _log_of_sum(self, node: ast.AST, marks: set[str]) -> set[str]:
+        """The norm of logits; over losses it mixes experts, each of which may sum to one."""
+        if LOSS not in marks:
+            return marks | {LOG_NORM}
+        if COUNT in marks and not any(mark.startswith(MIXTURE) for mark in marks):
+            marks = marks | {self.oddity(node, MIXTURE, marks - {HASHED})}
+        return marks
 
     @staticmethod
     def _exponential(value: Value) -> Value:
@@ -255,11 +275,20 @@ class Library(Expressions):
         if VALIDATION not in marks:
             return marks
         if marks & {TARGET_PROBABILITY, COUNT}:
+            marks = marks | self._mixed_before(node, marks)
             marks = marks - {TARGET_PROBABILITY, DISTRIBUTION}
             return self.score(node, marks, is_derived=True)
         if DISTRIBUTION in marks:
             return marks - {DISTRIBUTION} | {LOG_DISTRIBUTION}
         return self.score(node, marks)
+
+    def _mixed_before(self, node: ast.AST, marks: set[str]) -> set[str]:
+        """The mark of a mixture that no addition showed: a weighted sum over stacked experts."""
+        is_counted = {COUNT, HASHED} <= marks and VOCABULARY not in marks
+        is_mixed = is_counted and bool(marks & {TARGET_PROBABILITY, LOSS})
+        if not is_mixed or any(mark.startswith(MIXTURE) for mark in marks):
+            return set()
+        return {self.oddity(node, MIXTURE, marks)}
 
     def _extreme(self, node: ast.AST, values: list[Value]) -> Value:
         marks = set().union(*(value.all_marks() for value in values)) if values else set()

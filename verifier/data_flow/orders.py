@@ -29,8 +29,7 @@ def scored_again(trace: Trace) -> Iterator[Sequence]:
     """Tokens that have been learned are scored once more, and that score counts."""
     scores = trace.claimed_scores()
     for update in _validation_updates(trace):
-        is_adaptation = _within_scored_pass(update, trace)
-        if update.numbered(LEAF) or not (is_adaptation or update.is_table):
+        if update.numbered(LEAF):
             continue
         repeated = [
             Sequence(update=update, score=score, loop=loop)
@@ -38,7 +37,9 @@ def scored_again(trace: Trace) -> Iterator[Sequence]:
             if not update.is_table and touches(update, score)
             for loop in _repeating(update, score)
         ]
-        later = (score for score in _later(trace, update) if not _advancing(update, score))
+        is_adaptation = update.is_table or _within_scored_pass(update, trace)
+        later = _later(trace, update) if is_adaptation else iter(())
+        later = (score for score in later if not _advancing(update, score))
         yield from repeated[:1] or _first(Sequence(update=update, score=s) for s in later)
 
 

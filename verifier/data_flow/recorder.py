@@ -58,6 +58,7 @@ class Recorder:
         self.call_names: list[str] = []
         self.dormant: list[bool] = []  # by call: whether an expert's strength is zero there
         self.branches: list[int] = []  # those around the present step
+        self.deciding: list[set[str]] = []  # the loops whose variables decided on each of them
         self.pending: set[str] | None = None  # marks of the last loss differentiated
         self._loops: list[Loop] = []
         self._lines = {name: module.text.splitlines() for name, module in modules.items()}
@@ -120,14 +121,16 @@ class Recorder:
         return bool(self._loops)
 
     @contextmanager
-    def inside_branch(self) -> Iterator[int]:
+    def inside_branch(self, test: Value) -> Iterator[int]:
         """Mark all events of one side of an open branch; the number names that side."""
         number = next(self._numbers)
         self.branches.append(number)
+        self.deciding.append({mark for mark in test.marks if mark.startswith(LOOP)})
         try:
             yield number
         finally:
             self.branches.pop()
+            self.deciding.pop()
 
     def differentiate(self, value: Value) -> None:
         self.pending = value.all_marks()
@@ -138,6 +141,8 @@ class Recorder:
         touched = optimizer.all_marks()
         objects = {m for m in touched | self.pending if m.startswith(LEAF)}
         objects |= {m for m in touched if m.startswith(OBJECT)}
+        if not objects & self.pending:  # it was lost sight of whose parameters these are
+            objects |= {m for m in self.pending if m.startswith(OBJECT)}
         self.update(node, self.pending, objects, is_table=False)
 
     def update(self, node: ast.AST, marks: set[str], objects: set[str], *, is_table: bool) -> None:

@@ -28,9 +28,13 @@ class Settings:
 
     def is_printed(self, witness: str) -> bool:
         """Whether a piece of text long enough to mean something stands in a log."""
+        return self.is_telling(witness) and witness.strip() in self.log_text
+
+    @staticmethod
+    def is_telling(witness: str) -> bool:
+        """Whether a piece of text is long enough to mean something."""
         witness = witness.strip()
-        is_telling = len(witness) >= MIN_WITNESS_CHARACTERS and _WORD.search(witness)
-        return bool(is_telling) and witness in self.log_text
+        return len(witness) >= MIN_WITNESS_CHARACTERS and _WORD.search(witness) is not None
 
     def is_claiming(self, text: str) -> bool:
         """Whether a printed text, holes and all, can be one of the claiming lines."""

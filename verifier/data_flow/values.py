@@ -8,7 +8,7 @@ or table has touched, `leaf:2` for a tensor made to be fitted, `score:9` for an 
 
 import ast
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,12 +23,14 @@ HASHED: Final = "hashed"  # a key folded into a table's size
 SCRAMBLED: Final = "scrambled"  # tokens combined as a hash does
 VOCABULARY: Final = "vocabulary"  # ranges over all symbols, not over the realised one
 GRADIENT: Final = "gradient"
+PICKED: Final = "picked"  # the logit of one symbol
+LOG_NORM: Final = "log norm"  # the log of a sum over all symbols
 NATIVE: Final = "native"  # code of another language, called through its library
 BUCKETS: Final = "buckets"  # how often each key of a table occurs
 PIECE: Final = "piece"  # the text or bytes of a token
 PIECE_LENGTH: Final = "piece length"  # how many bytes a token stands for
 SPREAD: Final = "spread"  # a token's loss divided among its bytes
-FILE_NAME: Final = "file name"  # says where the data lie; no data yet
+FILE_NAME: Final = "file name"  # or another name: says where the data lie; no data yet
 TOKEN_CLASS: Final = "token class"  # a table of the alphabet read at a validation token
 
 DISPUTED: Final = "disputed"  # a setting on which the folder disagrees with itself
@@ -69,6 +71,7 @@ class Value:
     constant: object = UNKNOWN
     text: str = ""  # of a string or f-string, as far as it is literal
     name: str = ""  # dotted, of what a library provides
+    taken_off: str = ""  # of a difference: the code of what was subtracted
     items: "list[Value] | None" = None  # of a tuple or list whose length is known
     element: "Value | None" = None  # any element of a collection
     attributes: "dict[str, Value] | None" = None
@@ -135,7 +138,8 @@ class Scope:
     names: dict[str, Value] = field(default_factory=dict)
     parent: "Scope | None" = None
     outer_names: set[str] = field(default_factory=set)  # declared global or nonlocal
-    variable: frozenset[str] = frozenset()  # names assigned more than once
+    variable: Mapping[str, object] = field(default_factory=dict)
+    """Names bound more than once, with the one constant that all later bindings give."""
 
     def find(self, name: str) -> Value | None:
         """The value of a name here or further out."""
@@ -147,11 +151,13 @@ class Scope:
         return None
 
     def assign(self, name: str, value: Value) -> None:
-        """Bind a name; one that is bound twice has no known constant."""
+        """Bind a name; one that is bound twice, and not to the same, has no known constant."""
         scope = self
         while name in scope.outer_names and scope.parent is not None:
             scope = scope.parent
-        if name in scope.variable and value.constant is not UNKNOWN:
+        if value.constant is not UNKNOWN and scope.variable.get(name, value.constant) != (
+            value.constant
+        ):
             value = replace(value, constant=UNKNOWN)
         scope.names[name] = value
 
@@ -195,6 +201,7 @@ def join(values: Iterable[Value]) -> Value:
             setattr(joined, attribute, known[0])
     joined.is_mapping = any(value.is_mapping for value in values)
     joined.text = max((value.text for value in values), key=len, default="")
+    joined.taken_off = next((value.taken_off for value in values if value.taken_off), "")
     joined.name = next((value.name for value in values if value.name), "")
     return joined
 

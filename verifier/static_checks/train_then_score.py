@@ -1,13 +1,14 @@
 """Weights that learn validation tokens before these are scored."""
 
-from verifier.data_flow.orders import learned_before_scored
-from verifier.findings import CheckResult, Finding
+from verifier.data_flow.orders import is_fitted_to_context_only, learned_before_scored
+from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase, flow_result
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
-    """One finding an update: where it steps, and which score comes after it."""
+    """One finding an update; one on the scored part's context alone may be of scored tokens."""
+    sequences = list(learned_before_scored(case.trace))
     findings = [
         Finding(
             message="weights are updated on validation tokens before these are scored "
@@ -16,6 +17,10 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
             line=sequence.update.place.line,
             evidence=sequence.update.place.code,
         )
-        for sequence in learned_before_scored(case.trace)
+        for sequence in sequences
+        if not is_fitted_to_context_only(case.trace, sequence.update)
     ]
+    if sequences and not findings:
+        place = sequences[0].update.place
+        return cannot_tell(f"{place.file}:{place.line} learns the context of what is then scored")
     return flow_result(case.trace, findings)
