@@ -27,6 +27,8 @@ class TrainOptions(TypedDict):
     seeds: str | None
     gpus: int | None
     changes: tuple[str, ...]
+    replay: str | None
+    clock: str | None
     data: Path | None
     out: Path | None
     overwrite: bool
@@ -80,6 +82,16 @@ set_option = click.option(
     multiple=True,
     help="Change an option: model.num_layers=11 or NUM_LAYERS=11. Also by environment variable.",
 )
+replay_option = click.option(
+    "--replay",
+    metavar="COMMAND",
+    help="Change what a public command line sets: 'WARMDOWN_ITERS=3600 torchrun … train_gpt.py'.",
+)
+clock_option = click.option(
+    "--clock",
+    type=click.Choice(["loop", "loop_plus_calibration", "everything"]),
+    help="What the time limit covers: short for --set schedule.clock=….",
+)
 
 
 @cli.command(hidden=True)
@@ -87,6 +99,8 @@ set_option = click.option(
 @click.option("--seeds", metavar="42,314,…", help="One run each; default: the recipe's seed.")
 @click.option("--gpus", type=click.IntRange(1), help="Processes of torchrun; default: no torchrun.")
 @set_option
+@replay_option
+@clock_option
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of `pgolf-train data`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: submissions/RECIPE.")
 @click.option("--overwrite", is_flag=True, help="Replace the submission in --out.")
@@ -124,18 +138,20 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
         DataError: the data are not where they should be.
     """
     from trainer.pipeline import SubmissionRequest, locate_data
+    from trainer.recipe_file import replayed_processes
     from trainer.submission_folder.write_folder import FolderRequest
 
     if options["overwrite"] and options["resume"]:
         raise RecipeError("--overwrite and --resume exclude each other")
-    resolved = resolve(options["recipe"], options["changes"])
+    clock = (f"schedule.clock={options['clock']}",) if options["clock"] else ()
+    resolved = resolve(options["recipe"], clock + options["changes"], options["replay"])
     data = locate_data(options["data"], resolved.recipe)
     folder = FolderRequest(
         resolved=resolved,
         folder=options["out"] or Path("submissions") / resolved.name,
         dataset=data.dataset.resolve().name,
         tokenizer=data.tokenizer.name,
-        num_gpus=options["gpus"],
+        num_gpus=options["gpus"] or replayed_processes(options["replay"]),
         author=options["author"],
         github_id=options["github_id"],
         date=datetime.now(UTC).date().isoformat(),
@@ -149,15 +165,15 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
     )
 
 
-def resolve(recipe: str, changes: Iterable[str]) -> "ResolvedRecipe":
-    """A recipe with the changes of the environment and, above them, of --set.
+def resolve(recipe: str, changes: Iterable[str], replay: str | None) -> "ResolvedRecipe":
+    """A recipe with the changes of the environment, of --replay above them, of --set above all.
 
     Raises:
         RecipeError: with all mistakes.
     """
-    from trainer.recipe_file import environment_changes, load_recipe
+    from trainer.recipe_file import command_changes, environment_changes, load_recipe
 
-    by_hand = environment_changes(os.environ)
+    by_hand = environment_changes(os.environ) | command_changes(replay)
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
@@ -210,9 +226,10 @@ def recipes() -> None:
 @cli.command()
 @recipe_argument
 @set_option
-def plan(recipe: str, changes: tuple[str, ...]) -> None:
+@replay_option
+def plan(recipe: str, changes: tuple[str, ...], replay: str | None) -> None:
     """Say what RECIPE amounts to, without training: parameters, FLOPs, artifact size."""
-    resolved = resolve(recipe, changes)
+    resolved = resolve(recipe, changes, replay)
     from trainer.model_plan import describe_plan, plan_model
 
     click.echo(describe_plan(plan_model(resolved.recipe)))

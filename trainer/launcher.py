@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import LaunchError
-from trainer.recipe import public_names
+from trainer.public_names import public_names
 
 PARTIAL_SUFFIX = ".partial"  # of a log whose run has not ended well
 NUM_LAST_LINES = 3  # of a failed run's log that go into the message

@@ -1,9 +1,8 @@
 """A recipe: every option of a training run, its default and its bounds.
 
-The defaults are those of the public baseline. An option has a path, `section.field`, and a public
-name, its field in capitals (`optimizer.matrix_lr`: MATRIX_LR): what public scripts call it in the
-environment. Settings are options by path, `{"optimizer.matrix_lr": 0.04}`, wherever they come
-from. Imports no torch, so that recipes are checked in milliseconds.
+The defaults are those of the public baseline. An option has a path, `section.field`; settings are
+options by path, `{"optimizer.matrix_lr": 0.04}`, wherever they come from. Imports no torch, so that
+recipes are checked in milliseconds.
 """
 
 import math
@@ -155,6 +154,13 @@ class EvaluationOptions:
     # Sliding windows: each but the first scores its last eval_stride tokens. 0: no overlap.
     eval_stride: int = option(0, at_least=0)
     eval_batch_seqs: int = option(0, at_least=0)  # of one process at once; 0: val_batch_size's
+    # Low-rank adapters that learn from each document's scored tokens (#77), in place of windows.
+    ttt_enabled: bool = option(False)
+    ttt_lora_rank: int = option(8, at_least=1)
+    ttt_lora_lr: float = option(0.01, at_least=0)
+    ttt_chunk_size: int = option(256, at_least=1)  # tokens scored, then learnt from, at once
+    ttt_eval_seq_len: int = option(1024, at_least=1)  # tokens that a forward pass sees
+    ttt_batch_size: int = option(64, at_least=1)  # documents of one process at once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,20 +191,9 @@ def options_by_path() -> dict[str, Field[Any]]:
     }
 
 
-def public_names() -> dict[str, str]:
-    """The alias table: an option's name in the environment → its path."""
-    return {path.split(".")[1].upper(): path for path in options_by_path()}
-
-
 def matches_any(tensor_name: str, patterns: str) -> bool:
     """Whether a tensor's name contains one of the comma-separated patterns."""
     return any(pattern in tensor_name for pattern in patterns.split(",") if pattern)
-
-
-def environment_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings that an environment makes by public names."""
-    names = public_names()
-    return {names[name]: text for name, text in environment.items() if name in names}
 
 
 def recipe_settings(recipe: Recipe) -> dict[str, Value]:
@@ -225,19 +220,27 @@ def build_recipe(
     values: dict[str, dict[str, Any]] = {section: {} for section in section_types()}
     mistakes: list[str] = []
     known = options_by_path()
+    places = origins or {}
     for path, raw in settings.items():
         section, _, name = path.partition(".")
         try:
             values[section][name] = parse_value(known[path], raw)
         except RecipeError as mistake:
-            mistakes.append(f"{(origins or {}).get(path, 'recipe')}: {path}: {mistake}")
+            mistakes.append(f"{places.get(path, 'recipe')}: {path}: {mistake}")
     if mistakes:
         raise RecipeError("\n".join(mistakes))
     parts = section_types()
     recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
     if found := contradictions(recipe):
-        raise RecipeError("\n".join(f"recipe: {what}" for what in found))
+        raise RecipeError("\n".join(f"{place_of(what, places)}: {what}" for what in found))
     return recipe
+
+
+def place_of(contradiction: str, origins: Mapping[str, str]) -> str:
+    """Where the options were set that a contradiction names, if anywhere."""
+    words = set(contradiction.replace(".", " ").replace(",", " ").split())
+    places = [place for path, place in origins.items() if path.split(".")[1] in words]
+    return ", ".join(dict.fromkeys(places)) or "recipe"
 
 
 def parse_value(option: Field[Any], raw: object) -> Value:
@@ -285,13 +288,30 @@ def _convert(kind: object, raw: object) -> Value:
 
 def contradictions(recipe: Recipe) -> list[str]:
     """What is wrong between options that are each right on their own."""
-    model, batch = recipe.model, recipe.batch
+    model, batch, schedule = recipe.model, recipe.batch, recipe.schedule
     micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
     head_dim = model.model_dim // model.num_heads
     eval_seq_len = recipe.evaluation.eval_seq_len or batch.train_seq_len
     checks = {
+        "model.overtone_init shapes a tied embedding: set tie_embeddings, or leave it out": (
+            model.tie_embeddings or not model.overtone_init
+        ),
+        "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time": (
+            not recipe.device.deterministic or schedule.max_wallclock_seconds == 0
+        ),
+        f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock covers "
+        "after the loop; clock loop covers nothing": (
+            schedule.clock != "loop" or schedule.reserve_seconds == 0
+        ),
+        f"optimizer.muon_momentum {recipe.optimizer.muon_momentum} must be below 1": (
+            recipe.optimizer.muon_momentum < 1
+        ),
         f"quantization.matrix_bits {recipe.quantization.matrix_bits} must be at most 8": (
             recipe.quantization.matrix_bits <= 8
+        ),
+        f"evaluation.ttt_chunk_size {recipe.evaluation.ttt_chunk_size} must be at most "
+        f"ttt_eval_seq_len {recipe.evaluation.ttt_eval_seq_len}": (
+            recipe.evaluation.ttt_chunk_size <= recipe.evaluation.ttt_eval_seq_len
         ),
         f"evaluation.eval_stride {recipe.evaluation.eval_stride} must be at most the length of "
         f"the windows, {eval_seq_len}": recipe.evaluation.eval_stride <= eval_seq_len,

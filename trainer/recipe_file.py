@@ -9,13 +9,8 @@ from pathlib import Path
 import yaml
 
 from trainer.errors import RecipeError
-from trainer.recipe import (
-    Recipe,
-    build_recipe,
-    options_by_path,
-    public_names,
-    section_types,
-)
+from trainer.public_names import parse_command, public_names, refuse_what_is_lacking, translated
+from trainer.recipe import Recipe, build_recipe, options_by_path, section_types
 
 TOP_LEVEL_WORDS = ("extends", "what", "track")
 TRACKS = ("10min_16mb", "non_record_16mb", "demo")
@@ -34,6 +29,7 @@ class RecipeFile:
     what: str  # one sentence for people
     track: str | None
     settings: dict[str, object]  # option path → value
+    lines: dict[str, int]  # option path → where it stands
 
     @property
     def name(self) -> str:
@@ -71,13 +67,11 @@ def load_recipe(name_or_path: str, changes: Mapping[str, tuple[str, object]]) ->
     origins: dict[str, str] = {}
     for ancestor in reversed(lineage):
         settings |= ancestor.settings
-        origins |= dict.fromkeys(ancestor.settings, str(ancestor.path))
-    names = public_names()
-    by_hand = {names.get(key, key): change for key, change in changes.items()}
+        origins |= {path: f"{ancestor.path}:{line}" for path, line in ancestor.lines.items()}
+    by_hand = {path: change for path, change in map(by_path, changes.items())}
     settings |= {path: value for path, (_, value) in by_hand.items()}
     origins |= {path: origin for path, (origin, _) in by_hand.items()}
-    refuse_unknown_options(origins)
-    recipe = build_recipe(settings, origins)
+    recipe = checked_recipe(settings, origins)
     track = next((ancestor.track for ancestor in lineage if ancestor.track), None)
     if track not in TRACKS:
         raise RecipeError(f"{lineage[0].path}: track: expected one of {', '.join(TRACKS)}")
@@ -90,12 +84,59 @@ def load_recipe(name_or_path: str, changes: Mapping[str, tuple[str, object]]) ->
     )
 
 
+def by_path(change: tuple[str, tuple[str, object]]) -> tuple[str, tuple[str, object]]:
+    """A change whose key is an option's path or one of its public names, with its path.
+
+    Raises:
+        RecipeError: its value means nothing under that name.
+    """
+    key, (origin, value) = change
+    try:
+        return public_names().get(key, key), (origin, translated(key, value))
+    except RecipeError as mistake:
+        raise RecipeError(f"{origin}: {mistake}") from None
+
+
+def checked_recipe(settings: Mapping[str, object], origins: Mapping[str, str]) -> Recipe:
+    """The recipe that settings make.
+
+    Raises:
+        RecipeError: with unknown options, wrong values and contradictions, one a line.
+    """
+    unknown = unknown_options(origins)
+    known = {path: value for path, value in settings.items() if path in options_by_path()}
+    try:
+        recipe = build_recipe(known, origins)
+    except RecipeError as mistakes:
+        raise RecipeError("\n".join([*unknown, str(mistakes)])) from None
+    if unknown:
+        raise RecipeError("\n".join(unknown))
+    return recipe
+
+
+def command_changes(command: str | None) -> dict[str, tuple[str, object]]:
+    """The changes that a public command line makes: name → (origin, value).
+
+    Raises:
+        RecipeError: it cannot be read, or asks for what the trainer lacks.
+    """
+    assignments = parse_command(command).assignments if command else {}
+    return {name: (f"--replay {name}", text) for name, text in assignments.items()}
+
+
+def replayed_processes(command: str | None) -> int | None:
+    """How many processes a public command line starts with torchrun, if it does."""
+    return parse_command(command).num_processes if command else None
+
+
 def environment_changes(environment: Mapping[str, str]) -> dict[str, tuple[str, object]]:
     """The changes that an environment makes by public names: name → (origin, value).
 
     Raises:
-        RecipeError: a variable is nearly called like an option, which is most likely a slip.
+        RecipeError: a variable is nearly called like an option, which is most likely a slip, or
+            asks for what the trainer lacks.
     """
+    refuse_what_is_lacking(environment)
     names = public_names()
     slips = [
         f"environment variable {name} is no option; did you mean {near[0]}?"
@@ -149,6 +190,7 @@ def read_recipe_file(path: Path) -> RecipeFile:
         what=words.get("what", ""),
         track=words.get("track"),
         settings=_flatten(path, content),
+        lines=_lines(text),
     )
 
 
@@ -175,23 +217,28 @@ def _flatten(path: Path, content: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def refuse_unknown_options(origins: Mapping[str, str]) -> None:
-    """See to it that every setting is an option.
+def _lines(text: str) -> dict[str, int]:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    return {
+        f"{section.value}.{option.value}": option.start_mark.line + 1
+        for section, options in (root.value if root else ())
+        if isinstance(options, yaml.MappingNode)
+        for option, _ in options.value
+    }
+
+
+def unknown_options(origins: Mapping[str, str]) -> list[str]:
+    """What is wrong with settings that are no option, each with near names.
 
     Args:
         origins: what should be an option's path → where it was set.
-
-    Raises:
-        RecipeError: with all that are not, one a line, each with near names.
     """
     known = options_by_path()
-    mistakes = [
+    return [
         f"{origin}: no option is called {path}{near_names(path, [*known, *public_names()])}"
         for path, origin in origins.items()
         if path not in known
     ]
-    if mistakes:
-        raise RecipeError("\n".join(mistakes))
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

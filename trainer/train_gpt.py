@@ -46,6 +46,7 @@ from trainer.model.transformer import GPT
 from trainer.optimizer.muon import Orthogonalize, newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
+from trainer.public_names import environment_settings
 from trainer.quantization.codecs import check_codec
 from trainer.quantization.fake_quantization import fake_quantize_rows
 from trainer.quantization.rounding import (
@@ -60,7 +61,6 @@ from trainer.recipe import (
     QuantizationOptions,
     Recipe,
     build_recipe,
-    environment_settings,
 )
 from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
 from trainer.training_loop import TrainingRun, train, warm_up

@@ -8,40 +8,16 @@ from trainer.errors import RecipeError
 from trainer.recipe import (
     Recipe,
     build_recipe,
-    environment_settings,
-    options_by_path,
-    public_names,
     recipe_settings,
 )
 
 # openai/parameter-golf, train_gpt.py at commit 4908dc4: what it reads from the environment.
-PUBLIC_NAMES = """DATA_PATH TOKENIZER_PATH RUN_ID SEED VAL_BATCH_SIZE VAL_LOSS_EVERY
-TRAIN_LOG_EVERY ITERATIONS WARMDOWN_ITERS WARMUP_STEPS TRAIN_BATCH_TOKENS TRAIN_SEQ_LEN
-MAX_WALLCLOCK_SECONDS QK_GAIN_INIT VOCAB_SIZE NUM_LAYERS NUM_KV_HEADS MODEL_DIM NUM_HEADS MLP_MULT
-TIE_EMBEDDINGS ROPE_BASE LOGIT_SOFTCAP EMBED_LR HEAD_LR TIED_EMBED_LR TIED_EMBED_INIT_STD MATRIX_LR
-SCALAR_LR MUON_MOMENTUM MUON_BACKEND_STEPS MUON_MOMENTUM_WARMUP_START MUON_MOMENTUM_WARMUP_STEPS
-BETA1 BETA2 ADAM_EPS GRAD_CLIP_NORM CONTROL_TENSOR_NAME_PATTERNS
-INT8_KEEP_FLOAT_FP32_NAME_PATTERNS"""
-
-
-def test_every_name_of_the_public_script_is_an_option():
-    assert set(PUBLIC_NAMES.split()) <= set(public_names())
-
-
-def test_no_two_options_share_a_public_name():
-    assert len(public_names()) == len(options_by_path()) >= 43
 
 
 def test_settings_and_recipe_turn_into_each_other():
     recipe = build_recipe({"model.num_layers": 11, "optimizer.matrix_lr": "1e-3"})
     assert recipe.model.num_layers == 11 and recipe.optimizer.matrix_lr == 0.001
     assert build_recipe(recipe_settings(recipe)) == recipe
-
-
-def test_the_environment_sets_options_by_public_name():
-    settings = environment_settings({"NUM_LAYERS": "7", "TIE_EMBEDDINGS": "0", "HOME": "/root"})
-    assert settings == {"model.num_layers": "7", "model.tie_embeddings": "0"}
-    assert build_recipe(settings).model.tie_embeddings is False
 
 
 @pytest.mark.parametrize(
@@ -78,11 +54,22 @@ def test_all_mistakes_are_reported_at_once():
         ({"model.model_dim": 500}, "must be a multiple of num_heads"),
         ({"model.model_dim": 8, "model.num_kv_heads": 1}, "must be even for rotary positions"),
         ({"model.num_kv_heads": 3}, "must be a multiple of num_kv_heads"),
+        ({"model.overtone_init": 1, "model.tie_embeddings": 0}, "shapes a tied embedding"),
+        ({"device.deterministic": 1}, "needs max_wallclock_seconds 0"),
+        ({"schedule.reserve_seconds": 5}, "clock loop covers nothing"),
+        ({"optimizer.muon_momentum": 1}, "must be below 1"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(settings, complaint):
     with pytest.raises(RecipeError, match=complaint):
         build_recipe(settings)
+
+
+def test_a_contradiction_names_the_places_of_the_options_in_it():
+    settings = {"model.model_dim": 500, "model.num_heads": 8, "model.num_layers": 3}
+    origins = dict(zip(settings, ("a.yaml:3", "--set model.num_heads", "a.yaml:5"), strict=True))
+    with pytest.raises(RecipeError, match="^a.yaml:3, --set model.num_heads: model.model_dim 500"):
+        build_recipe(settings, origins)
 
 
 def test_recipes_are_checked_without_torch():

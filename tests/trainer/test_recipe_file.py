@@ -2,6 +2,7 @@ import pytest
 
 from trainer.errors import RecipeError
 from trainer.recipe_file import (
+    command_changes,
     environment_changes,
     load_recipe,
     read_lineage,
@@ -37,13 +38,31 @@ def test_changes_by_hand_win_by_path_and_by_public_name():
     assert (model.num_layers, model.model_dim) == (3, 64)
 
 
+def test_unknown_options_wrong_values_and_their_lines_come_together(tmp_path):
+    path = write(tmp_path, "extends: baseline\nmodel:\n  num_layers: many\n  colour: 3\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, {"USE_INT6": ("--set USE_INT6", "0")})
+    unknown, wrong = str(caught.value).splitlines()
+    assert unknown.startswith(f"{path}:4: no option is called model.colour")
+    assert wrong == f"{path}:3: model.num_layers: expected a whole number, not 'many'"
+
+
+def test_a_public_command_line_changes_a_recipe():
+    command = "WARMDOWN_ITERS=20000 USE_INT6=1 MATRIX_LR=0.06 torchrun train_gpt.py"
+    recipe = load_recipe("baseline", command_changes(command)).recipe
+    assert (recipe.schedule.warmdown_iters, recipe.optimizer.matrix_lr) == (20_000, 0.06)
+    assert recipe.quantization.matrix_bits == 6
+    with pytest.raises(RecipeError, match="--replay MATRX_LR: no option .* MATRIX_LR"):
+        load_recipe("baseline", command_changes("MATRX_LR=1 torchrun train_gpt.py"))
+
+
 def test_mistakes_name_file_and_key_and_near_names(tmp_path):
     path = write(tmp_path, "extends: baseline\noptimizer:\n  matrx_lr: 1\n  betta1: 2\n")
     with pytest.raises(RecipeError) as caught:
         load_recipe(path, {"NUM_LAYER": ("--set NUM_LAYER", "3")})
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith(f"{path}: no option is called optimizer.matrx_lr; did you mean")
+    assert lines[0].startswith(f"{path}:3: no option is called optimizer.matrx_lr; did you mean")
     assert "optimizer.matrix_lr" in lines[0] and "NUM_LAYERS" in lines[2]
 
 

@@ -1,0 +1,64 @@
+import pytest
+
+from trainer.errors import RecipeError
+from trainer.public_names import environment_settings, parse_command, public_names
+from trainer.recipe import build_recipe, options_by_path
+
+PUBLIC_NAMES = """DATA_PATH TOKENIZER_PATH RUN_ID SEED VAL_BATCH_SIZE VAL_LOSS_EVERY
+TRAIN_LOG_EVERY ITERATIONS WARMDOWN_ITERS WARMUP_STEPS TRAIN_BATCH_TOKENS TRAIN_SEQ_LEN
+MAX_WALLCLOCK_SECONDS QK_GAIN_INIT VOCAB_SIZE NUM_LAYERS NUM_KV_HEADS MODEL_DIM NUM_HEADS MLP_MULT
+TIE_EMBEDDINGS ROPE_BASE LOGIT_SOFTCAP EMBED_LR HEAD_LR TIED_EMBED_LR TIED_EMBED_INIT_STD MATRIX_LR
+SCALAR_LR MUON_MOMENTUM MUON_BACKEND_STEPS MUON_MOMENTUM_WARMUP_START MUON_MOMENTUM_WARMUP_STEPS
+BETA1 BETA2 ADAM_EPS GRAD_CLIP_NORM CONTROL_TENSOR_NAME_PATTERNS
+INT8_KEEP_FLOAT_FP32_NAME_PATTERNS"""
+# What the scripts of #42 to #77 read on top of that.
+LADDER_NAMES = """MLP_HIDDEN EVAL_SEQ_LEN EVAL_STRIDE EVAL_BATCH_SEQS MUON_WEIGHT_DECAY QAT
+SW_EVAL_BATCH BIGRAM_HASH_BUCKETS BIGRAM_HASH_DIM USE_SMEARGATE FP16_PASSTHROUGH_PATTERNS USE_INT6
+USE_ZSTD"""
+
+
+def test_every_name_of_the_public_scripts_is_an_option():
+    assert {*PUBLIC_NAMES.split(), *LADDER_NAMES.split()} <= set(public_names())
+
+
+def test_every_option_has_a_public_name_and_no_two_share_one():
+    fields = [path.split(".")[1] for path in options_by_path()]
+    assert len(set(fields)) == len(fields) >= 70
+    assert set(public_names().values()) == set(options_by_path())
+
+
+def test_the_environment_sets_options_by_public_name():
+    settings = environment_settings({"NUM_LAYERS": "7", "USE_INT6": "1", "HOME": "/root"})
+    assert settings == {"model.num_layers": "7", "quantization.matrix_bits": 6}
+    assert build_recipe(settings).model.num_layers == 7
+
+
+def test_a_public_command_line_is_read():
+    parsed = parse_command(
+        "# as in #50\nNCCL_IB_DISABLE=1 \\\nNUM_LOOPS=1 RUN_ID='a b' \\\nEVAL_STRIDE=64 \\\n"
+        "  torchrun --standalone --nproc_per_node=8 \\\n  train_gpt.py"
+    )
+    assert parsed.assignments == {"RUN_ID": "a b", "EVAL_STRIDE": "64"}
+    assert parsed.num_processes == 8
+
+
+@pytest.mark.parametrize(
+    ("command", "num_processes"),
+    [("A=1 python train_gpt.py", None), ("torchrun --nproc-per-node 4 x.py", 4)],
+)
+def test_the_number_of_processes_is_that_of_the_launcher(command, num_processes):
+    assert parse_command(command).num_processes == num_processes
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("WARMDOWN_ITERS=1200", "should read: NAME=value"),
+        ("A='1 torchrun train_gpt.py", "cannot be read: No closing quotation"),
+        ("NUM_LOOPS=3 torchrun train_gpt.py", "NUM_LOOPS=3: the trainer has no such technique"),
+        ("torchrun --nproc_per_node=all train_gpt.py", "expected a number of processes"),
+    ],
+)
+def test_a_command_line_that_cannot_be_replayed_is_refused(command, complaint):
+    with pytest.raises(RecipeError, match=complaint):
+        parse_command(command)

@@ -1,0 +1,119 @@
+"""What public scripts call our options in the environment, and how their command lines read.
+
+A public name is an option's field in capitals (`optimizer.matrix_lr`: MATRIX_LR), or stands in
+one of the tables below.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainer.errors import RecipeError
+from trainer.recipe import Value, options_by_path
+
+# Another word for an option: name → path.
+ALIASES = {
+    "QAT": "quantization.qat_enabled",  # #50
+    "SW_EVAL_BATCH": "evaluation.eval_batch_seqs",  # #65
+}
+# Another word for an option's value too: name → path, and what each value means there.
+TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {
+    "USE_INT6": ("quantization.matrix_bits", {"0": 8, "1": 6}),  # #63
+    "USE_ZSTD": ("quantization.compressor", {"0": "zlib", "1": "zstd"}),  # #63
+}
+# What the trainer lacks, because no record used it: name → the one value that goes without.
+WITHOUT = {"NUM_LOOPS": "1", "LORA_RANK": "0", "ZSTD_LEVEL": "22"}  # #50, #50, #63
+# Variables of drivers and libraries: no part of a recipe.
+SYSTEM_NAME = re.compile(r"(CUDA|NCCL|OMP|MKL|PYTHON|PYTORCH|TORCH|TORCHINDUCTOR|TRITON)_\w+")
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+NUM_PROCESSES = re.compile(r"--nproc[_-]per[_-]node(?:[= ](\S+))?")
+
+
+def public_names() -> dict[str, str]:
+    """Every public name of an option → its path."""
+    own = {path.split(".")[1].upper(): path for path in options_by_path()}
+    return own | ALIASES | {name: path for name, (path, _) in TRANSLATIONS.items()}
+
+
+def translated(name: str, value: object) -> object:
+    """An option's value, as said under one of its public names or its path.
+
+    Raises:
+        RecipeError: the value means nothing under that name.
+    """
+    if name not in TRANSLATIONS:
+        return value
+    path, meanings = TRANSLATIONS[name]
+    if str(value) not in meanings:
+        raise RecipeError(f"expected {' or '.join(meanings)}, not {value!r}; or set {path}")
+    return meanings[str(value)]
+
+
+def environment_settings(environment: Mapping[str, str]) -> dict[str, object]:
+    """The settings that an environment makes by public names: option path → value.
+
+    Raises:
+        RecipeError: one asks for what the trainer lacks, or means nothing.
+    """
+    refuse_what_is_lacking(environment)
+    names = public_names()
+    return {
+        names[name]: translated(name, text) for name, text in environment.items() if name in names
+    }
+
+
+def refuse_what_is_lacking(environment: Mapping[str, str]) -> None:
+    """See to it that no technique is asked for that the trainer does not have.
+
+    Raises:
+        RecipeError: with all that are, one a line.
+    """
+    mistakes = [
+        f"{name}={environment[name]}: the trainer has no such technique; leave it at {off}"
+        for name, off in WITHOUT.items()
+        if environment.get(name, off) != off
+    ]
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublicCommand:
+    """What a public run's command line says."""
+
+    assignments: dict[str, str]  # public name → text
+    num_processes: int | None
+
+
+def parse_command(command: str) -> PublicCommand:
+    r"""Read a command line as READMEs give it: NAME=value … torchrun … train_gpt.py.
+
+    Line ends may be escaped (\). Variables of drivers and libraries, and techniques that are
+    switched off, are passed over.
+
+    Raises:
+        RecipeError: it is none, or asks for what the trainer lacks.
+    """
+    try:
+        words = shlex.split(command.replace("\\\n", " "), comments=True)
+    except ValueError as error:
+        raise RecipeError(f"the command line cannot be read: {error}") from None
+    found = [ASSIGNMENT.fullmatch(word) for word in words]
+    num_assignments = found.index(None) if None in found else len(found)
+    assignments = {match[1]: match[2] for match in found[:num_assignments] if match}
+    launch = " ".join(words[num_assignments:])
+    if ".py" not in launch:
+        raise RecipeError("the command line should read: NAME=value … torchrun … train_gpt.py")
+    refuse_what_is_lacking(assignments)
+    processes = NUM_PROCESSES.search(launch)
+    if processes and not (processes[1] or "").isdecimal():
+        raise RecipeError(f"the command line has {processes[0]!r}: expected a number of processes")
+    return PublicCommand(
+        assignments={
+            name: text
+            for name, text in assignments.items()
+            if name not in WITHOUT and not SYSTEM_NAME.fullmatch(name)
+        },
+        num_processes=int(processes[1]) if processes else None,
+    )
