@@ -41,6 +41,7 @@ from trainer.evaluation.scoring import (
     score_tokens,
     training_windows,
 )
+from trainer.evaluation.test_time_training import score_with_training
 from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import Orthogonalize, newton_schulz
@@ -253,12 +254,14 @@ def evaluate_artifact(run: PreparedRun) -> None:
     """
     with run.log.phase("load"):
         load_artifact(run.model, run.recipe.quantization)
-    windows = evaluation_windows(run.recipe)
-    run.model.use_positions(windows.seq_len)
-    run.log.write(f"eval_mode:windows seq_len:{windows.seq_len} stride:{windows.stride}")
+    windows, learns = evaluation_windows(run.recipe), run.recipe.evaluation.ttt_enabled
+    run.log.write(
+        f"eval_mode:{'test_time_training' if learns else 'windows'} "
+        f"seq_len:{windows.seq_len} stride:{windows.stride}"
+    )
     started = time.perf_counter()
     with run.log.phase("evaluate"):
-        score, losses = score_model(run, windows)
+        score, losses = score_model(run, windows, learns=learns)
     eval_ms = 1000.0 * (time.perf_counter() - started)
     options = run.recipe.quantization
     label = f"final_int{options.matrix_bits}_{options.compressor}_roundtrip"
@@ -285,22 +288,28 @@ def load_artifact(model: GPT, options: QuantizationOptions) -> None:
 
 
 def score_model(
-    run: PreparedRun, windows: Windows
+    run: PreparedRun, windows: Windows, *, learns: bool = False
 ) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
-    """Score the model as it is: the figures, and the loss of every token."""
+    """Score the model as it is, or as it learns on the way: figures, and the loss of every token.
+
+    Test-time training scores to the last token, as its public form does.
+    """
     recipe = run.recipe
     table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     tokens = load_validation_tokens(
         recipe.run.data_path,
         windows.seq_len,
-        keep_tail=recipe.evaluation.score_tail,
+        keep_tail=recipe.evaluation.score_tail or learns,
     )
     check_token_ids(tokens, recipe.model.vocab_size)
     pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
     run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
     run.model.use_positions(windows.seq_len)
     run.model.eval()
-    losses = score_tokens(run.forward, tokens, windows, run.group)
+    if learns:
+        losses = score_with_training(run.model, tokens, recipe, run.group)
+    else:
+        losses = score_tokens(run.forward, tokens, windows, run.group)
     run.model.use_positions(recipe.batch.train_seq_len)
     run.model.train()
     return bits_per_byte(losses, tokens, table), losses

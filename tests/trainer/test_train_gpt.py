@@ -56,8 +56,16 @@ def test_training_does_not_open_validation_data(script_folder, tiny_data, tmp_pa
     assert ran.returncode == 2 and "no fineweb_val_*.bin shards" in last_line(ran)
 
 
-def test_token_losses_add_up_to_the_printed_loss(script_folder, tiny_data):
-    ran = run_script(script_folder, tiny_data, PGOLF_TOKEN_LOSSES="losses.f32")
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"EVAL_STRIDE": "5", "EVAL_SEQ_LEN": "20"},
+        {"TTT_ENABLED": "1", "TTT_CHUNK_SIZE": "8", "TTT_EVAL_SEQ_LEN": "16"},
+    ],
+)
+def test_token_losses_add_up_to_the_printed_loss(script_folder, tiny_data, environment):
+    ran = run_script(script_folder, tiny_data, PGOLF_TOKEN_LOSSES="losses.f32", **environment)
     losses = np.fromfile(script_folder / "losses.f32", dtype="<f4")
     printed = float(last_line(ran).split("val_loss:")[1].split()[0])
     assert losses.size == 400

@@ -37,9 +37,15 @@ class Windows:
 
 
 def evaluation_windows(recipe: Recipe) -> Windows:
-    """The windows of the final score."""
+    """The windows of the final score; test-time training goes on by a chunk of a document."""
     options = recipe.evaluation
     seq_len = options.eval_seq_len or recipe.batch.train_seq_len
+    if options.ttt_enabled:
+        return Windows(
+            seq_len=options.ttt_eval_seq_len,
+            stride=options.ttt_chunk_size,
+            batch_size=options.ttt_batch_size,
+        )
     return Windows(
         seq_len=seq_len,
         stride=options.eval_stride or seq_len,

@@ -3,6 +3,8 @@
 B batch, T tokens, C channels, V vocabulary. Parameters keep the names of the public scripts.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,6 +55,7 @@ class GPT(nn.Module):
 
     cosine: Tensor  # (T, D/2)
     sine: Tensor  # (T, D/2)
+    head_adapter: Callable[[Tensor], Tensor] | None = None  # (B, T, C) → (B, T, V), added to logits
 
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
@@ -106,6 +109,8 @@ class GPT(nn.Module):
         stream = self._final_stream(input_ids)
         head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
         raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
+        if self.head_adapter is not None:
+            raw = raw + self.head_adapter(stream).flatten(0, 1)
         logits = self.softcap * torch.tanh(raw / self.softcap)
         return F.cross_entropy(logits.float(), target_ids.flatten(), reduction="none")
 

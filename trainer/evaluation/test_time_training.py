@@ -1,0 +1,230 @@
+"""Per-document test-time training: score a chunk, only then learn from it.
+
+As in #77: each document starts with fresh low-rank adapters (on queries, values and the head, all
+other weights fixed) and is read chunk by chunk from left to right. One forward pass over the chunk
+and what precedes it gives the loss of every token of the chunk: its score, for good. The same
+losses' mean then moves the adapters by one Adam step, for the chunks to come; the last chunk is
+scored and not learnt from. Documents stand side by side in a batch, each with adapters of its own,
+so that no document sees anything of another.
+
+Here all documents start from the same random adapters, so that a document's score does not depend
+on the others beside it; #77 draws each one's own.
+
+B documents, T tokens, C channels, K rank, N targets in all.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.tokenizers import BOS_ID
+from trainer.model.attention import CausalSelfAttention
+from trainer.model.linear import CastedLinear
+from trainer.model.transformer import GPT
+from trainer.process_group import ProcessGroup
+from trainer.recipe import EvaluationOptions, Recipe
+
+ADAM_EPS = 1e-10
+ADAPTER_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """One document; its last target is the beginning of the next one."""
+
+    start: int  # place of its first token
+    num_targets: int
+
+    def num_chunks(self, chunk_size: int) -> int:
+        return -(-self.num_targets // chunk_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """One forward pass over a batch of documents."""
+
+    places: Tensor  # (B, T) int64: where in the validation set each input stands
+    is_scored: Tensor  # (B, T) bool: the chunk's own tokens; the others are context or filling
+    is_learnt_from: Tensor  # (B,) bool: documents that go on after this chunk
+    is_last: bool  # none goes on
+
+
+class Adapter:
+    """A low-rank addition to a linear layer, one for each document: x ↦ (x Aᵀ) Bᵀ, at first 0."""
+
+    def __init__(self, num_documents: int, shape: tuple[int, int], rank: int) -> None:
+        num_outputs, self.num_inputs = shape
+        self.down = torch.zeros(num_documents, rank, self.num_inputs)  # A: (B, K, inputs)
+        self.up = torch.zeros(num_documents, num_outputs, rank)  # B: (B, outputs, K)
+
+    def to(self, device: torch.device) -> "Adapter":
+        self.down = self.down.to(device).requires_grad_()
+        self.up = self.up.to(device).requires_grad_()
+        return self
+
+    def __call__(self, inputs: Tensor) -> Tensor:  # (B, T, inputs) → (B, T, outputs)
+        return (inputs @ self.down.transpose(1, 2)) @ self.up.transpose(1, 2)
+
+    def reset(self, random: torch.Generator) -> None:
+        """A uniform in ±1/√inputs, the same for all documents, and B zero."""
+        bound = self.num_inputs**-0.5
+        initial = torch.empty(self.down.shape[1:]).uniform_(-bound, bound, generator=random)
+        with torch.no_grad():
+            self.down.copy_(initial.expand_as(self.down))
+            self.up.zero_()
+
+
+class Adapters:
+    """All adapters of a batch of documents, with the optimizer that moves them."""
+
+    def __init__(self, model: GPT, recipe: Recipe) -> None:
+        options, device = recipe.evaluation, model.tok_emb.weight.device
+        self.layers: dict[CastedLinear, Adapter] = {}
+        for module in model.modules():
+            if isinstance(module, CausalSelfAttention):
+                for layer in (module.c_q, module.c_v):
+                    self.layers[layer] = _adapter(layer.weight, options, device)
+        self.head = _adapter(model.tok_emb.weight, options, device)
+        self.all = [*self.layers.values(), self.head]
+        self.optimizer = torch.optim.Adam(
+            [part for adapter in self.all for part in (adapter.down, adapter.up)],
+            lr=options.ttt_lora_lr,
+            betas=(recipe.optimizer.beta1, recipe.optimizer.beta2),
+            eps=ADAM_EPS,
+        )
+
+    def reset(self) -> None:
+        """Forget everything that was learnt."""
+        random = torch.Generator().manual_seed(ADAPTER_SEED)
+        for adapter in self.all:
+            adapter.reset(random)
+        self.optimizer.state.clear()
+
+    @contextmanager
+    def attached(self, model: GPT) -> Iterator[None]:
+        """Within it, the model uses the adapters and its own weights are fixed."""
+        wanted_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
+        model.requires_grad_(False)
+        for layer, adapter in self.layers.items():
+            layer.adapter = adapter
+        model.head_adapter = self.head
+        try:
+            yield
+        finally:
+            model.head_adapter = None
+            for layer in self.layers:
+                layer.adapter = None
+            for parameter, wanted in wanted_grad.items():
+                parameter.requires_grad_(wanted)
+
+
+def _adapter(weight: Tensor, options: EvaluationOptions, device: torch.device) -> Adapter:
+    num_outputs, num_inputs = weight.shape
+    shape = (num_outputs, num_inputs)
+    return Adapter(options.ttt_batch_size, shape, options.ttt_lora_rank).to(device)
+
+
+def score_with_training(
+    model: GPT,
+    tokens: np.ndarray,  # (N + 1,) uint16
+    recipe: Recipe,
+    group: ProcessGroup,
+) -> Tensor:  # (N,) fp32
+    """The loss of every token but the first, in nats, in order; on every process all of them.
+
+    Each process takes a run of consecutive documents.
+    """
+    losses = torch.zeros(tokens.size - 1, device=group.device)
+    device_tokens = torch.from_numpy(tokens.astype(np.int32)).to(group.device)
+    documents = find_documents(tokens)
+    first = len(documents) * group.rank // group.world_size
+    end = len(documents) * (group.rank + 1) // group.world_size
+    adapters = Adapters(model, recipe)
+    with adapters.attached(model):
+        for batch in batches_of(documents[first:end], recipe.evaluation):
+            adapters.reset()
+            for chunk in chunks_of(batch, recipe.evaluation, group.device):
+                token_losses = score(model, chunk, device_tokens, losses)
+                learn(adapters, chunk, token_losses, recipe.evaluation)
+    group.sum_in_place(losses)
+    return losses
+
+
+def score(
+    model: GPT,
+    chunk: Chunk,
+    tokens: Tensor,  # (N + 1,) int32
+    losses: Tensor,  # (N,) fp32: receives the chunk's scores
+) -> Tensor:  # (B, T) fp32, with the graph that `learn` needs
+    """Score a chunk with the adapters as they are."""
+    inputs, targets = tokens[chunk.places].long(), tokens[chunk.places + 1].long()
+    device_type = tokens.device.type
+    with (
+        torch.set_grad_enabled(not chunk.is_last),
+        torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"),
+    ):
+        token_losses: Tensor = model(inputs, targets).view(chunk.places.shape)
+    losses[chunk.places[chunk.is_scored]] = token_losses.detach()[chunk.is_scored]
+    return token_losses
+
+
+def learn(
+    adapters: Adapters, chunk: Chunk, token_losses: Tensor, options: EvaluationOptions
+) -> None:
+    """Move each document's adapters by what its chunk, already scored, has cost on average."""
+    if chunk.is_last:
+        return
+    is_used = chunk.is_scored & chunk.is_learnt_from[:, None]
+    loss = token_losses.where(is_used, 0.0).sum() / options.ttt_chunk_size
+    adapters.optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    adapters.optimizer.step()
+
+
+def find_documents(tokens: np.ndarray) -> list[Document]:
+    """The documents of a token stream; what comes before the first BOS is one too."""
+    begins = np.union1d([0], np.flatnonzero(tokens[:-1] == BOS_ID))
+    ends = np.append(begins[1:], tokens.size - 1)
+    return [
+        Document(start=int(begin), num_targets=int(end - begin))
+        for begin, end in zip(begins, ends, strict=True)
+    ]
+
+
+def batches_of(documents: list[Document], options: EvaluationOptions) -> Iterator[list[Document]]:
+    """Documents of about the same length side by side; the last batch is filled with empty ones."""
+    size = options.ttt_batch_size
+    ordered = sorted(documents, key=lambda document: document.num_chunks(options.ttt_chunk_size))
+    for index in range(0, len(ordered), size):
+        batch = ordered[index : index + size]
+        yield batch + [Document(start=0, num_targets=0)] * (size - len(batch))
+
+
+def chunks_of(
+    batch: list[Document], options: EvaluationOptions, device: torch.device
+) -> Iterator[Chunk]:
+    """The forward passes that a batch takes, from left to right.
+
+    A pass sees the chunk and what precedes it in its document, `ttt_eval_seq_len` tokens at most.
+    """
+    size = options.ttt_chunk_size
+    starts = torch.tensor([document.start for document in batch])[:, None]
+    lengths = torch.tensor([document.num_targets for document in batch])[:, None]
+    for index in range(max(document.num_chunks(size) for document in batch)):
+        chunk_end = lengths.clamp(max=(index + 1) * size)
+        window_start = (chunk_end - options.ttt_eval_seq_len).clamp(min=0)
+        width = min((index + 1) * size, options.ttt_eval_seq_len)
+        within = window_start + torch.arange(width)  # (B, T): place in the document
+        is_scored = (within >= index * size) & (within < chunk_end)
+        is_filling = within >= chunk_end
+        goes_on = lengths[:, 0] > (index + 1) * size
+        yield Chunk(
+            places=(starts + within).masked_fill(is_filling, 0).to(device),
+            is_scored=is_scored.to(device),
+            is_learnt_from=goes_on.to(device),
+            is_last=not bool(goes_on.any()),
+        )
