@@ -1,22 +1,26 @@
 """Starts the training script, one process (or one torchrun) a seed, and watches what it says."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import LaunchError
 from trainer.public_names import public_names
+from trainer.run_log import DIVERGED_PREFIX
 
 PARTIAL_SUFFIX = ".partial"  # of a log whose run has not ended well
 NUM_LAST_LINES = 3  # of a failed run's log that go into the message
 STOP_SECONDS = 10.0  # between asking the processes to stop and killing them
+# How torchrun names the process that failed first, and where its own words begin.
+ROOT_CAUSE = re.compile(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", re.DOTALL)
+TORCHRUN_WORDS = re.compile(r"^.*torch/distributed/elastic/", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,26 +52,56 @@ def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
     """
     log = seed_log(launch.log_folder, seed)
     partial = log.with_name(log.name + PARTIAL_SUFFIX)
-    last_lines: deque[str] = deque(maxlen=NUM_LAST_LINES)
     with tempfile.TemporaryDirectory(prefix="pgolf-train-") as scratch:
-        shutil.copy(launch.script, Path(scratch, "train_gpt.py"))
-        process = start_training(launch, seed, Path(scratch))
+        folder = Path(scratch, "run")
+        folder.mkdir()
+        shutil.copy(launch.script, folder / "train_gpt.py")
+        process = start_training(launch, seed, folder)
         try:
             with partial.open("w", encoding="utf-8") as file:
                 for line in process.stdout or ():
                     file.write(line)
                     file.flush()
-                    last_lines.append(line.strip())
                     watch(line.rstrip("\n"))
             exit_code = process.wait()
         finally:
             stop_training(process)
-    if exit_code != 0:
-        raise LaunchError(
-            f"seed {seed}: training ended with exit code {exit_code}: "
-            f"{' | '.join(last_lines) or 'it printed nothing'}; its output is in {partial}"
-        )
+        if exit_code != 0:
+            what = describe_failure(partial, rank_logs(folder), exit_code)
+            for state in sorted(folder.glob(f"{DIVERGED_PREFIX}*")):
+                kept = shutil.move(state, log.with_suffix(f".{state.name}"))
+                what += f"; {state.name} is kept as {kept}"
+            raise LaunchError(f"seed {seed}: {what}; its output is in {partial}")
     partial.replace(log)
+
+
+def rank_logs(folder: Path) -> Path:
+    """Where torchrun keeps what all processes but the first print: beside the working folder."""
+    return folder.with_name("ranks")
+
+
+def describe_failure(log: Path, ranks: Path, exit_code: int) -> str:
+    """How training ended: which process failed first, with what, and its last words."""
+    text = log.read_text(encoding="utf-8")
+    words, place = text, "training"
+    if cause := ROOT_CAUSE.search(text):
+        rank, exit_code = int(cause[1]), int(cause[2])
+        place = f"process {rank}"
+        words = TORCHRUN_WORDS.split(text, maxsplit=1)[0]
+        if rank > 0:
+            logs = (ranks.glob(f"*/*/{rank}/{name}.log") for name in ("stdout", "stderr"))
+            words = "\n".join(path.read_text(errors="replace") for some in logs for path in some)
+    last_lines = [line.strip() for line in words.splitlines() if line.strip()][-NUM_LAST_LINES:]
+    said = " | ".join(last_lines) or "it printed nothing"
+    return f"{place} ended with {describe_exit(exit_code)}: {said}"
+
+
+def describe_exit(exit_code: int) -> str:
+    """An exit code in words; the system kills with SIGKILL when memory runs out."""
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    name = signal.Signals(-exit_code).name
+    return f"signal {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
 def start_training(launch: Launch, seed: int, folder: Path) -> subprocess.Popen[str]:
@@ -86,6 +120,9 @@ def start_training(launch: Launch, seed: int, folder: Path) -> subprocess.Popen[
     command = [sys.executable, "train_gpt.py"]
     if launch.num_gpus is not None:
         torchrun = ["-m", "torch.distributed.run", "--standalone"]
+        to_files = ",".join(f"{rank}:3" for rank in range(1, launch.num_gpus))  # 3: both streams
+        if to_files:
+            torchrun += [f"--log-dir={rank_logs(folder)}", f"--redirects={to_files}"]
         command[1:1] = [*torchrun, f"--nproc_per_node={launch.num_gpus}"]
     try:
         return subprocess.Popen(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 ARTIFACT_NAME = "final_model.int8.ptz"  # in the working directory
+DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its loss was lost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

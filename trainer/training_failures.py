@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from trainer.errors import TrainerError
 from trainer.process_group import ProcessGroup
 from trainer.recipe import BatchOptions
+from trainer.run_log import DIVERGED_PREFIX
 
-STATE_PREFIX = "diverged_rank"  # of the file that keeps the state, in the working directory
 NUM_NAMES = 3  # of tensors in a message; the file holds all
 
 
@@ -32,7 +32,7 @@ def refuse_divergence(model: nn.Module, group: ProcessGroup, step: int, loss_nat
         return
     weights = dict(model.named_parameters())
     gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-    path = Path(f"{STATE_PREFIX}{group.rank}.pt")
+    path = Path(f"{DIVERGED_PREFIX}{group.rank}.pt")
     torch.save({"step": step, "weights": model.state_dict(), "gradients": gradients}, path)
     raise TrainerError(
         f"step {step + 1}: the training loss is {loss_nats}; not finite: "

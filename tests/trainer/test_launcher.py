@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,30 @@ def test_a_run_that_fails_says_its_last_words_and_leaves_no_log(launch, tmp_path
         run_seed(launch(code), 1, lambda line: None)
     assert not seed_log(tmp_path, 1).exists()
     assert (tmp_path / "train_seed1.log.partial").is_file()
+
+
+def test_a_lost_process_is_named_with_its_last_words(launch):
+    code = (
+        "import os, sys, time\n"
+        "print('rank', os.environ['RANK'], flush=True)\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    print('oh no', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)\n"
+        "time.sleep(60)"
+    )
+    with pytest.raises(LaunchError, match=r"process 1 ended with signal SIGKILL .*rank 1 \| oh no"):
+        run_seed(replace(launch(code), num_gpus=2), 1, lambda line: None)
+
+
+def test_the_first_process_is_named_with_its_own_last_words(launch):
+    with pytest.raises(LaunchError, match="process 0 ended with exit code 3: two; its output"):
+        run_seed(replace(launch("print('two'); exit(3)"), num_gpus=1), 1, lambda line: None)
+
+
+def test_the_state_of_a_diverged_run_is_kept_beside_its_log(launch, tmp_path):
+    code = "open('diverged_rank0.pt', 'w').write('state'); exit(4)"
+    with pytest.raises(LaunchError, match="diverged_rank0.pt is kept as"):
+        run_seed(launch(code), 1, lambda line: None)
+    assert (tmp_path / "train_seed1.diverged_rank0.pt").read_text() == "state"
 
 
 def test_when_the_watcher_gives_up_the_process_and_its_children_end(launch, tmp_path):

@@ -18,7 +18,7 @@ def write(folder, text, name="mine.yaml"):
 
 def test_every_shipped_recipe_loads_and_says_how_it_is_launched():
     names = recipe_names()
-    ladder = ["pr42", "pr50", "pr52", "pr60", "pr61_v1", "pr61_v2", "pr63", "pr65"]
+    ladder = ["pr42", "pr50", "pr52", "pr60", "pr61_v1", "pr61_v2", "pr63", "pr65", "pr77"]
     assert names == ["baseline", "demo", "demo_baseline", *ladder]
     for name in names:
         resolved = load_recipe(name, {})
