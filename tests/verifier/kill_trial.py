@@ -1,0 +1,144 @@
+"""Kills a run with SIGKILL at random points and looks at what it left; for the test and by hand.
+
+Every kill is one start of the harness with --resume. The harness, one process of its sandbox, or
+both die; then everything that was finished must still be there, byte for byte, and nothing that
+was not finished may pass for it.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import yaml
+from tiny_track import HONEST_SCRIPT, README, TINY_TOKENS, tiny_track, write_shard
+
+from verifier.rulebook import rules_folder
+from verifier.runs.journal import Journal
+
+PROGRAM = Path(sys.executable).with_name("pgolf-verify")
+SEEDS = (1, 2, 3)
+VICTIMS = ("harness", "child", "both")
+LONGEST_RUN_SECONDS = 60
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What the kills hit."""
+
+    kills: int = 0
+    by_victim: dict[str, int] = field(default_factory=dict)
+    by_finished: dict[int, int] = field(default_factory=dict)
+    """How many seeds were finished when it came."""
+    runs_completed: int = 0
+    wrongs: list[str] = field(default_factory=list)
+
+
+def make_workplace(folder: Path) -> Path:
+    """Rules with the tiny track, its data, and an honest submission."""
+    rules = folder / "site" / "rules"
+    shutil.copytree(rules_folder(), rules, ignore=shutil.ignore_patterns("corpora", "__pycache__"))
+    (rules / "tracks" / "tiny.yaml").write_text(yaml.safe_dump(tiny_track()))
+    dataset = folder / "data" / "datasets" / "tiny_sp64"
+    dataset.mkdir(parents=True)
+    write_shard(dataset / "fineweb_train_000000.bin", 5_000)
+    write_shard(dataset / "fineweb_val_000000.bin", TINY_TOKENS + 1)
+    (folder / "data" / "tokenizers").mkdir()
+    (folder / "data" / "tokenizers" / "tiny_64_bpe.model").write_bytes(b"tokenizer")
+    (folder / "submission").mkdir()
+    (folder / "submission" / "train_gpt.py").write_text(HONEST_SCRIPT)
+    (folder / "submission" / "README.md").write_text(README)
+    return folder
+
+
+def start(workplace: Path, out: Path) -> subprocess.Popen[str]:
+    words = ["run", str(workplace / "submission"), "--track", "tiny"]
+    words += ["--data", str(workplace / "data"), "--seeds", ",".join(map(str, SEEDS))]
+    return subprocess.Popen(
+        [PROGRAM, *words, "--out", str(out), "--resume", "-q"],
+        env=os.environ | {"PYTHONPATH": f"{workplace / 'site'}:{os.environ.get('PYTHONPATH', '')}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill_at_random(workplace: Path, num_kills: int, chance: random.Random) -> Tally:
+    """Kill runs until there were so many kills; each run is resumed until it is complete."""
+    tally, number = Tally(), 0
+    while tally.kills < num_kills:
+        number += 1
+        out = workplace / f"out{number}"
+        while tally.kills < num_kills and not complete(out):
+            kill_once(workplace, out, chance, tally)
+        finish(workplace, out, tally)
+        shutil.rmtree(out)
+    return tally
+
+
+def kill_once(workplace: Path, out: Path, chance: random.Random, tally: Tally) -> None:
+    before, victim = finished(out), chance.choice(VICTIMS)
+    harness = start(workplace, out)
+    # A run takes about two seconds, of which one goes before the first seed.
+    time.sleep(chance.uniform(0.2, 2.5))
+    if harness.poll() is None:
+        kill(harness, victim, chance)
+        tally.kills += 1
+        tally.by_victim[victim] = tally.by_victim.get(victim, 0) + 1
+        tally.by_finished[len(before)] = tally.by_finished.get(len(before), 0) + 1
+    _, errors = harness.communicate(timeout=LONGEST_RUN_SECONDS)
+    if harness.returncode not in (0, -signal.SIGKILL):
+        tally.wrongs.append(f"exit code {harness.returncode}: {errors}")
+    after = finished(out)
+    tally.wrongs += [
+        f"{seed} was lost or changed" for seed in before if after.get(seed) != before[seed]
+    ]
+    tally.wrongs += half_written(out)
+
+
+def kill(harness: subprocess.Popen[str], victim: str, chance: random.Random) -> None:
+    children = psutil.Process(harness.pid).children(recursive=True) if victim != "harness" else []
+    if victim != "child" or not children:
+        harness.kill()
+    if children:
+        try:
+            chance.choice(children).kill()
+        except psutil.NoSuchProcess:
+            return
+
+
+def finished(out: Path) -> dict[str, bytes]:
+    """What stands as finished, by the name of its seed."""
+    return {path.parent.name: path.read_bytes() for path in out.glob("seed_*/measurement.json")}
+
+
+def complete(out: Path) -> bool:
+    return (out / "evidence.json").exists()
+
+
+def half_written(out: Path) -> list[str]:
+    """Records that are there under their own name and are not whole."""
+    journal, wrongs = Journal(out), []
+    if (out / "plan.json").exists():
+        journal.plan()
+    for seed in SEEDS:
+        measurement = journal.finished(seed)
+        if measurement is not None and measurement.seed != seed:
+            wrongs.append(f"seed {seed} holds another's measurement")
+    return wrongs
+
+
+def finish(workplace: Path, out: Path, tally: Tally) -> None:
+    """Let the run go to its end: every seed is there, and nothing of a killed one besides."""
+    _, errors = start(workplace, out).communicate(timeout=LONGEST_RUN_SECONDS)
+    if not complete(out) or len(finished(out)) != len(SEEDS):
+        tally.wrongs.append(f"did not complete: {errors}")
+    left = [path for pattern in ("work", ".*", "probe") for path in out.rglob(pattern)]
+    tally.wrongs += [f"{path} was left behind" for path in left]
+    tally.runs_completed += 1

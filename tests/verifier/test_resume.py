@@ -1,0 +1,67 @@
+"""Whatever kills a run, and whenever: what was finished stays, and nothing else passes for it."""
+
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from kill_trial import finished, kill_at_random, make_workplace, start
+from tiny_track import HONEST_SCRIPT
+
+SEED = time.time_ns() % 2**32
+"""Other kill points every time; a failure names it, and it can be set here to see it again."""
+FILLS_AT_TWO = (
+    "import os, pathlib\n"
+    "if os.environ['SEED'] == '2' and not pathlib.Path(os.environ['DATA_PATH'], 'go').exists():\n"
+    "    pathlib.Path('filler').write_bytes(bytes(2**20))\n"
+    "    for _ in range(2_000): print('x' * 200)\n"
+) + HONEST_SCRIPT
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    return make_workplace(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A disk of 700 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(words, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_random_kills_lose_nothing_that_was_finished(workplace):
+    tally = kill_at_random(workplace, num_kills=15, chance=random.Random(SEED))
+    assert tally.wrongs == [], f"seed {SEED}"
+    assert tally.kills == 15
+    assert tally.runs_completed >= 1
+
+
+def test_two_harnesses_at_once_leave_one_run(workplace, tmp_path):
+    out = tmp_path / "out"
+    both = [start(workplace, out) for _ in range(2)]
+    errors = [harness.communicate(timeout=60)[1] for harness in both]
+    assert sorted(harness.returncode for harness in both) == [0, 4], errors
+    assert "another pgolf-verify is at work there" in "".join(errors)
+    assert len(finished(out)) == 3
+
+
+def test_a_full_disk_keeps_what_was_finished_and_the_run_goes_on(workplace, small_disk):
+    (workplace / "submission" / "train_gpt.py").write_text(FILLS_AT_TWO)
+    full = start(workplace, small_disk / "out")
+    _, errors = full.communicate(timeout=60)
+    assert full.returncode == 4, errors
+    assert errors.count("\n") == 1
+    assert "No space left on device; finished seeds are kept" in errors
+    before = finished(small_disk / "out")
+    assert list(before) == ["seed_1"]
+    (workplace / "data" / "datasets" / "tiny_sp64" / "go").touch()
+    assert start(workplace, small_disk / "out").wait(timeout=60) == 0
+    assert finished(small_disk / "out").items() > before.items()
