@@ -4,6 +4,8 @@ import datetime
 from dataclasses import dataclass
 
 from verifier.claims import Claims, LogClaim
+from verifier.runs.harness import Executed
+from verifier.runs.loss_curve import losses_sha256
 from verifier.sandbox.base import Enforcement
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
@@ -35,9 +37,9 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What the harness saw: the seeds, what the sandbox held, the machine."""
+    """What the harness saw: the runs, what the sandbox held, the machine."""
 
-    measurements: tuple[SeedMeasurement, ...]
+    executed: Executed
     enforcements: tuple[Enforcement, ...]
     host: HostReport
 
@@ -92,6 +94,8 @@ def _seed_claimed(claims: Claims, claim: LogClaim) -> SeedClaimed:
     return SeedClaimed(
         seed=claim.seed,
         val_bpb=claim.val_bpb,
+        num_steps=log.steps,
+        losses_sha256=losses_sha256(log.train_points),
         total_bytes=log.total_bytes,
         model_bytes=_model_bytes(log),
         train_seconds=log.train_seconds,
@@ -140,10 +144,13 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
         claims=claimed_values(paper),
         paper=paper.rules,
         unread=unread_lines(paper.submission, paper.claims),
-        measurements=seen.measurements,
+        measurements=seen.executed.measurements,
+        replications=seen.executed.replications,
+        mutations=seen.executed.mutations,
+        independence=seen.executed.independence,
         guarantees=(
             *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),
-            score_guarantee(seen.measurements, paper.score_followed),
+            score_guarantee(seen.executed.measurements, paper.score_followed),
         ),
         host=seen.host,
     )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 from verifier.artifact_sizes import artifact_sizes
 from verifier.claims import collect_claims
@@ -19,10 +18,10 @@ from verifier.paper_comparison import compare_claims
 from verifier.program import load_program
 from verifier.rule_outcomes import evidence_outcomes, static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
-from verifier.runs.execute import Harness, RunObserver, execute
+from verifier.runs.harness import Harness, RunObserver
 from verifier.runs.journal import Journal, write_record
-from verifier.runs.plan import PlanOptions, make_plan, plan_key
-from verifier.sandbox.base import Sandbox
+from verifier.runs.plan import PlanOptions, PreparedRun, make_plan, plan_key
+from verifier.sandbox.base import Enforcement, Sandbox
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_record_json import RuleRecord
@@ -33,12 +32,6 @@ from verifier.submission import load_submission
 from verifier.verdict import Verdict, decide
 
 
-class Observer(RunObserver, Protocol):
-    """Who watches a run and hears of its stages."""
-
-    def note(self, text: str) -> None: ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRequest:
     """What `run` needs beside the submission."""
@@ -46,7 +39,7 @@ class RunRequest:
     options: PlanOptions
     out: Path | None
     resume: bool
-    observer: Observer
+    observer: RunObserver
 
 
 def audit(path: Path, rulebook: Rulebook) -> Paper:
@@ -118,7 +111,8 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         UsageError: `--against` names no record; told before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
-    from verifier.runs.host import describe_host  # psutil, which no paper check needs
+    from verifier.runs.execute import execute  # psutil, which no paper check needs
+    from verifier.runs.host import describe_host
 
     if request.options.against is not None and rulebook.track.claims_record:
         find_record(_ledger(rulebook.track.id), request.options.against)
@@ -129,22 +123,34 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         request.observer.note(f"run directory {journal.folder}")
         request.observer.note(f"command {' '.join(prepared.plan.argv[1:])}")
         request.observer.note(f"environment from {prepared.plan.environment_origin}")
-        enforcements = sandbox.guarantees(journal.folder)
+        enforcements = sandbox.guarantees(journal.folder) + _division(prepared, sandbox, journal)
         harness = Harness(
             submission=paper.submission,
-            code_bytes=paper.code_bytes.literal,
+            code_bytes=paper.code_bytes,
             track=rulebook.track,
             sandbox=sandbox,
             journal=journal,
             observer=request.observer,
         )
         seen = Seen(
-            measurements=execute(prepared, harness),
+            executed=execute(prepared, harness),
             enforcements=enforcements,
             host=describe_host(rulebook.track.hardware),
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
     return journal
+
+
+def _division(prepared: PreparedRun, sandbox: Sandbox, journal: Journal) -> tuple[Enforcement, ...]:
+    """Whether each phase sees its own data alone, tried where the submission has two."""
+    from verifier.runs.delivery import fresh_folder
+    from verifier.runs.visibility import prove_division, undivided
+
+    if prepared.plan.evaluation is None:
+        return undivided(sandbox)
+    with fresh_folder(journal.folder / "look") as scratch:
+        elsewhere = [rules_folder() / "corpora"]
+        return prove_division(sandbox, prepared.data, scratch, elsewhere)
 
 
 def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictFile:

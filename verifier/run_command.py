@@ -45,11 +45,17 @@ def find_run_commands(readme: str) -> tuple[RunCommand, ...]:
         assigned, rest = _split_assignments(tokens)
         if rest:
             command = _launch(rest, exports | assigned, line_number)
-            if command is not None:
+            if command is not None and "train" in command.script:
                 commands.append(command)
         else:
             exports |= assigned
     return tuple(commands)
+
+
+def read_launch_line(text: str) -> RunCommand | None:
+    """A line that is nothing but assignments and a launch, of any script; None for another."""
+    assigned, rest = _split_assignments(_tokens(text))
+    return _launch(rest, assigned, line=1) if rest else None
 
 
 def _logical_lines(readme: str) -> list[tuple[int, str]]:
@@ -94,7 +100,7 @@ def _launch(tokens: list[str], environment: dict[str, str], line: int) -> RunCom
     if PurePosixPath(tokens[0]).name not in _LAUNCHERS:
         return None
     script_at = next((i for i, t in enumerate(tokens) if t.endswith(".py") and i > 0), None)
-    if script_at is None or "train" not in tokens[script_at]:
+    if script_at is None:
         return None
     kept, left_out = _without_shell(environment)
     return RunCommand(

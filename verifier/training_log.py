@@ -154,6 +154,30 @@ class TrainingLogReader:
         """The last training step seen, for a progress display."""
         return self._train_points[-1] if self._train_points else None
 
+    @property
+    def latest_bpb(self) -> float | None:
+        """The last BPB seen, final or not, for a progress display."""
+        if self._finals:
+            return self._finals[-1].val_bpb
+        return self._validation_points[-1].val_bpb if self._validation_points else None
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether the loop was told to be over: by its last planned step, or by its stopping."""
+        if self.latest is None:
+            return False
+        stopped = self._lines.get("train_seconds", 0) > self.latest.line
+        return stopped or self.latest.step >= self.latest.planned_steps
+
+    @property
+    def has_packed(self) -> bool:
+        """Whether the artifact's size was told."""
+        return "model_bytes" in self._values
+
+    def setting(self, name: str) -> str | None:
+        """A hyperparameter as it was printed."""
+        return self._hyperparameters.get(name)
+
     def skip_lines(self, num_lines: int) -> None:
         """Count lines that will not be fed."""
         self._line += num_lines

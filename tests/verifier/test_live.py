@@ -6,7 +6,17 @@ import pytest
 from rich.console import Console
 
 from verifier.reports.live import LiveRun
+from verifier.rulebook import load_rulebook
 from verifier.training_log import TrainingLogReader
+
+LIMITS = load_rulebook("10min_16mb").track.limits
+LINES = (
+    "train_batch_tokens:512 train_seq_len:64 iterations:2",
+    "step:1/2 train_loss:2.5 train_time:5ms",
+    "step:2/2 train_loss:1.5 train_time:5ms",
+    "Serialized model int8+zlib: 100 bytes",
+    "final_int8_zlib_roundtrip val_loss:2.0 val_bpb:1.0612",
+)
 
 
 def shown(is_terminal: bool, quiet: bool = False) -> str:
@@ -17,10 +27,11 @@ def shown(is_terminal: bool, quiet: bool = False) -> str:
     reader = TrainingLogReader()
     with LiveRun(console, quiet) as live:
         live.note("run directory \x1b]0;evil\x07 [bold]x[/bold]")
-        live.seed_started(7, 1, 3)
-        for step, seconds in ((1, 1.0), (2, 30.0)):
-            reader.feed(f"step:{step}/2 train_loss:{3 - step}.5 train_time:5ms")
-            live.line_read(seconds, reader)
+        live.run_started("seed 7 (1/3)")
+        live.stage_started("run", 0.0, LIMITS)
+        for number, line in enumerate(LINES):
+            reader.feed(line)
+            live.line_read(20.0 * number, reader)
     return console.file.getvalue()
 
 
@@ -28,8 +39,10 @@ def test_plain_lines_say_seed_step_loss_and_time():
     lines = shown(is_terminal=False).splitlines()
     assert lines[1:] == [
         "seed 7 (1/3): started",
-        "seed 7 (1/3): step 1/2, loss 2.500, 1 s gone",
-        "seed 7 (1/3): step 2/2, loss 1.500; packing and scoring, 30 s gone",
+        "seed 7 (1/3): training 0 of 600 s, step 1/2, loss 2.500, 102,400 tokens/s, 0 s left",
+        "seed 7 (1/3): packing 0 s, step 2/2, loss 1.500, 204,800 tokens/s",
+        "seed 7 (1/3): evaluation 0 of 600 s, step 2/2, loss 1.500, 204,800 tokens/s",
+        "seed 7 (1/3): evaluation 20 of 600 s, step 2/2, loss 1.500, 204,800 tokens/s, 1.0612 BPB",
     ]
 
 
@@ -55,7 +68,8 @@ def test_a_flood_of_lines_is_thinned_out():
     console = Console(file=io.StringIO(), force_terminal=False, width=120)
     reader = TrainingLogReader()
     with LiveRun(console) as live:
-        live.seed_started(7, 1, 1)
+        live.run_started("seed 7 (1/1)")
+        live.stage_started("run", 0.0, LIMITS)
         for step in range(1, 1001):
             reader.feed(f"step:{step}/1000 train_loss:1.5 train_time:5ms")
             live.line_read(step / 100, reader)

@@ -4,11 +4,12 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
 from verifier.schemas.run_record_json import SeedMeasurement
+from verifier.schemas.track_yaml import Limits
 from verifier.training_log import TrainingLogReader, TrainPoint
 
 REDRAW_SECONDS = 0.2
@@ -16,7 +17,7 @@ PLAIN_SECONDS = 10.0
 
 
 class LiveRun:
-    """Shows seed, step, last loss, time gone and left; a RunObserver.
+    """Shows run, phase, time of its budget, step, loss, tokens a second, score; a RunObserver.
 
     The live line is there only while a seed runs, so that it leaves no gap between plain lines.
     """
@@ -27,16 +28,15 @@ class LiveRun:
         self._is_live = console.is_interactive and not quiet
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("gone,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
             console=console,
             transient=True,
         )
         self._label = ""
+        self._stage = self._phase = ""
+        self._began_seconds = 0.0
+        self._limits: Limits | None = None
         self._next_seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -55,25 +55,35 @@ class LiveRun:
         if not self._quiet:
             self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
-    def seed_started(self, seed: int, position: int, total: int) -> None:
-        self._label = f"seed {seed} ({position}/{total})"
-        self._next_seconds = 0.0
+    def run_started(self, label: str) -> None:
+        self._end_line()
+        self._label = label
         if self._is_live:
-            self._progress.add_task(self._label, total=None, note="starting")
+            self._progress.add_task(label, total=None, note="starting")
             self._progress.start()
         else:
-            self.note(f"{self._label}: started")
+            self.note(f"{label}: started")
+
+    def stage_started(self, name: str, seconds: float, limits: Limits) -> None:
+        """The next process of the run begins, so many seconds after the first."""
+        self._stage, self._limits = name, limits
+        self._phase, self._began_seconds = "start" if name == "run" else name, seconds
+        self._next_seconds = seconds
+        for task in self._progress.task_ids:
+            self._progress.reset(task, total=None, note=f"{self._phase} begins")
 
     def line_read(self, seconds: float, reader: TrainingLogReader) -> None:
-        point = reader.latest
-        if point is None or seconds < self._next_seconds:
+        if seconds < self._next_seconds or not (reader.latest or reader.latest_bpb):
             return
+        self._enter_phase(seconds, reader)
         self._next_seconds = seconds + (REDRAW_SECONDS if self._is_live else PLAIN_SECONDS)
-        note = _note(point)
+        note = self._note(seconds, reader)
         if not self._is_live:
-            self.note(f"{self._label}: {note}, {seconds:.0f} s gone")
+            self.note(f"{self._label}: {note}")
         for task in self._progress.task_ids:
-            self._progress.update(task, completed=point.step, total=point.planned_steps, note=note)
+            if point := reader.latest:
+                self._progress.update(task, completed=point.step, total=point.planned_steps)
+            self._progress.update(task, note=note)
 
     def seed_finished(self, measurement: SeedMeasurement, repeated: bool) -> None:
         self._end_line()
@@ -89,7 +99,54 @@ class LiveRun:
             self._progress.stop()
             self._progress.remove_task(task)
 
+    def _enter_phase(self, seconds: float, reader: TrainingLogReader) -> None:
+        """What goes on, as far as the lines tell where one process does everything."""
+        phase = self._stage
+        if phase == "run":
+            phase = (
+                "evaluation"
+                if reader.has_packed
+                else "packing"
+                if reader.has_trained
+                else "training"
+            )
+        if phase != self._phase:
+            self._phase, self._began_seconds = phase, seconds
 
-def _note(point: TrainPoint) -> str:
-    text = f"step {point.step}/{point.planned_steps}, loss {point.train_loss:.3f}"
-    return text if point.step < point.planned_steps else f"{text}; packing and scoring"
+    def _note(self, seconds: float, reader: TrainingLogReader) -> str:
+        parts = [f"{self._phase} {self._clock(seconds)}"]
+        if point := reader.latest:
+            parts.append(f"step {point.step}/{point.planned_steps}, loss {point.train_loss:.3f}")
+            parts += _pace(point, reader.setting("train_batch_tokens"))
+            parts += self._time_left(point)
+        if reader.latest_bpb is not None:
+            parts.append(f"{reader.latest_bpb:.4f} BPB")
+        return ", ".join(parts)
+
+    def _clock(self, seconds: float) -> str:
+        """Seconds of the phase, of its budget where it has one."""
+        gone_seconds, budgets = seconds - self._began_seconds, {}
+        if self._limits is not None:
+            budgets = {
+                "training": self._limits.train_seconds.value,
+                "evaluation": self._limits.eval_seconds.value,
+            }
+        budget_seconds = budgets.get(self._phase)
+        of = "" if budget_seconds is None else f" of {budget_seconds:.0f}"
+        return f"{gone_seconds:.0f}{of} s"
+
+    def _time_left(self, point: TrainPoint) -> list[str]:
+        """Until the last planned step or the end of the budget, whichever comes first."""
+        if self._phase != "training" or not point.train_seconds or not point.step:
+            return []
+        by_steps = (point.planned_steps - point.step) * point.train_seconds / point.step
+        budget = self._limits.train_seconds.value if self._limits else by_steps
+        left_seconds = min(by_steps, budget - point.train_seconds)
+        return [f"{left_seconds:.0f} s left"] if left_seconds > 0 else []
+
+
+def _pace(point: TrainPoint, batch_tokens: str | None) -> list[str]:
+    """Tokens a second, where the log tells how many a step takes."""
+    if not point.train_seconds or batch_tokens is None or not batch_tokens.isdigit():
+        return []
+    return [f"{int(batch_tokens) * point.step / point.train_seconds:,.0f} tokens/s"]

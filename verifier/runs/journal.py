@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from verifier.errors import RunDirectoryError
 from verifier.schemas.base import StrictModel
-from verifier.schemas.run_record_json import Evidence, RunPlan, SeedMeasurement
+from verifier.schemas.run_record_json import Attempt, AttemptLog, Evidence, RunPlan
 
 Model = TypeVar("Model", bound=StrictModel)
 
@@ -75,14 +75,22 @@ class Journal:
         """Where a seed's files lie."""
         return self.folder / f"seed_{seed}"
 
-    def finished(self, seed: int) -> SeedMeasurement | None:
-        """A finished seed's measurement; None if it never finished (half-written files count not).
+    def replica_folder(self, seed: int) -> Path:
+        """Where the files of a run of the author's own seed lie."""
+        return self.folder / f"replica_{seed}"
 
-        Raises:
-            RunDirectoryError: the file is there but is not what was written.
+    def attempts(self, folder: Path) -> tuple[Attempt, ...]:
+        """Attempts at a seed that do not count, in order; kept beside the folder of the last one.
+
+        An attempt that was cut short left a folder without a measurement, and is one of them.
         """
-        path = self.seed_folder(seed) / "measurement.json"
-        return read_record(path, SeedMeasurement) if path.exists() else None
+        log = recorded(_attempts_path(folder), AttemptLog)
+        return log.attempts if log else ()
+
+    def note_attempt(self, folder: Path, attempt: Attempt) -> None:
+        """Write an attempt down before the next one starts."""
+        attempts = (*self.attempts(folder), attempt)
+        write_record(_attempts_path(folder), AttemptLog(attempts=attempts))
 
     def evidence(self) -> Evidence:
         """The evidence on disk."""
@@ -93,6 +101,10 @@ def _identity(plan: RunPlan) -> RunPlan:
     """The plan less the place of its data, where hashes say what the data is."""
     hashed = all(file.sha256 for file in plan.data)
     return plan.model_copy(update={"data_folder": ""}) if hashed else plan
+
+
+def _attempts_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.attempts.json")
 
 
 class SeedFiles:
@@ -154,6 +166,15 @@ def write_atomically(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             neighbour.unlink()
         raise RunDirectoryError(f"{path}: {error.strerror}; finished seeds are kept") from error
+
+
+def recorded(path: Path, model: type[Model]) -> Model | None:
+    """A record of ours, or None where it was never finished: half-written files count not.
+
+    Raises:
+        RunDirectoryError: the file is there but is not what was written.
+    """
+    return read_record(path, model) if path.exists() else None
 
 
 def read_record(path: Path, model: type[Model]) -> Model:

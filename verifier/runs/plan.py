@@ -2,26 +2,18 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import verifier
-from verifier.errors import SubmissionUnreadableError, UsageError
+from verifier.errors import UsageError
 from verifier.rulebook import Rulebook
-from verifier.run_command import RunCommand, find_run_commands
+from verifier.runs.launch import OWN_NAMES, Launcher, choose_dataset, make_commands
 from verifier.schemas.run_record_json import Rung, RunPlan
 from verifier.submission import Submission
 from verifier.track_data import TrackData, locate_data
 
-DATA_INSIDE = "/pgolf/data"
-TOKEN_LOSSES_FILE = ".pgolf_token_losses.f32"
-MAX_NAMED = 20
-PYTHON = "python"
-"""Stands for the harness's own interpreter, whose path must not make another plan of the same."""
 MAX_SEED = 2**32
 """Every generator that public scripts seed takes 32 bits."""
-LOSSES_VARIABLE = "PGOLF_TOKEN_LOSSES"
-OWN_NAMES = ("SEED", "DATA_PATH", "DATA_DIR", "TOKENIZER_PATH", "RUN_ID", LOSSES_VARIABLE)
-"""Variables that the harness sets; a run command's values for them are never used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +30,8 @@ class PlanOptions:
     environment: dict[str, str] = field(default_factory=dict)
     sandbox: str = "bubblewrap"
     commit: str | None = None
+    replicated_seeds: tuple[int, ...] = ()
+    independence: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,19 +46,20 @@ def make_plan(submission: Submission, rulebook: Rulebook, options: PlanOptions) 
     """Decide seeds, command, environment and data.
 
     Raises:
-        SubmissionUnreadableError: there is no script to run.
+        SubmissionUnreadableError: there is no script to run, or its contract cannot be kept.
         UsageError: fewer seeds than one, the same seed twice, or a variable that is ours to set.
         DataError: the track's data is not here.
     """
-    if submission.script is None:
-        raise SubmissionUnreadableError(
-            f"{submission.root}: no training script to run; add train_gpt.py"
-        )
     if taken := sorted(set(options.environment) & set(OWN_NAMES)):
         raise UsageError(f"--env {taken[0]}: the harness sets it (see --seeds and --data)")
-    command = choose_command(submission)
-    wanted = PurePosixPath(command.environment.get("DATA_PATH", "")).name if command else ""
-    data = locate_data(rulebook.track.dataset, options.data, wanted)
+    data = locate_data(rulebook.track.dataset, options.data, choose_dataset(submission))
+    launcher = Launcher(
+        launch=rulebook.track.launch,
+        data=data,
+        num_processes=options.num_processes,
+        environment=options.environment,
+    )
+    commands = make_commands(submission, launcher)
     plan = RunPlan(
         verifier_version=verifier.__version__,
         submission=submission.name,
@@ -77,12 +72,15 @@ def make_plan(submission: Submission, rulebook: Rulebook, options: PlanOptions) 
         rung=options.rung,
         seeds=_seeds(submission, rulebook, options),
         seeds_assigned=options.seeds is None,
-        argv=_argv(submission, rulebook, command, options),
-        environment=_environment(submission, rulebook, command, options, data),
-        environment_origin=_origin(command, options),
+        argv=commands.argv,
+        environment=commands.environment,
+        environment_origin=commands.origin,
+        evaluation=commands.evaluation,
         data_folder=str(data.folder.resolve()),
         data=data.files,
         sandbox=options.sandbox,
+        replicated_seeds=options.replicated_seeds,
+        independence=options.independence,
     )
     return PreparedRun(plan=plan, data=data)
 
@@ -106,17 +104,6 @@ def assigned_seeds(submission_sha256: str, track: str, count: int) -> tuple[int,
     )
 
 
-def choose_command(submission: Submission) -> RunCommand | None:
-    """The README's launch line for the main script; the one that sets most wins."""
-    assert submission.script is not None
-    commands = [
-        command
-        for command in find_run_commands(submission.readme_text or "")
-        if PurePosixPath(command.script).name == submission.script.path.name
-    ]
-    return max(commands, key=lambda c: len(c.environment), default=None)
-
-
 def _seeds(submission: Submission, rulebook: Rulebook, options: PlanOptions) -> tuple[int, ...]:
     if options.seeds is not None:
         if len(set(options.seeds)) != len(options.seeds) or not options.seeds:
@@ -126,49 +113,3 @@ def _seeds(submission: Submission, rulebook: Rulebook, options: PlanOptions) -> 
         return options.seeds
     count = options.num_seeds or int(rulebook.track.min_seeds.value)
     return assigned_seeds(submission.sha256, rulebook.track.id, count)
-
-
-def _argv(
-    submission: Submission, rulebook: Rulebook, command: RunCommand | None, options: PlanOptions
-) -> tuple[str, ...]:
-    assert submission.script is not None
-    script = (str(submission.script.path), *(command.arguments if command else ()))
-    launch = rulebook.track.launch
-    if launch.launcher == "python" and options.num_processes is None:
-        return (PYTHON, *script)
-    count = options.num_processes or launch.num_processes
-    torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}")
-    return (PYTHON, *torchrun, *script)
-
-
-def _environment(
-    submission: Submission,
-    rulebook: Rulebook,
-    command: RunCommand | None,
-    options: PlanOptions,
-    data: TrackData,
-) -> dict[str, str]:
-    """The track's, the run command's, the user's; last what only the harness may set."""
-    asked = rulebook.track.launch.environment | (command.environment if command else {})
-    kept = {name: value for name, value in asked.items() if name not in OWN_NAMES}
-    own = {
-        "DATA_DIR": f"{DATA_INSIDE}/",
-        "DATA_PATH": f"{DATA_INSIDE}/{data.dataset.relative_to(data.folder).as_posix()}",
-        "TOKENIZER_PATH": f"{DATA_INSIDE}/{data.tokenizer.relative_to(data.folder).as_posix()}",
-    }
-    if submission.contract is not None:
-        own[LOSSES_VARIABLE] = TOKEN_LOSSES_FILE
-    return kept | options.environment | own
-
-
-def _origin(command: RunCommand | None, options: PlanOptions) -> str:
-    parts = [f"README line {command.line}" if command else "no run command in the README"]
-    if command and command.left_out:
-        names = ", ".join(command.left_out[:MAX_NAMED])
-        more = len(command.left_out) - MAX_NAMED
-        parts.append(
-            f"left out (need a shell): {names}" + (f" and {more} more" if more > 0 else "")
-        )
-    if options.environment:
-        parts.append(f"set by --env: {', '.join(sorted(options.environment))}")
-    return "; ".join(parts)

@@ -1,13 +1,70 @@
 """pgolf.yaml: the optional contract of a folder that splits training from evaluation.
 
 Its author is a stranger, so it is read tolerantly and within limits.
+
+    version: 1
+    train: torchrun --standalone --nproc_per_node=8 train_gpt.py train
+    evaluate: torchrun --standalone --nproc_per_node=8 train_gpt.py evaluate
+    artifact: [final_model.int8.ptz]    what training leaves for evaluation in the working folder
+    code: [train_gpt.py]                what counts as code
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import yaml
 
 MAX_CONTRACT_CHARACTERS = 16_000
+MAX_NAMED_FILES = 64
+VERSION = "1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitContract:
+    """Two launch lines as they stand, and the files that join them."""
+
+    train: str
+    evaluate: str
+    artifact: tuple[str, ...]
+    code: tuple[str, ...]
+    """Empty where it is left out: the main script alone."""
+
+
+def split_contract(contract: Mapping[str, object]) -> SplitContract | None:
+    """What a contract says of two phases; None where it names neither command.
+
+    Raises:
+        ValueError: it names one of them alone, another version, or files that are none.
+    """
+    commands = [contract.get(name) for name in ("train", "evaluate")]
+    if commands == [None, None]:
+        return None
+    if str(contract.get("version", VERSION)) != VERSION:
+        raise ValueError(f"is of a version that is not read here; write 'version: {VERSION}'")
+    train, evaluate = commands
+    if not isinstance(train, str) or not isinstance(evaluate, str):
+        raise ValueError("needs both commands, 'train' and 'evaluate', each on one line")
+    return SplitContract(
+        train=train,
+        evaluate=evaluate,
+        artifact=_file_names(contract, "artifact"),
+        code=_file_names(contract, "code") if "code" in contract else (),
+    )
+
+
+def _file_names(contract: Mapping[str, object], key: str) -> tuple[str, ...]:
+    """A list of plain relative paths, each once."""
+    listed = contract.get(key)
+    names = listed if isinstance(listed, list) else [listed]
+    texts = [name for name in names if isinstance(name, str) and name]
+    if not 0 < len(names) <= MAX_NAMED_FILES or len(texts) < len(names):
+        raise ValueError(f"needs '{key}', a list of file names, such as '{key}: [model.bin]'")
+    paths = [PurePosixPath(text) for text in texts]
+    for path in paths:
+        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in path.name:
+            raise ValueError(f"names a file outside the working folder under '{key}': {path}")
+    return tuple(dict.fromkeys(path.as_posix() for path in paths))
 
 
 def read_contract(text: str) -> Mapping[str, object] | None:

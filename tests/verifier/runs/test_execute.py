@@ -38,15 +38,15 @@ def test_code_is_counted_by_us_and_by_the_script(pgolf, make_submission, measure
 
 def test_phases_partition_the_wall_time(pgolf, make_submission, measured):
     run_seed(pgolf, make_submission())
-    phases = measured(7).phases.model_dump()
+    phases = measured(7).phases.model_dump(exclude={"calibration", "load"})
     assert all(seconds >= 0 for seconds in phases.values())
     first_step_seconds = 0.02
     assert sum(phases.values()) == pytest.approx(
         measured(7).wall_seconds + first_step_seconds, abs=0.001
     )
     assert phases["training"] >= 0.08
-    assert phases["serialise"] >= 0.05
-    assert phases["evaluation"] >= 0.05
+    assert phases["serialise"] >= 0.03
+    assert phases["evaluation"] >= 0.03
 
 
 def test_a_script_cannot_talk_its_training_shorter(pgolf, make_submission, measured):
@@ -86,7 +86,7 @@ def test_nothing_of_the_workdir_stays(pgolf, make_submission, tmp_path):
     )
     pgolf("run", make_submission(deep + HONEST_SCRIPT), "--seeds", "7")
     left = sorted(path.name for path in (tmp_path / "out" / "seed_7").iterdir())
-    assert left == ["events.jsonl", "measurement.json", "stdout.log"]
+    assert left == ["events.jsonl", "measurement.json", "stdout.log", "telemetry.jsonl"]
 
 
 def test_a_prebuilt_artifact_is_none(pgolf, make_submission, measured):

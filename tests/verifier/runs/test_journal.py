@@ -83,7 +83,7 @@ def test_interrupting_leaves_no_child_and_says_how_to_go_on(start_pgolf, make_su
     assert stdout == ""
     assert not runs_below(out / "seed_2" / "work")
     assert sorted(path.name for path in (out / "seed_2").iterdir()) == [
-        *("events.jsonl", "stdout.log")
+        *("events.jsonl", "stdout.log", "telemetry.jsonl")
     ]
     assert list(measurements(out)) == ["seed_1"]
 

@@ -1,0 +1,76 @@
+"""Did the machine fail a run? Judged from telemetry and how the processes ended, never the score.
+
+A submission cannot call these forth by itself within its limits: what counts is what the driver
+says of its GPUs, and what is used up by others.
+"""
+
+from collections.abc import Sequence
+
+from verifier.runs.telemetry import Sample
+from verifier.sandbox.base import ExecResult
+
+MAX_HOT_SHARE = 0.1
+"""Share of samples in which a GPU may be clocked down by heat or its supply."""
+MAX_OTHERS_SHARE = 0.5
+"""Share of the machine's cores that others may use, over the run, when none is left idle."""
+SATURATED_SHARE = 0.95
+MIN_FREE_DISK_BYTES = 64 << 20
+MIN_FREE_MEMORY_SHARE = 0.02
+SIGKILL = 9
+
+
+def machine_fault(
+    results: Sequence[ExecResult], samples: Sequence[Sample], num_cpus: int, memory_bytes: int
+) -> str | None:
+    """Why an attempt at a seed does not count; None where the machine did its part.
+
+    Args:
+        results: of the seed's processes, in order.
+        samples: of the attempt.
+        num_cpus: cores of the machine.
+        memory_bytes: of the machine.
+    """
+    if not samples:
+        return None
+    if fault := _gpu_fault(samples):
+        return fault
+    last = results[-1]
+    if last.ending == "exited" and last.exit_code == 0:
+        return None
+    if min(s.disk_free_bytes for s in samples) < MIN_FREE_DISK_BYTES:
+        return f"the disk had less than {MIN_FREE_DISK_BYTES:,} bytes left"
+    free, held = min((s.memory_free_bytes, s.tree_bytes) for s in samples)
+    if (
+        last.signal == SIGKILL
+        and free < MIN_FREE_MEMORY_SHARE * memory_bytes
+        and 2 * held < (memory_bytes - free)
+    ):
+        return f"memory ran out, and {memory_bytes - free - held:,} bytes of it were others'"
+    return _crowded_out(samples, num_cpus) if last.ending == "wall_limit" else None
+
+
+def _crowded_out(samples: Sequence[Sample], num_cpus: int) -> str | None:
+    """Whether a run that wanted to work found no core to work on; one that sleeps wants none."""
+    busy = sum(s.cpu_busy for s in samples) / len(samples)
+    own = sum(s.own_cpu_busy for s in samples) / len(samples)
+    others = busy - own
+    is_crowded = busy > SATURATED_SHARE * num_cpus and others > MAX_OTHERS_SHARE * num_cpus
+    if not is_crowded or own < (1 - MAX_OTHERS_SHARE) * (num_cpus - others):
+        return None
+    return f"others kept {others:.1f} of {num_cpus} cores busy while it ran out of time"
+
+
+def _gpu_fault(samples: Sequence[Sample]) -> str | None:
+    """A GPU that was lost, lost bits, or could not keep its clock."""
+    for index, first in enumerate(samples[0].gpus):
+        seen = [sample.gpus[index] for sample in samples if index < len(sample.gpus)]
+        lost = next((gpu.fault for gpu in seen if gpu.fault), None)
+        if lost or len(seen) < len(samples):
+            return f"GPU {index} was lost: {lost or 'it is gone'}"
+        errors = (seen[-1].uncorrected_errors or 0) - (first.uncorrected_errors or 0)
+        if errors > 0:
+            return f"GPU {index}: {errors} uncorrected memory errors"
+        hot_share = sum(gpu.is_hot for gpu in seen) / len(seen)
+        if hot_share > MAX_HOT_SHARE:
+            return f"GPU {index} was clocked down by heat or supply in {hot_share:.0%} of the run"
+    return None

@@ -1,0 +1,111 @@
+"""One process of a seed in the sandbox, with its output on the way to files, reader and watcher."""
+
+import sys
+from array import array
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from verifier.runs.harness import Harness, RunObserver, sandbox_limits, scored_text
+from verifier.runs.journal import SeedFiles
+from verifier.runs.launch import DATA_INSIDE
+from verifier.runs.measure import Stage
+from verifier.runs.plan import PreparedRun
+from verifier.runs.scores import ScoredText
+from verifier.runs.visibility import Mounts
+from verifier.sandbox.base import SandboxCommand
+from verifier.training_log import TrainingLogReader
+
+MAX_TIMED_LINES = 1_000_000
+MIN_WALL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """What all processes of a plan have in common."""
+
+    prepared: PreparedRun
+    harness: Harness
+
+    @property
+    def text(self) -> ScoredText:
+        return scored_text(self.harness.track, self.prepared.data.scored_tokens)
+
+
+class Listener:
+    """Takes each line of a running seed to its files, the log reader and whoever watches."""
+
+    def __init__(self, files: SeedFiles, observer: RunObserver) -> None:
+        self.reader = TrainingLogReader()
+        self.seconds = array("d")
+        self.last_words = ""
+        self.offset = 0.0
+        """Seconds of the seed before the process that speaks now."""
+        self._files = files
+        self._observer = observer
+
+    def next_process(self, offset: float) -> None:
+        """Read the next process's output by itself, its lines numbered on."""
+        self.reader = TrainingLogReader()
+        self.reader.skip_lines(len(self.seconds))
+        self.last_words, self.offset = "", offset
+
+    def line(self, seconds: float, line: bytes) -> None:
+        timed = len(self.seconds) < MAX_TIMED_LINES
+        at = self.offset + seconds
+        self._files.line(at, line, timed)
+        if not timed:
+            return
+        self.seconds.append(at)
+        text = line.decode("utf-8", "replace")
+        self.last_words = text.strip() or self.last_words
+        self.reader.feed(text)
+        self._observer.line_read(at, self.reader)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """What is started for a seed, where, and with which data in sight."""
+
+    name: str
+    seed: int
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    workdir: Path
+    mounts: Mounts
+
+
+def run_process(process: Process, setting: Setting, listener: Listener) -> Stage:
+    """Run it to its end or its first limit; a seed's processes share the track's hard wall time.
+
+    Raises:
+        SandboxUnavailableError: the sandbox could not start.
+        KeyboardInterrupt: the process was killed.
+    """
+    limits = setting.harness.track.limits
+    setting.harness.observer.stage_started(process.name, listener.offset, limits)
+    allowed = sandbox_limits(limits)
+    left_seconds = max(allowed.wall_seconds - listener.offset, MIN_WALL_SECONDS)
+    command = SandboxCommand(
+        argv=(sys.executable, *process.argv[1:]),
+        workdir=process.workdir,
+        environment=_environment(process, setting),
+        read_only=process.mounts,
+    )
+    result = setting.harness.sandbox.execute(
+        command, replace(allowed, wall_seconds=left_seconds), listener.line
+    )
+    return Stage(
+        name=process.name,
+        result=result,
+        log=listener.reader.result(),
+        last_words=listener.last_words,
+    )
+
+
+def _environment(process: Process, setting: Setting) -> dict[str, str]:
+    own = {"SEED": str(process.seed), "RUN_ID": f"seed_{process.seed}"}
+    if not setting.harness.sandbox.sees_host_paths:
+        return process.environment | own
+    data = str(setting.prepared.data.folder.resolve())
+    planned = {n: v.replace(DATA_INSIDE, data, 1) for n, v in process.environment.items()}
+    return planned | own

@@ -1,0 +1,62 @@
+"""A score from the losses that a run wrote, token by token."""
+
+import math
+from dataclasses import dataclass
+
+from verifier.log_lines import FinalMetric
+from verifier.runs.left_files import WrittenFile
+from verifier.schemas.run_record_json import ScoreOrigin, TokenLosses
+from verifier.units import bits_per_byte
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredText:
+    """What a full evaluation scores; `num_bytes` is None where the track does not pin it."""
+
+    num_tokens: int
+    num_bytes: int | None
+
+
+def read_token_losses(file: WrittenFile | None, num_tokens: int) -> TokenLosses | None:
+    """The file of float32 losses in scoring order; None where the run wrote none."""
+    if file is None:
+        return None
+    num_losses = file.num_bytes // 4
+    if file.num_bytes == 0 or file.num_bytes % 4:
+        return TokenLosses(
+            num_losses=num_losses, num_tokens=num_tokens, mean_nats=None, all_alike=False
+        )
+    import numpy as np  # 0.1 s that a paper check never needs
+
+    losses = np.memmap(file.location, dtype="<f4", mode="r")
+    low, high = float(losses.min()), float(losses.max())
+    return TokenLosses(
+        num_losses=num_losses,
+        num_tokens=num_tokens,
+        # A NaN is not at least zero either.
+        mean_nats=finite(float(losses.mean(dtype=np.float64))) if low >= 0 else None,
+        all_alike=low == high,
+    )
+
+
+def recomputed_loss(losses: TokenLosses | None) -> float | None:
+    """Mean nats a token, if every token's loss is there."""
+    if losses is None or losses.num_tokens < 1 or losses.num_losses != losses.num_tokens:
+        return None
+    return losses.mean_nats
+
+
+def choose_score(
+    loss_nats: float | None, final: FinalMetric | None, text: ScoredText
+) -> tuple[float | None, ScoreOrigin]:
+    """The BPB that counts, and where it comes from; a print only where there are no losses."""
+    if loss_nats is not None and text.num_bytes is not None:
+        return bits_per_byte(loss_nats, text.num_tokens, text.num_bytes), "token_losses"
+    if final is None or final.val_bpb is None:
+        return None, "none"
+    return final.val_bpb, "printed"
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None where a script's absurd figures led out of all numbers."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,109 @@
+"""What the machine did during a run: a sample a second, in `seed_<n>/telemetry.jsonl`.
+
+Taken outside the sandbox, by a thread that rests two hundred times as long as a sample takes, so
+that it never costs more than 0.5 % of a core, whatever the machine.
+"""
+
+import contextlib
+import json
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from verifier.runs.gpu_sensors import GpuSample, GpuSensors
+
+SAMPLE_SECONDS = 1.0
+REST_PER_SAMPLE = 200
+MAX_SAMPLES = 100_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One look at the machine; memory and disk in bytes, loads in CPU cores."""
+
+    seconds: float
+    """Since the seed's launch."""
+    cpu_busy: float
+    """Cores busy since the last sample, ours and others'."""
+    own_cpu_busy: float
+    """Cores that our process tree kept busy."""
+    load_average: float
+    tree_bytes: int
+    """Resident memory of our process tree."""
+    memory_free_bytes: int
+    disk_free_bytes: int
+    gpus: tuple[GpuSample, ...] = ()
+
+
+class Telemetry:
+    """Samples while it is entered; `samples` holds them afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        self.samples: list[Sample] = []
+        self._folder = folder
+        self._sensors = GpuSensors()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._last_cpu = self._cpu_seconds()
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sensors.close()
+
+    def _watch(self) -> None:
+        # A full disk is one of the things to be told; it must not end the telling.
+        with contextlib.suppress(OSError), (self._folder / "telemetry.jsonl").open("w") as file:
+            rest_seconds = SAMPLE_SECONDS
+            while not self._stop.wait(rest_seconds) and len(self.samples) < MAX_SAMPLES:
+                began = time.thread_time()
+                self.samples.append(self._sample())
+                with contextlib.suppress(OSError):
+                    file.write(json.dumps(asdict(self.samples[-1])) + "\n")
+                    file.flush()
+                spent = time.thread_time() - began
+                rest_seconds = max(SAMPLE_SECONDS, REST_PER_SAMPLE * spent)
+
+    def _sample(self) -> Sample:
+        now, cpu = time.monotonic(), self._cpu_seconds()
+        (last, busy_before, own_before), self._last_cpu = self._last_cpu, (now, *cpu[1:])
+        elapsed = max(now - last, 1e-3)
+        return Sample(
+            seconds=round(now - self._began, 3),
+            cpu_busy=round(max(cpu[1] - busy_before, 0.0) / elapsed, 3),
+            own_cpu_busy=round(max(cpu[2] - own_before, 0.0) / elapsed, 3),
+            load_average=os.getloadavg()[0],
+            tree_bytes=self._tree_bytes,
+            memory_free_bytes=psutil.virtual_memory().available,
+            disk_free_bytes=psutil.disk_usage(str(self._folder)).free,
+            gpus=self._sensors.read(),
+        )
+
+    def _cpu_seconds(self) -> tuple[float, float, float]:
+        """Now, CPU seconds of the whole machine, and of our tree as it is; notes its memory."""
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+        own, resident = 0.0, 0
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                used = process.cpu_times()
+                own += used.user + used.system
+                resident += process.memory_info().rss
+        self._tree_bytes = resident
+        return time.monotonic(), busy, own

@@ -1,0 +1,118 @@
+"""Which data each phase of a run sees, tried from inside before anything of theirs runs."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from verifier.runs.launch import DATA_INSIDE
+from verifier.sandbox.base import Enforcement, Sandbox, SandboxCommand
+from verifier.sandbox.limits import SandboxLimits
+from verifier.track_data import TrackData
+
+TRAINING, EVALUATION = "validation_hidden_in_training", "training_hidden_in_evaluation"
+LOOK = "import json, os, sys; print(json.dumps([os.path.exists(p) for p in sys.argv[1:]]))"
+LOOK_LIMITS = SandboxLimits(
+    wall_seconds=30,
+    memory_bytes=2**30,
+    num_processes=16,
+    output_bytes=2**20,
+    scratch_bytes=2**20,
+)
+
+Mounts = dict[Path, str]
+"""Host path → path inside."""
+
+
+def all_data(data: TrackData) -> Mounts:
+    """Dataset and tokenizers; whatever else lies in the data folder stays out of sight."""
+    return {folder.resolve(): _inside(folder, data) for folder in _folders(data)}
+
+
+def training_data(data: TrackData) -> Mounts:
+    """Training shards and tokenizers."""
+    return _shards(data, "_train_") | _tokenizers(data)
+
+
+def evaluation_data(data: TrackData) -> Mounts:
+    """Validation shards and tokenizers."""
+    return validation_inside(data) | _tokenizers(data)
+
+
+def validation_inside(data: TrackData) -> Mounts:
+    """Validation shards alone."""
+    return _shards(data, "_val_")
+
+
+def undivided(sandbox: Sandbox) -> tuple[Enforcement, ...]:
+    """The two guarantees where nothing keeps the phases apart."""
+    why = (
+        "run as a plain process, which sees every file"
+        if sandbox.sees_host_paths
+        else "one command trains and evaluates; a pgolf.yaml with two commands divides them"
+    )
+    return tuple(Enforcement(name=n, grade="absent", detail=why) for n in (TRAINING, EVALUATION))
+
+
+def prove_division(
+    sandbox: Sandbox, data: TrackData, scratch: Path, elsewhere: Iterable[Path] = ()
+) -> tuple[Enforcement, ...]:
+    """Look for each phase's own and forbidden data from inside a sandbox like its own.
+
+    Args:
+        sandbox: the one that the phases run in.
+        data: what lies on the host.
+        scratch: an empty folder that a look may use as its working folder.
+        elsewhere: other host folders that hold the text of the validation data.
+    """
+    if sandbox.sees_host_paths:
+        return undivided(sandbox)
+    train, evaluation = _shards(data, "_train_"), _shards(data, "_val_")
+    hidden = [*evaluation.values(), *map(str, evaluation), *map(str, elsewhere)]
+    hidden_later = [*train.values(), *map(str, train)]
+    return (
+        _look(sandbox, scratch, TRAINING, (training_data(data), hidden)),
+        _look(sandbox, scratch, EVALUATION, (evaluation_data(data), hidden_later)),
+    )
+
+
+def _look(
+    sandbox: Sandbox, scratch: Path, name: str, view: tuple[Mounts, list[str]]
+) -> Enforcement:
+    mounts, hidden = view
+    paths = [*mounts.values(), *hidden]
+    command = SandboxCommand(
+        argv=(sys.executable, "-I", "-c", LOOK, *paths), workdir=scratch, read_only=mounts
+    )
+    lines: list[bytes] = []
+    sandbox.execute(command, LOOK_LIMITS, lambda _, line: lines.append(line))
+    try:
+        exists = json.loads(lines[-1])
+        seen = {path for path, there in zip(paths, exists, strict=True) if there}
+    except (IndexError, ValueError, TypeError):
+        return Enforcement(name=name, grade="absent", detail="the look from inside failed")
+    if found := sorted(seen.intersection(hidden)):
+        return Enforcement(name=name, grade="absent", detail=f"visible inside: {found[0]}")
+    if missing := sorted(set(mounts.values()) - seen):
+        return Enforcement(name=name, grade="absent", detail=f"not visible inside: {missing[0]}")
+    return Enforcement(
+        name=name, grade="proved", detail=f"{len(hidden)} paths looked for from inside in vain"
+    )
+
+
+def _shards(data: TrackData, split: str) -> Mounts:
+    files = [data.folder / file.path for file in data.files]
+    return {path.resolve(): _inside(path, data) for path in files if split in path.name}
+
+
+def _tokenizers(data: TrackData) -> Mounts:
+    folder = data.tokenizer.parent
+    return {folder.resolve(): _inside(folder, data)}
+
+
+def _folders(data: TrackData) -> tuple[Path, Path]:
+    return data.dataset, data.tokenizer.parent
+
+
+def _inside(path: Path, data: TrackData) -> str:
+    return f"{DATA_INSIDE}/{path.relative_to(data.folder).as_posix()}"
