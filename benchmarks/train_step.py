@@ -1,10 +1,13 @@
-"""Milliseconds a training step: our bundled baseline beside the public script, on one GPU.
+"""Milliseconds a training step: a recipe's bundled script beside a public one, on one GPU.
 
-    python benchmarks/train_step.py --data data/demo --public PATH/TO/train_gpt.py --out step.json
+    python benchmarks/train_step.py --data data/demo --recipe baseline --public PATH/TO/train_gpt.py
+    python benchmarks/train_step.py --data data/fineweb --recipe pr61_v2 --steps 100 --out step.json
 
-Runs one after the other on the same shards, one process, 524,288 tokens a step, and reads both
-from their own logs: the loss curves should lie on each other, and the medians can be compared.
-Times are differences between log lines, so start and compilation are not in them.
+Runs one after the other on the same shards, one process, and reads both from their own logs: the
+loss curves should lie on each other, and the medians can be compared. Both are told every option of
+the recipe by its public name; only length, schedule and evaluation are shortened. Times are
+differences between log lines, so start and compilation are not in them. Without --public, the
+recipe is timed alone.
 """
 
 import argparse
@@ -22,20 +25,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.recipe import Recipe, recipe_settings  # noqa: E402
+from trainer.recipe_file import load_recipe  # noqa: E402
 from trainer.submission_folder.bundle_script import bundle_script  # noqa: E402
 
 STEP = re.compile(r"^step:(\d+)/\d+ train_loss:(\S+) train_time:(\d+)ms", re.MULTILINE)
 PEAK_MIB = re.compile(r"^peak memory allocated: (\d+) MiB", re.MULTILINE)
-FINAL_BPB = re.compile(r"^final_int8_zlib_roundtrip_exact .*val_bpb:(\S+)", re.MULTILINE)
-TOKENS_PER_STEP = 524_288
+FINAL_BPB = re.compile(r"^final_\w*roundtrip_exact .*val_bpb:(\S+)", re.MULTILINE)
 LOG_EVERY = 20
 RUN_SECONDS = 900
 
 
-def run_script(script: Path, name: str, arguments: argparse.Namespace) -> str:
-    """Everything that a script prints."""
+def environment(recipe: Recipe, arguments: argparse.Namespace, name: str) -> dict[str, str]:
+    """The recipe by public names, shortened."""
     dataset = find_datasets(arguments.data)[0]
-    environment = {
+    options = {
+        path.split(".")[1].upper(): str(int(value) if isinstance(value, bool) else value)
+        for path, value in recipe_settings(recipe).items()
+    }
+    return options | {
         "DATA_PATH": str(dataset.folder.resolve()),
         "TOKENIZER_PATH": str((arguments.tokenizer or dataset.tokenizer).resolve()),
         "RUN_ID": name,
@@ -43,23 +50,29 @@ def run_script(script: Path, name: str, arguments: argparse.Namespace) -> str:
         "ITERATIONS": str(arguments.steps),
         "MAX_WALLCLOCK_SECONDS": "0",
         "WARMDOWN_ITERS": str(arguments.steps // 4),
-        "WARMUP_STEPS": "20",
         "TRAIN_LOG_EVERY": str(LOG_EVERY),
         "VAL_LOSS_EVERY": "0",
-        "TRAIN_BATCH_TOKENS": str(TOKENS_PER_STEP),
+        "EVAL_STRIDE": "0",
+        "TTT_ENABLED": "0",
+        "COMPRESSOR": "zlib",
     }
+
+
+def run_script(script: Path, settings: dict[str, str], arguments: argparse.Namespace) -> str:
+    """Everything that a script prints."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
     with tempfile.TemporaryDirectory(prefix="train_step_") as folder:
         shutil.copy(script, Path(folder, "train_gpt.py"))
         ran = subprocess.run(
             [*torchrun, "train_gpt.py"],
             cwd=folder,
-            env=os.environ | environment,
+            env=os.environ | settings,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=RUN_SECONDS,
         )
+    name = settings["RUN_ID"]
     if arguments.out:
         arguments.out.with_suffix(f".{name}.log").write_text(ran.stdout)
     if ran.returncode:
@@ -67,7 +80,7 @@ def run_script(script: Path, name: str, arguments: argparse.Namespace) -> str:
     return ran.stdout
 
 
-def summarise(log: str) -> dict[str, object]:
+def summarise(log: str, tokens_per_step: int) -> dict[str, object]:
     """What a log says: milliseconds a step between log lines, losses, memory, score."""
     steps = [(int(step), float(loss), int(ms)) for step, loss, ms in STEP.findall(log)]
     regular = [one for one in steps if one[0] % LOG_EVERY == 0]
@@ -81,34 +94,48 @@ def summarise(log: str) -> dict[str, object]:
         "ms_per_step_median": round(statistics.median(pace), 2),
         "ms_per_step_min": round(min(pace), 2),
         "ms_per_step_max": round(max(pace), 2),
-        "tokens_per_second": round(1000 * TOKENS_PER_STEP / statistics.median(pace)),
+        "tokens_per_second": round(1000 * tokens_per_step / statistics.median(pace)),
         "peak_mib": int(peak[1]) if peak else None,
         "final_val_bpb": float(final[1]) if final else None,
         "losses": {step: loss for step, loss, _ in steps},
     }
 
 
+def print_side_by_side(results: dict[str, dict[str, object]]) -> None:
+    ours = results["ours"]
+    for figure in (key for key in ours if key != "losses"):
+        print(f"{figure:20} " + "  ".join(f"{n}: {r[figure]!s:>12}" for n, r in results.items()))
+    if "public" in results:
+        ratio = ours["ms_per_step_median"] / results["public"]["ms_per_step_median"]
+        print(f"{'ours / public':20} {ratio:.3f}")
+    for step in sorted(ours["losses"]):
+        losses = (f"{n}: {r['losses'].get(step, float('nan')):8.4f}" for n, r in results.items())
+        print(f"loss at step {step:<7} " + "  ".join(losses))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of `pgolf-train data`")
     parser.add_argument("--tokenizer", type=Path, help="default: the one that goes with the data")
-    parser.add_argument("--public", type=Path, required=True, help="the public train_gpt.py")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--recipe", default="baseline")
+    parser.add_argument("--public", type=Path, help="the public train_gpt.py")
+    parser.add_argument("--steps", type=int, default=200, help="at least 60")
     parser.add_argument("--out", type=Path, help="JSON; the logs are written beside it")
     arguments = parser.parse_args()
+    recipe = load_recipe(arguments.recipe, {}).recipe
     with tempfile.TemporaryDirectory() as folder:
         ours = Path(folder, "train_gpt.py")
-        ours.write_text(bundle_script(recipe_settings(Recipe()), "baseline"))
+        ours.write_text(bundle_script(recipe_settings(recipe), arguments.recipe))
         scripts = {"public": arguments.public, "ours": ours}
         results = {
-            name: summarise(run_script(script, name, arguments)) for name, script in scripts.items()
+            name: summarise(
+                run_script(script, environment(recipe, arguments, name), arguments),
+                recipe.batch.train_batch_tokens,
+            )
+            for name, script in scripts.items()
+            if script
         }
-    figures = [key for key in results["ours"] if key != "losses"]
-    for figure in figures:
-        print(f"{figure:20} " + "  ".join(f"{n}: {r[figure]!s:>12}" for n, r in results.items()))
-    for step in sorted(results["ours"]["losses"]):
-        losses = (f"{n}: {r['losses'].get(step, float('nan')):8.4f}" for n, r in results.items())
-        print(f"loss at step {step:<7} " + "  ".join(losses))
+    print_side_by_side(results)
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=2) + "\n")
 
