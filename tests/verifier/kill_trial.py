@@ -88,10 +88,11 @@ def kill_once(workplace: Path, out: Path, chance: random.Random, tally: Tally) -
     # A run takes about two seconds, of which one goes before the first seed.
     time.sleep(chance.uniform(0.2, 2.5))
     if harness.poll() is None:
+        num_finished = len(finished(out))
         kill(harness, victim, chance)
         tally.kills += 1
         tally.by_victim[victim] = tally.by_victim.get(victim, 0) + 1
-        tally.by_finished[len(before)] = tally.by_finished.get(len(before), 0) + 1
+        tally.by_finished[num_finished] = tally.by_finished.get(num_finished, 0) + 1
     _, errors = harness.communicate(timeout=LONGEST_RUN_SECONDS)
     if harness.returncode not in (0, -signal.SIGKILL):
         tally.wrongs.append(f"exit code {harness.returncode}: {errors}")
