@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from verifier.sandbox import scratch
 from verifier.sandbox.scratch import TOO_MUCH, remove_tree, scratch_bytes
 
 
@@ -46,11 +45,10 @@ def test_a_hole_weighs_nothing(folder):
     assert scratch_bytes(folder) < 50_000
 
 
-def test_too_many_entries_are_too_much(folder, monkeypatch):
-    monkeypatch.setattr(scratch, "MAX_SCRATCH_ENTRIES", 10)
+def test_too_many_entries_are_too_much(folder):
     for number in range(11):
         (folder / str(number)).touch()
-    assert scratch_bytes(folder) == TOO_MUCH
+    assert scratch_bytes(folder, max_entries=10) == TOO_MUCH
 
 
 def test_what_lies_too_deep_to_be_seen_is_too_much(folder):

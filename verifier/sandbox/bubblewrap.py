@@ -1,71 +1,45 @@
 """The default sandbox: Linux namespaces through bubblewrap, cgroup limits where the host allows.
 
 Covered: no network but loopback; the system read-only and only the named files visible; clean
-environment; private /tmp, /dev, processes and hostname; no capabilities; the tree dies with us.
-Not covered: system-call filtering (the kernel's attack surface stays open), GPU memory.
+environment; private /tmp, /dev, processes and hostname; no capabilities; a system-call filter;
+the tree dies with us.
+Not covered: GPU memory that others left; bytes of files that were deleted while open. Where no
+cgroup can be made, memory is sampled and what no process maps (memfd) is not seen.
 """
 
 import contextlib
 import json
 import os
+import re
 import resource
 import select
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.base import Enforcement, ExecResult, OnLine, Sandbox, SandboxCommand
+from verifier.sandbox.bubblewrap_arguments import STUBS, bwrap_arguments
 from verifier.sandbox.cgroup import Cgroup
 from verifier.sandbox.limits import SandboxLimits
 from verifier.sandbox.probing import probe_guarantees
+from verifier.sandbox.seccomp import filter_program
 from verifier.sandbox.supervision import TreeWatch, start, supervise
 
-WORKDIR = "/pgolf/work"
-"""Below a name of our own: a mount here must not hide an interpreter that lives there."""
-USER_ID = 65534
-"""Inside, the submission is nobody, whoever started us."""
 DEATH_SECONDS = 30
 """How long the kernel may take to end a killed tree that holds much memory."""
-SYSTEM_FILES = (
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/localtime",
-)
-STUBS = {
-    "/etc/passwd": f"runner:x:{USER_ID}:{USER_ID}::/home/runner:/bin/sh\n",
-    "/etc/group": f"runner:x:{USER_ID}:\n",
-    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-    "/etc/nsswitch.conf": "hosts: files\n",
-}
-BASE_ENVIRONMENT = {
-    "HOME": "/home/runner",
-    "USER": "runner",
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONNOUSERSITE": "1",
-    # torchrun and NCCL look for a network interface; loopback is the only one.
-    "GLOO_SOCKET_IFNAME": "lo",
-    "NCCL_SOCKET_IFNAME": "lo",
-    "NCCL_IB_DISABLE": "1",
-    "HF_HUB_OFFLINE": "1",
-}
+COUNTED_BY_NAMESPACE = (5, 14)
+"""From this kernel on, RLIMIT_NPROC counts the processes of our namespace, not all of the user."""
 
 
 class Bubblewrap(Sandbox):
     """Runs a command under `bwrap`.
 
     Raises:
-        SandboxUnavailableError: bwrap is not installed, or may not make namespaces here.
+        SandboxUnavailableError: bwrap is not installed.
     """
 
     name = "bubblewrap"
@@ -84,144 +58,87 @@ class Bubblewrap(Sandbox):
         self, command: SandboxCommand, limits: SandboxLimits, on_line: OnLine
     ) -> ExecResult:
         """See Sandbox.execute."""
-        with tempfile.TemporaryDirectory(prefix="pgolf-etc-") as stubs:
-            arguments = bwrap_arguments(command, _write_stubs(Path(stubs)), limits)
-            with _launched(self._program, arguments, limits) as (process, cgroup, started):
-                watch = TreeWatch(
-                    pid=process.pid, limits=limits, scratch=command.workdir, cgroup=cgroup
-                )
-                return supervise(process, watch, on_line, started)
+        with _launched(self._program, command, limits) as (process, cgroup, started):
+            watch = TreeWatch(
+                pid=process.pid, limits=limits, scratch=(command.workdir,), cgroup=cgroup
+            )
+            return supervise(process, watch, on_line, started)
 
     def guarantees(self, scratch: Path) -> tuple[Enforcement, ...]:
         """See Sandbox.guarantees."""
         return probe_guarantees(self, scratch)
 
 
-def bwrap_arguments(
-    command: SandboxCommand, stubs: dict[Path, str], limits: SandboxLimits
-) -> list[str]:
-    """The whole bwrap command line behind the program's name; order matters to bwrap."""
-    arguments = [
-        *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
-        *("--unshare-cgroup-try", "--die-with-parent", "--new-session"),
-        # A namespace of its own would hand the submission fresh capabilities.
-        "--disable-userns",
-        # Started as root, bwrap would keep every capability inside.
-        *("--cap-drop", "ALL", "--uid", str(USER_ID), "--gid", str(USER_ID)),
-        # torchrun hangs in a network namespace unless its hostname resolves.
-        *("--hostname", "localhost", "--clearenv"),
-        *_system_mounts(),
-        *("--proc", "/proc", "--dev", "/dev"),
-        *("--size", str(limits.memory_bytes), "--tmpfs", "/dev/shm"),
-        *_gpu_mounts(),
-        *("--size", str(limits.scratch_bytes), "--tmpfs", "/tmp"),
-        *("--size", str(limits.scratch_bytes), "--tmpfs", "/home/runner"),
-        # After the private folders: an interpreter may be installed below one of them.
-        *_python_mounts(),
-    ]
-    for host, inside in [*stubs.items(), *command.read_only.items()]:
-        arguments += ["--ro-bind", str(host), inside]
-    arguments += ["--bind", str(command.workdir), WORKDIR, "--chdir", WORKDIR]
-    environment = BASE_ENVIRONMENT | {"PATH": _search_path()} | command.environment
-    for name, value in environment.items():
-        arguments += ["--setenv", name, value]
-    return [*arguments, "--", *command.argv]
-
-
-def _system_mounts() -> list[str]:
-    arguments = ["--ro-bind", "/usr", "/usr", "--ro-bind", "/sys", "/sys"]
-    for name in ("/bin", "/sbin", "/lib", "/lib64", "/lib32"):
-        path = Path(name)
-        if path.is_symlink():
-            arguments += ["--symlink", str(path.readlink()), name]
-        elif path.is_dir():
-            arguments += ["--ro-bind", name, name]
-    for name in SYSTEM_FILES:
-        arguments += ["--ro-bind-try", name, name]
-    return arguments
-
-
-def _python_mounts() -> list[str]:
-    """The interpreter's own folders, needed inside when they lie outside /usr."""
-    arguments: list[str] = []
-    named = [Path(sys.prefix), Path(sys.base_prefix)]
-    for prefix in dict.fromkeys([*named, *(path.resolve() for path in named)]):
-        if not prefix.is_relative_to("/usr"):
-            arguments += ["--ro-bind", str(prefix), str(prefix)]
-    return arguments
-
-
-def _search_path() -> str:
-    return os.pathsep.join(
-        [str(Path(sys.prefix) / "bin"), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]
-    )
-
-
-def _gpu_mounts() -> list[str]:
-    """NVIDIA device nodes, which must come after --dev."""
-    arguments: list[str] = []
-    for node in sorted(Path("/dev").glob("nvidia*")):
-        arguments += ["--dev-bind-try", str(node), str(node)]
-    return arguments
-
-
-def _write_stubs(folder: Path) -> dict[Path, str]:
-    mounts = {}
-    for inside, text in STUBS.items():
-        stub = folder / Path(inside).name
-        stub.write_text(text)
-        mounts[stub] = inside
-    return mounts
-
-
 @contextlib.contextmanager
 def _launched(
-    program: str, arguments: list[str], limits: SandboxLimits
+    program: str, command: SandboxCommand, limits: SandboxLimits
 ) -> Iterator[tuple[subprocess.Popen[bytes], Cgroup | None, float]]:
     """Start bwrap, hold its child until every limit is set, release it; kill it at the end.
 
     bwrap writes the child's pid to one pipe and waits for a byte on another, so that no line of
     the submission runs before it is in its cgroup and under its rlimits.
     """
-    info_read, info_write = os.pipe()
-    gate_read, gate_write = os.pipe()
-    gated = [program, "--info-fd", str(info_write), "--block-fd", str(gate_read), *arguments]
-    cgroup = None
-    try:
-        process = start(gated, {}, pass_fds=(info_write, gate_read))
-    except SandboxUnavailableError:
-        os.close(info_read)
-        os.close(gate_write)
-        raise
-    finally:
-        os.close(info_write)
-        os.close(gate_read)
-    try:
-        with _held_child(_child_pid(info_read, process)) as child:
-            _set_rlimits(child, limits)
-            cgroup = Cgroup.create(limits, (process.pid, child))
-            started = time.monotonic()
-            os.write(gate_write, b"go")
-            yield process, cgroup, started
-    finally:
-        os.close(gate_write)
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    with contextlib.ExitStack() as at_the_end:
+        cgroup = Cgroup.create(limits)
         if cgroup is not None:
-            cgroup.remove()
+            at_the_end.callback(cgroup.remove)
+        info, gate = os.pipe(), os.pipe()
+        gate_write = at_the_end.enter_context(os.fdopen(gate[1], "wb", buffering=0))
+        info_read = at_the_end.enter_context(os.fdopen(info[0], "rb"))
+        process = _start(program, command, limits, (info[1], gate[0]))
+        at_the_end.callback(_bury, process)
+        child = _child_pid(info_read.read(), process)
+        at_the_end.enter_context(_held_child(child))
+        _set_rlimits(child, limits)
+        if cgroup is not None and not cgroup.holds(process.pid, child):
+            cgroup = None
+        started = time.monotonic()
+        gate_write.write(b"go")
+        yield process, cgroup, started
+
+
+def _start(
+    program: str, command: SandboxCommand, limits: SandboxLimits, handshake: tuple[int, int]
+) -> subprocess.Popen[bytes]:
+    """Start bwrap with everything it reads through descriptors, and close our ends of those."""
+    info, gate = handshake
+    stubs = {inside: _file_in_memory(text.encode()) for inside, text in STUBS.items()}
+    passed = [info, gate, *stubs.values()]
+    options = ["--info-fd", str(info), "--block-fd", str(gate)]
+    if (seccomp := filter_program()) is not None:
+        passed.append(_file_in_memory(seccomp))
+        options += ["--seccomp", str(passed[-1])]
+    arguments = bwrap_arguments(command, limits, stubs)
+    try:
+        return start([program, *options, *arguments], {}, pass_fds=passed)
+    finally:
+        for descriptor in passed:
+            os.close(descriptor)
+
+
+def _file_in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("pgolf")
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _bury(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 @contextlib.contextmanager
-def _held_child(pid: int) -> Iterator[int]:
+def _held_child(pid: int) -> Iterator[None]:
     """On leaving, `pid`, the namespace's first process, is dead, and the kernel with it all others.
 
     The handle is taken while the child waits at the gate, so the number cannot be another's.
     """
     handle = os.pidfd_open(pid)
     try:
-        yield pid
+        yield
     finally:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -234,18 +151,17 @@ def _held_child(pid: int) -> Iterator[int]:
             )
 
 
-def _child_pid(info_fd: int, process: subprocess.Popen[bytes]) -> int:
-    with os.fdopen(info_fd, "rb") as info:
-        text = info.read()
+def _child_pid(information: bytes, process: subprocess.Popen[bytes]) -> int:
     try:
-        return int(json.loads(text)["child-pid"])
+        return int(json.loads(information)["child-pid"])
     except (ValueError, KeyError) as error:
         process.kill()
         output = process.stdout.read() if process.stdout else b""
         reason = output.decode("utf-8", "replace").strip() or "no reason given"
         raise SandboxUnavailableError(
-            f"bubblewrap could not make a sandbox here: {reason[:300]}; "
-            "user namespaces may be switched off (see `pgolf-verify doctor`)"
+            f"bubblewrap could not make a sandbox here: {reason[:300]}; user namespaces may be "
+            "switched off (docs/sandbox.md names the remedies, and `--sandbox landlock`, "
+            "which holds less)"
         ) from error
 
 
@@ -253,3 +169,6 @@ def _set_rlimits(pid: int, limits: SandboxLimits) -> None:
     """No core dumps, no single file over the scratch budget. Never RLIMIT_AS: CUDA maps much."""
     resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (limits.scratch_bytes, limits.scratch_bytes))
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if release and (int(release[1]), int(release[2])) >= COUNTED_BY_NAMESPACE:
+        resource.prlimit(pid, resource.RLIMIT_NPROC, (limits.num_processes, limits.num_processes))

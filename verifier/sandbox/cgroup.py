@@ -1,12 +1,12 @@
 """Hard limits on memory and process count for a whole tree, where a cgroup can be made.
 
-A harness that is killed leaves its folder behind, empty: it limits nobody and goes at a reboot.
+A harness that is killed leaves its folder behind, empty: the next one removes it.
 """
 
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from verifier.sandbox.leftovers import owned_name, sweep
 from verifier.sandbox.limits import SandboxLimits
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -19,6 +19,8 @@ class _Layout:
     memory: Path
     pids: Path
     memory_limit: str
+    swap_limit: str
+    """Set where the kernel accounts for swap; v2 counts swap alone, v1 memory with swap."""
     memory_peak: str
     oom_events: str
 
@@ -30,28 +32,36 @@ class Cgroup:
         self._layout = layout
 
     @staticmethod
-    def create(limits: SandboxLimits, pids: tuple[int, ...] = ()) -> "Cgroup | None":
-        """Put processes, and so all their later children, under the limits.
-
-        None where the host lets us not; the caller must then watch from outside.
-        """
+    def create(limits: SandboxLimits) -> "Cgroup | None":
+        """A group with its limits and no process yet; None where the host lets us make none."""
         layout = _make_v2() or _make_v1()
         if layout is None:
             return None
         group = Cgroup(layout)
         try:
             (layout.memory / layout.memory_limit).write_text(str(limits.memory_bytes))
+            swap = layout.memory / layout.swap_limit
+            if swap.exists():
+                swap.write_text("0" if "max" in swap.name else str(limits.memory_bytes))
             (layout.pids / "pids.max").write_text(str(limits.num_processes))
-            for pid in pids:
-                group._add(pid)
         except OSError:
             group.remove()
             return None
         return group
 
-    def _add(self, pid: int) -> None:
-        for folder in {self._layout.memory, self._layout.pids}:
-            (folder / "cgroup.procs").write_text(str(pid))
+    def holds(self, *pids: int) -> bool:
+        """Put processes, and so all their later children, under the limits.
+
+        Returns:
+            False where the host refuses; the caller must then watch from outside.
+        """
+        try:
+            for pid in pids:
+                for folder in {self._layout.memory, self._layout.pids}:
+                    (folder / "cgroup.procs").write_text(str(pid))
+        except OSError:
+            return False
+        return True
 
     def peak_memory_bytes(self) -> int:
         """The most memory ever held, page cache included; 0 where the kernel keeps no peak."""
@@ -98,7 +108,8 @@ def _own_cgroups() -> dict[str, str]:
 
 
 def _make_folder(parent: Path, *needed_files: str) -> Path | None:
-    folder = parent / f"pgolf-{uuid.uuid4().hex[:12]}"
+    sweep(parent, "cgroup", Path.rmdir)
+    folder = parent / owned_name("cgroup")
     try:
         folder.mkdir()
     except OSError:
@@ -119,6 +130,7 @@ def _make_v2() -> _Layout | None:
                 memory=folder,
                 pids=folder,
                 memory_limit="memory.max",
+                swap_limit="memory.swap.max",
                 memory_peak="memory.peak",
                 oom_events="memory.events",
             )
@@ -140,6 +152,7 @@ def _make_v1() -> _Layout | None:
         memory=memory,
         pids=pids,
         memory_limit="memory.limit_in_bytes",
+        swap_limit="memory.memsw.limit_in_bytes",
         memory_peak="memory.max_usage_in_bytes",
         oom_events="memory.oom_control",
     )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from verifier.sandbox.scratch import MAX_SCRATCH_ENTRIES
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxLimits:
@@ -12,3 +14,5 @@ class SandboxLimits:
     num_processes: int
     output_bytes: int
     scratch_bytes: int
+    scratch_entries: int = MAX_SCRATCH_ENTRIES
+    """Files and folders, each of which costs the disk an inode and us the time to look."""

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from verifier.sandbox.base import Enforcement, ExecResult, OnLine, Sandbox, SandboxCommand
 from verifier.sandbox.limits import SandboxLimits
+from verifier.sandbox.probing import probe_guarantees
 from verifier.sandbox.supervision import TreeWatch, start, supervise
-
-UNENFORCED = ("network", "file_writes", "secrets", "process_leaks")
 
 
 class PlainProcess(Sandbox):
@@ -33,27 +32,15 @@ class PlainProcess(Sandbox):
         started = time.monotonic()
         own = {"PATH": search_path, "PYTHONUNBUFFERED": "1"}
         process = start(command.argv, inherited | own | command.environment, command.workdir)
-        watch = TreeWatch(pid=process.pid, limits=limits, scratch=command.workdir, cgroup=None)
+        watch = TreeWatch(pid=process.pid, limits=limits, scratch=(command.workdir,), cgroup=None)
         try:
             return supervise(process, watch, on_line, started)
         finally:
             _kill_group(process)
 
     def guarantees(self, scratch: Path) -> tuple[Enforcement, ...]:
-        """See Sandbox.guarantees; nothing is tried, because nothing would fail."""
-        absent = tuple(
-            Enforcement(name=name, grade="absent", detail="run as a plain process")
-            for name in UNENFORCED
-        )
-        return (
-            *absent,
-            Enforcement(name="memory", grade="observed", detail="sampled ten times a second"),
-            Enforcement(
-                name="clock_outside",
-                grade="configured",
-                detail="all times are taken by the harness's monotonic clock",
-            ),
-        )
+        """See Sandbox.guarantees."""
+        return probe_guarantees(self, scratch)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

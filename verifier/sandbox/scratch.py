@@ -12,7 +12,7 @@ MAX_SCRATCH_ENTRIES = 100_000
 TOO_MUCH = 2**62
 
 
-def scratch_bytes(folder: Path) -> int:
+def scratch_bytes(folder: Path, max_entries: int = MAX_SCRATCH_ENTRIES) -> int:
     """Bytes on disk below `folder`; TOO_MUCH where they are hidden or too many to count."""
     total, seen, pending = 0, 0, [folder]
     while pending:
@@ -24,7 +24,7 @@ def scratch_bytes(folder: Path) -> int:
         except OSError:  # closed to us, or too deep for a path: nobody needs that but to hide
             return TOO_MUCH
         seen += len(entries)
-        if seen > MAX_SCRATCH_ENTRIES:
+        if seen > max_entries:
             return TOO_MUCH
         for entry in entries:
             try:

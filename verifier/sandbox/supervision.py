@@ -60,8 +60,10 @@ class TreeWatch:
 
     pid: int
     limits: SandboxLimits
-    scratch: Path
+    scratch: tuple[Path, ...]
+    """Folders on the host's disk that the tree may fill; together they have one limit."""
     cgroup: Cgroup | None
+    end_tree: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.kill
     peak_memory_bytes: int = 0
     next_scratch_scan: float = 0.0
 
@@ -104,7 +106,8 @@ class TreeWatch:
         return None
 
     def _scratch_limit(self) -> Passed | None:
-        if scratch_bytes(self.scratch) <= self.limits.scratch_bytes:
+        entries = self.limits.scratch_entries
+        if sum(scratch_bytes(f, entries) for f in self.scratch) <= self.limits.scratch_bytes:
             return None
         return "scratch_limit", (
             f"wrote more than {self.limits.scratch_bytes:,} bytes, too many files, or hid them"
@@ -187,7 +190,7 @@ def supervise(
     """Read the output of `process` until it ends or passes a limit; kill it in the second case.
 
     Args:
-        process: from `start`; killing it must kill its tree.
+        process: from `start`.
         watch: the gauges, which also name the limits.
         on_line: receives each line with its time.
         started: `time.monotonic()` at launch.
@@ -207,7 +210,7 @@ def supervise(
     finally:
         ears.close()
     wall_seconds = time.monotonic() - started
-    process.kill()
+    watch.end_tree(process)
     code = process.wait()
     ending = _ending(passed or watch.limit_passed_at_last(), code)
     return ExecResult(
