@@ -36,6 +36,8 @@ class CheckResult:
 
     findings: tuple[Finding, ...] = ()
     not_evaluated: str | None = None
+    keeps_open: bool = True
+    """Whether a rule that was not evaluated keeps the verdict from being `accepted`."""
 
     @property
     def outcome(self) -> Outcome:
@@ -51,3 +53,8 @@ PASSED = CheckResult()
 def cannot_tell(reason: str) -> CheckResult:
     """The check saw too little to answer."""
     return CheckResult(not_evaluated=reason)
+
+
+def not_offered(reason: str) -> CheckResult:
+    """The submission or the user did not offer what the check needs, and no rule asks for it."""
+    return CheckResult(not_evaluated=reason, keeps_open=False)

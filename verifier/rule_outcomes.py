@@ -6,7 +6,7 @@ from typing import TypeVar
 from verifier.errors import RulebookError
 from verifier.evidence_checks import EVIDENCE_CHECKS
 from verifier.evidence_checks.base import EvidenceCase, EvidenceCheck
-from verifier.findings import CheckResult, cannot_tell
+from verifier.findings import CheckResult, Outcome, Severity, cannot_tell
 from verifier.rulebook import Rulebook
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.rule_yaml import Rule
@@ -71,13 +71,14 @@ def _outcomes(
 
 
 def _record(rulebook: Rulebook, rule: Rule, result: CheckResult) -> RuleRecord:
+    is_open = result.outcome is not Outcome.NOT_EVALUATED or result.keeps_open
     return RuleRecord(
         rule=rule.id,
         title=rule.title,
         since=rule.since,
         source=rule.source,
         outcome=result.outcome,
-        severity=rulebook.severity(rule.id),
+        severity=rulebook.severity(rule.id) if is_open else Severity.INFO,
         violation_class=rule.violation_class,
         condition=rule.condition,
         reason=result.not_evaluated,

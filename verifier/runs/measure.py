@@ -24,6 +24,7 @@ from verifier.training_log import TrainingLog, TrainingLogReader
 from verifier.units import implied_bytes
 
 MAX_DETAIL_CHARACTERS = 300
+NUM_FIRST_LOSSES = 5
 NO_LOG = TrainingLogReader().result()
 
 
@@ -98,6 +99,7 @@ def measure(run: SeedRun, text: ScoredText) -> SeedMeasurement:
         implied_bytes=_implied(run.scored, final),
         num_steps=training.steps,
         losses_sha256=losses_sha256(training.train_points),
+        first_losses=tuple(p.train_loss for p in training.train_points[:NUM_FIRST_LOSSES]),
         loss_per_log_step=loss_per_log_step(training.train_points),
         peak_memory_bytes=max(result.peak_memory_bytes for result in results),
         output_bytes=sum(result.output_bytes for result in results),

@@ -151,6 +151,8 @@ class SeedMeasurement(StrictModel):
     log_sha256: str
     losses_sha256: str | None = None
     """Over every training loss that it printed, with its step; None where it printed none."""
+    first_losses: tuple[float, ...] = ()
+    """The first few of them, in nats."""
     loss_per_log_step: float | None = None
     """Slope of the training loss over the logarithm of the step, in the later half: nats."""
     artifact_sha256: str | None = None
