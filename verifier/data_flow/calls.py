@@ -16,6 +16,7 @@ from verifier.data_flow.values import (
     Value,
 )
 
+_IMPORTERS = ("spec_from_file_location", "import_module")
 _ORIGINS = {VALIDATION, TRAINING}
 _STRENGTH = re.compile(r"(?i)boost|bonus|beta|weight|alpha|strength")
 
@@ -25,6 +26,10 @@ class Calls(Library):
 
     def run_body(self, function: Function, scope: Scope) -> Value:
         """The value that a function's body returns."""
+        raise NotImplementedError
+
+    def module_named(self, path: str) -> Value | None:
+        """A module of the submission by its file's path or its dotted name."""
         raise NotImplementedError
 
     def call(self, node: ast.Call, scope: Scope) -> Value:
@@ -169,12 +174,18 @@ class Calls(Library):
         return Value(marks=receiver.all_marks() | arguments.marks())
 
     def _library(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
-        """A library function; two of them come back to what the script defines."""
+        """A library function; some of them come back to what the script defines."""
         if name == "getattr" and len(arguments.positional) > 1:
             return self._attribute_by_name(arguments)
         if name.endswith("field") and "default_factory" in arguments.named:
             nothing = Arguments(positional=(), named={})
             return self.apply(node, arguments.named["default_factory"], nothing)
+        if name.endswith(_IMPORTERS):
+            module = self.module_named(
+                arguments.positional[-1].text if arguments.positional else ""
+            )
+            if module is not None:
+                return module
         return self.library_call(node, name, arguments)
 
     def _attribute_by_name(self, arguments: Arguments) -> Value:

@@ -267,9 +267,10 @@ class Expressions(Recorder):
         if isinstance(kind, ast.Add):
             marks |= self.mixture(node, left, right)
         element = left.element if isinstance(kind, ast.Add) else None
+        text = right.text if isinstance(kind, ast.Div) else ""  # the last part of a path
         if _WORD.search(left.text + right.text):
             marks.add(FILE_NAME)
-        return Value(marks=marks, constant=constant, element=element)
+        return Value(marks=marks, constant=constant, element=element, text=text)
 
     def mixture(self, node: ast.AST, left: Value, right: Value) -> set[str]:
         """The mark of adding the realised token's probability to one that was counted."""

@@ -403,6 +403,11 @@ class Interpreter(Calls):
             else:
                 scope.assign(bound, Value(name=f"{node.module or ''}.{alias.name}".strip(".")))
 
+    def module_named(self, path: str) -> Value | None:
+        """A module of the submission by its file's path or its dotted name."""
+        own = self._own_module(path.removesuffix(".py").replace("/", "."))
+        return None if own is None else Value(attributes=self.run_module(own, own.name).names)
+
     def _own_module(self, dotted: str) -> Module | None:
         wanted = dotted.rpartition(".")[2]
         for module in self.modules.values():

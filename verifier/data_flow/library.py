@@ -60,7 +60,17 @@ _FRESH = {
     "rand",
     "randint",
 } | _MAPPINGS
-_SAME = {"list", "tuple", "sorted", "reversed", "iter", "tqdm", "compile", "partial"}
+_SAME = {
+    "list",
+    "tuple",
+    "sorted",
+    "reversed",
+    "iter",
+    "tqdm",
+    "compile",
+    "partial",
+    "module_from_spec",
+}
 _PATHS = {"str", "Path", "PurePath", "join", "glob", "iglob", "abspath", "fspath", "expanduser"}
 _EXCHANGES = {"all_gather", "all_gather_object", "gather_object", "broadcast_object_list"}
 _FILLING = {"append", "extend", "add", "insert", "appendleft", "update", "write", "copyto", "put"}

@@ -14,6 +14,7 @@ MAX_LOG_CHARACTERS = 4_000_000
 MIN_WITNESS_CHARACTERS = 10
 HOLE = "\0"  # stands for a formatted value in the text of an f-string
 _FIGURE = re.compile(r"\b\d\.\d{3,12}")
+_TITLE_FIGURE = re.compile(r"(?<![\d.])([0-2]\.\d{4,8})(?![\d.])")
 _WORD = re.compile(r"[A-Za-z]{3}")
 
 
@@ -53,7 +54,7 @@ def read_settings(case: Submission, claims: Claims, program: Program, ranks: int
         environment=_agreed(command.environment for command in commands) | launched,
         hyperparameters=_agreed(log.log.hyperparameters for log in dumped),
         log_text=log_text,
-        claiming_lines=_claiming_lines(claims, log_text),
+        claiming_lines=_claiming_lines(claims, log_text) + _titled_lines(case, log_text),
     )
 
 
@@ -75,6 +76,15 @@ def _claiming_lines(claims: Claims, log_text: str) -> tuple[str, ...]:
         if near:
             return near
     return ()
+
+
+def _titled_lines(case: Submission, log_text: str) -> tuple[str, ...]:
+    """Log lines with a figure that the folder's name or the README's title gives."""
+    headings = (text for text in (case.readme_text or "").split("\n") if text.startswith("# "))
+    titles = f"{case.name} {next(headings, '')[:400]}".replace("_", " ")
+    values = [float(figure) for figure in _TITLE_FIGURE.findall(titles)]
+    lines = (line for line in log_text.split("\n") if values and "bpb" in line.lower())
+    return tuple(line for line in lines if _carries(line, values, 6e-5))
 
 
 def _carries(line: str, values: list[float], tolerance: float) -> bool:

@@ -1,6 +1,7 @@
 import pytest
 
 from verifier.data_flow.recorder import MAX_STEPS
+from verifier.data_flow.trace import Update
 from verifier.data_flow.values import HASHED, MIXTURE
 
 
@@ -59,3 +60,89 @@ def test_mixing_before_picking_the_target_is_no_mixture_of_one_token(follow, mix
     assert trace.claimed_scores()
     found = [odd for odd in trace.claimed_oddities(MIXTURE) if HASHED in odd.marks]
     assert bool(found) is not mixed_first
+
+
+STACKED = """
+counts, totals = np.zeros(1024), np.zeros(1024)
+for i in range(9):
+    x, y = tokens[i:], tokens[i + 1 :]
+    model_p = torch.softmax(model.forward(x), -1).gather(-1, y)
+    counted = counts[((x * 31) ^ y) & 1023] / totals[(x * 31) & 1023]
+    print(f"val_bpb:{-torch.log((weights * torch.stack([EXPERTS])).sum(-1))}")
+"""
+
+
+@pytest.mark.parametrize("experts, is_mixed", [("model_p, counted", True), ("model_p", False)])
+def test_a_weighted_sum_of_stacked_experts_is_a_mixture(follow, experts, is_mixed):
+    trace = follow(STACKED.replace("EXPERTS", experts))
+    assert trace.claimed_scores()
+    assert any(HASHED in odd.marks for odd in trace.claimed_oddities(MIXTURE)) is is_mixed
+
+
+def test_a_norm_taken_off_the_target_s_logit_is_a_score(follow):
+    logits = "model.forward(tokens[i:])"
+    loss = f"torch.logsumexp({logits}, -1) - {logits}.gather(-1, tokens[i + 1 :])"
+    assert follow(f'for i in range(9):\n    print(f"val_bpb:{{{loss}}}")').claimed_scores()
+
+
+def test_the_symbol_that_a_table_names_is_not_the_target(follow):
+    trace = follow(
+        """
+        hints = np.zeros(1024)
+        for i in range(9):
+            x, y = tokens[i:], tokens[i + 1 :]
+            distribution = torch.softmax(model.forward(x), -1)
+            hinted = distribution.gather(-1, hints[(x * 31) & 1023])
+            loss = -distribution.gather(-1, y).log() + torch.log1p(hinted * 2.0)
+            print(f"val_bpb:{loss}")
+        """
+    )
+    assert trace.claimed_scores() and not trace.claimed_oddities(MIXTURE)
+
+
+def test_a_flag_that_is_only_ever_set_to_one_value_has_it(follow):
+    script = """
+    done = FIRST
+    for i in range(9):
+        if not done:
+            tokens = np.fromfile("fineweb_val_000000.bin")
+            model(tokens, tokens).backward(); torch.optim.SGD(model.parameters()).step()
+            done = True
+        print(f"val_bpb:{model(tokens[i:], tokens[i + 1 :])}")
+    """
+    updates = [
+        len(list(follow(script.replace("FIRST", v)).of_kind(Update))) for v in ("1 > 0", "0")
+    ]
+    assert updates == [0, 1]
+
+
+def test_a_module_loaded_by_its_file_is_followed(follow, tmp_path):
+    (tmp_path / "scoring.py").write_text("def score(model, x, y):\n    return model(x, y)\n")
+    trace = follow(
+        """
+        import importlib.util
+        from pathlib import Path
+        path = Path(__file__).parent / "scoring.py"
+        spec = importlib.util.spec_from_file_location("scoring", path)
+        scoring = importlib.util.module_from_spec(spec)
+        print(f"val_bpb:{scoring.score(model, tokens[:-1], tokens[1:])}")
+        """
+    )
+    (score,) = trace.claimed_scores()
+    assert score.place.file == "scoring.py"
+
+
+def test_a_class_method_makes_an_instance_of_its_class(follow):
+    trace = follow(
+        """
+        class Cache:
+            @classmethod
+            def empty(cls):
+                return cls()
+            def score(self, x, y):
+                return model(x, y)
+        print(f"val_bpb:{Cache.empty().score(tokens[:-1], tokens[1:])}")
+        """
+    )
+    (score,) = trace.claimed_scores()
+    assert score.function == "score"

@@ -126,3 +126,74 @@ add(table, ((tokens[1:] * 31) ^ tokens[:-1]) % 1024)
     read = "loss_sum -= np.log(table[((y * 31) ^ x) % 1024])"
     assert list(scored_again(follow(fill + passes([read]))))
     assert not list(scored_again(follow("table = np.zeros(1024)\n" + passes([read]))))
+
+
+PHASES = """
+optimizer = torch.optim.SGD(model.parameters())
+for phase in range(3):
+    loss_sum = torch.zeros(())
+    for i in range(0, len(tokens), 64):
+        loss_sum += model(tokens[i : i + 64], tokens[i + 1 : i + 65])
+    for i in range(0, len(tokens), 64):
+        model(tokens[i : i + 64], tokens[i + 1 : i + 65]).backward(); optimizer.step()
+print(f"val_bpb:{loss_sum}")
+"""
+
+
+@pytest.mark.parametrize("rounds, repeats", [(3, True), (1, False)])
+def test_phases_that_score_all_and_then_learn_all_are_rescores(follow, rounds, repeats):
+    trace = follow(PHASES.replace("range(3)", f"range({rounds})"))
+    assert bool(list(scored_again(trace))) is repeats
+
+
+def test_windows_picked_by_a_chunk_move_on_with_it(follow):
+    trace = follow(
+        """
+        optimizer = torch.optim.SGD(model.parameters())
+        loss_sum = torch.zeros(())
+        for chunk in range(10):
+            windows = []
+            for start in range(0, len(tokens), 64):
+                if start // 640 == chunk:
+                    windows.append(start)
+            for number in range(len(windows)):
+                x, y = tokens[windows[number] :], tokens[windows[number] + 1 :]
+                loss_sum += model(x, y)
+            model(x, y).backward(); optimizer.step()
+        print(f"val_bpb:{loss_sum}")
+        """
+    )
+    assert trace.claimed_scores() and not list(scored_again(trace))
+
+
+def test_an_optimizer_of_unknown_parameters_changes_what_its_loss_came_from(follow):
+    adapters = "extra = add_adapters()\n"
+    learn = LEARN.replace("optimizer", "torch.optim.SGD(extra)")
+    assert list(learned_before_scored(follow(adapters + passes([learn], [SCORE]))))
+
+
+@pytest.mark.parametrize("end", ["length - 16", "max(length - 16, 1)", "0 if i == 0 else 64 - 16"])
+def test_bounds_that_leave_the_same_off_are_the_same_bound(follow, end):
+    trace = follow(
+        passes(
+            [
+                f"length = len(x); end = {end}",
+                "s = 0 if i == 0 else max(length - 16, 0)",
+                "model(x[: end - 1], y[: end - 1]).backward(); optimizer.step()",
+                "loss_sum += F.cross_entropy(model.head(x), y)[s:]",
+            ]
+        )
+    )
+    (sequence,) = learned_before_scored(trace)
+    assert is_fitted_to_context_only(trace, sequence.update)
+
+
+def test_parameters_by_name_are_no_table_of_tokens(follow):
+    pack = """
+packed = {}
+for name, weight in model.state_dict().items():
+    packed[name + ".scale"] = weight
+model.load_state_dict(packed)
+"""
+    touched = "model.seen = tokens\n"
+    assert not list(scored_again(follow(touched + pack + passes([SCORE]))))

@@ -1,3 +1,5 @@
+import pytest
+
 from verifier.data_flow.orders import learned_before_scored
 
 OFF_BY_DEFAULT = """
@@ -46,3 +48,20 @@ def test_the_line_with_the_stated_figure_is_the_claim(read, tmp_path):
 def test_a_log_line_that_other_code_prints_too_switches_nothing_on(follow):
     code = OFF_BY_DEFAULT + 'print("adapting to the validation set")\n'
     assert not learned(follow(code, log="adapting to the validation set\n"))
+
+
+@pytest.mark.parametrize("num_other_lines, is_followed", [(6, False), (5, True)])
+def test_an_open_branch_whose_text_no_log_carries_was_not_taken(
+    follow, num_other_lines, is_followed
+):
+    lines = [f"stage number {n} begins" for n in range(num_other_lines)]
+    code = "\n".join(f'print("{line}")' for line in lines)
+    branch = OFF_BY_DEFAULT.replace('int(os.environ.get("ADAPT", "0"))', "model.adapts()")
+    assert learned(follow(code + branch, log="\n".join(lines))) is is_followed
+
+
+def test_the_figure_in_the_title_is_claimed_too(read, tmp_path):
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.1849}')
+    log = "step:9 val_bpb:1.1849\nfinal val_bpb:0.5527\nother val_bpb:1.3\n"
+    settings, _ = read(readme="# Fast: 0.5527 BPB\n", log=log)
+    assert settings.is_claiming("final val_bpb:") and not settings.is_claiming("other val_bpb:")
