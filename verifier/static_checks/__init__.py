@@ -11,7 +11,9 @@ from verifier.static_checks import (
     external_data,
     hidden_code,
     late_calibration,
+    lossy_text,
     missing_file,
+    missing_module,
     missing_seed_log,
     multi_epoch_rescore,
     network_access,
@@ -74,5 +76,7 @@ STATIC_CHECKS: tuple[tuple[str, StaticCheck], ...] = (
     ("external_data", external_data.check),
     ("byte_accounting_bug", byte_accounting_bug.check),
     ("unexplained_byte_table", unexplained_byte_table.check),
+    ("missing_module", missing_module.check),
+    ("lossy_text", lossy_text.check),
     ("validation_shards_in_training", validation_shards_in_training.check),
 )

@@ -1,0 +1,1 @@
+print("val_bpb")

@@ -1,0 +1,2 @@
+class GPT:
+    pass

@@ -1,0 +1,75 @@
+"""Imports of the main script that neither the folder, Python nor a known package answers."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+from verifier.called_names import finding_at
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.program import Module
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase
+from verifier.submission import FileKind
+
+# Import names, most of them seen in public scripts; what is left out must be declared.
+_PACKAGES = frozenset(
+    "torch torchvision torchao numpy scipy pandas sklearn numba cupy einops jax jaxlib flax optax "
+    "mlx triton flash_attn flash_attn_interface flash_attn_3 xformers transformer_engine "
+    "liger_kernel fla mamba_ssm causal_conv1d kernels cutlass cuda pynvml deepspeed accelerate "
+    "lightning bitsandbytes sentencepiece tokenizers tiktoken transformers datasets "
+    "huggingface_hub safetensors peft tokenmonster zstandard brotli lz4 blosc2 constriction tqdm "
+    "rich yaml requests psutil wandb tensorboard matplotlib packaging filelock typing_extensions "
+    "setuptools pybind11 Cython ninja regex ml_dtypes pyarrow modal hydra omegaconf click "
+    "pydantic attr attrs cffi pkg_resources".split()
+)
+_INSTALLS = re.compile(r"\b(?:pip3?|uv|conda) (?:pip )?(?:install|add)\b([^\n]{0,400})")
+_NAME = re.compile(r"[A-Za-z][\w.-]*")
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """One finding a module that is missing; imports inside `try` or a function may never be run."""
+    modules = [m for m in case.program.modules if m.file is case.submission.script]
+    if not modules:
+        return cannot_tell("there is no script that can be read")
+    named = _PACKAGES | sys.stdlib_module_names | _in_folder(case) | _declared(case)
+    known = {_plain(name) for name in named}
+    findings: dict[str, Finding] = {}
+    for module in modules:
+        for name, node in _top_imports(module):
+            if _plain(name) not in known and name not in findings:
+                message = f"imports {name}, which the folder does not hold and no file declares"
+                findings[name] = finding_at(module, node, message)
+    return CheckResult(findings=tuple(findings.values()))
+
+
+def _top_imports(module: Module) -> Iterator[tuple[str, ast.stmt]]:
+    for statement in module.tree.body:
+        if isinstance(statement, ast.Import):
+            yield from ((alias.name.partition(".")[0], statement) for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.level == 0:
+            yield (statement.module or "").partition(".")[0], statement
+
+
+def _in_folder(case: PaperCase) -> set[str]:
+    """Every name that a file or a folder may be imported by, wherever it lies."""
+    paths = [file.path for file in case.submission.files]
+    return {part.partition(".")[0] for path in paths for part in path.parts}
+
+
+def _declared(case: PaperCase) -> set[str]:
+    """Names in requirements files and after `pip install`."""
+    texts = [file.text or "" for file in case.submission.of_kind(FileKind.REQUIREMENTS)]
+    for file in case.submission.files:
+        texts += _INSTALLS.findall(file.text or "") if file.kind is not FileKind.LOG else []
+    return set(_names(texts))
+
+
+def _names(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        yield from _NAME.findall(text)
+
+
+def _plain(name: str) -> str:
+    """`opt-einsum` is imported as `opt_einsum`."""
+    return name.lower().replace("-", "_").replace(".", "_")
