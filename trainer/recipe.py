@@ -303,6 +303,9 @@ def contradictions(recipe: Recipe) -> list[str]:
         "after the loop; clock loop covers nothing": (
             schedule.clock != "loop" or schedule.reserve_seconds == 0
         ),
+        f"schedule.clock {schedule.clock} does not cover validation: set val_loss_every 0": (
+            schedule.clock != "everything" or schedule.val_loss_every == 0
+        ),
         f"optimizer.muon_momentum {recipe.optimizer.muon_momentum} must be below 1": (
             recipe.optimizer.muon_momentum < 1
         ),

@@ -136,8 +136,8 @@ def open_budget(run: TrainingRun) -> float:
             f"{schedule.reserve_seconds:.1f} s are reserved, which leaves no time to train of "
             f"max_wallclock_seconds {schedule.max_wallclock_seconds:.1f}; raise it"
         )
-    seconds = f"before_loop:{before_seconds:.3f}s loop_budget:{budget_seconds:.3f}s"
-    run.log.write(f"clock:{schedule.clock} {seconds}")
+    budget = "none" if math.isinf(budget_seconds) else f"{budget_seconds:.3f}s"
+    run.log.write(f"clock:{schedule.clock} before_loop:{before_seconds:.3f}s loop_budget:{budget}")
     return budget_seconds
 
 

@@ -5,14 +5,24 @@ hundredth. Run by hand: `make test-gpu`.
 """
 
 import copy
+import io
+import os
+import re
+import socket
 
 import pytest
 import torch
+import torch.multiprocessing
 
+from trainer.data.token_shards import shard_paths
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
-from trainer.recipe import DeviceOptions, ModelOptions
-from trainer.train_gpt import set_up_device
+from trainer.optimizer.parameter_groups import build_optimizers
+from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
+from trainer.recipe import DeviceOptions, ModelOptions, build_recipe
+from trainer.run_log import RunLog
+from trainer.train_gpt import build_model, set_up_device
+from trainer.training_loop import TrainingRun, train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -61,3 +71,81 @@ def test_orthogonal_updates_are_the_references(shape):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     reference = newton_schulz(matrices.double(), 5)
     assert relative_error(newton_schulz(matrices.cuda(), 5), reference) < 3 * RELATIVE_ERROR
+
+
+TRAINED = {
+    "device.deterministic": True,
+    "batch.train_batch_tokens": 1024,
+    "batch.train_seq_len": 64,
+    "batch.val_batch_size": 1024,
+    "model.vocab_size": 320,
+    "model.num_layers": 3,
+    "model.model_dim": 128,
+    "model.num_heads": 2,
+    "model.num_kv_heads": 1,
+    "model.use_smeargate": True,
+    "model.bigram_hash_buckets": 64,
+    "optimizer.muon_weight_decay": 0.02,
+    "optimizer.grad_clip_norm": 0.3,
+    "schedule.iterations": 20,
+    "schedule.max_wallclock_seconds": 0,
+    "schedule.train_log_every": 1,
+}
+
+
+def trained(data, group: ProcessGroup) -> TrainingRun:
+    recipe = build_recipe(TRAINED)
+    set_up_device(recipe.device)
+    model = build_model(recipe, group)
+    run = TrainingRun(
+        recipe=recipe,
+        group=group,
+        log=RunLog(file=io.StringIO()),
+        model=model,
+        forward=group.replicate(torch.compile(model, dynamic=False, fullgraph=True)),
+        optimizers=build_optimizers(model, recipe.optimizer, group, newton_schulz),
+        train_paths=shard_paths(data / "datasets" / "tiny", "train"),
+    )
+    train(run, lambda progress: None)
+    return run
+
+
+def losses(run: TrainingRun) -> list[float]:
+    return [float(loss) for loss in re.findall(r"train_loss:(\S+)", run.log.file.getvalue())]
+
+
+@pytest.fixture
+def deterministic():
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_twenty_steps_repeat_bit_by_bit(tiny_data, deterministic):
+    group = ProcessGroup(rank=0, world_size=1, device=torch.device("cuda", 0))
+    first, second = (trained(tiny_data, group).model.state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def train_in_a_process(rank, data, port, path):
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    run = trained(data, join_process_group())
+    if rank == 0:
+        torch.save(losses(run), path)
+    leave_process_group()
+
+
+# bf16 rounds each sum to 2^-9 of itself; twenty steps at full learning rate let that grow.
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_train_like_one(tiny_data, tmp_path, deterministic):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    arguments = (tiny_data, port, tmp_path / "losses")
+    torch.multiprocessing.spawn(train_in_a_process, arguments, nprocs=2)
+    alone = trained(tiny_data, ProcessGroup(rank=0, world_size=1, device=torch.device("cuda", 0)))
+    both = torch.load(tmp_path / "losses")
+    assert len(both) == 20
+    assert losses(alone)[:5] == pytest.approx(both[:5], abs=0.01)
+    assert losses(alone) == pytest.approx(both, abs=0.1)

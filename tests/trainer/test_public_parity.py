@@ -3,8 +3,11 @@
 The constants come from openai/parameter-golf, train_gpt.py at commit 4908dc4, its parts run on a
 CPU in fp32 (the two bf16 casts in Muon taken out) with the shape, the weights and the tokens that
 are built here by formula. Each parameter's gradient and first update (Adam, or Muon at momentum
-0.85) is pinned by its inner product with a fixed probe.
+0.85) is pinned by its inner product with a fixed probe. Those of smear gate, token pairs and
+weight decay come from #65's script in the same way, the loss at another length from #61's.
 """
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup
 from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
 from trainer.recipe import ModelOptions, OptimizerOptions, QuantizationOptions
+from trainer.recipe_file import load_recipe
 
 SHAPE = ModelOptions(
     vocab_size=61, num_layers=3, model_dim=32, num_heads=4, num_kv_heads=2, mlp_mult=2
@@ -56,6 +60,18 @@ GRADIENTS_AND_UPDATES = {
     "blocks.2.mlp.proj.weight": (-0.00520903, 0.146134722),
 }
 
+WITH_PAIRS = replace(SHAPE, use_smeargate=True, bigram_hash_buckets=47, bigram_hash_dim=8)
+LOSS_NATS_WITH_PAIRS = 4.780746936798096
+GRADIENTS_AND_UPDATES_WITH_PAIRS = {
+    "tok_emb.weight": (-3.31018274, 4.58625495),
+    "bigram_hash.table.weight": (-0.320437888, 0.92917199),
+    "bigram_hash.proj.weight": (-0.248624152, -0.381424215),
+    "smeargate.gate": (0.0153061614, 0.157497365),
+    "blocks.1.mlp.fc.weight": (-0.0119084361, -1.13394708),
+}
+MUON_WEIGHT_DECAY = 0.5
+LOSS_NATS_AT_16_OF_12 = 4.658079147338867  # with positions scaled from 12 to 16 tokens
+
 
 def wave(shape, phase):
     """A tensor of quasi-random numbers in [-1, 1]: the sine of a quadratic phase."""
@@ -72,10 +88,9 @@ def packed_and_read(stored):
     return unpack_artifact(pack_artifact(stored, options).compressed, options)
 
 
-@pytest.fixture
-def trained():
+def after_backward(shape):
     """A model filled by formula, after one backward pass; its loss in nats."""
-    model = GPT(SHAPE, num_positions=16)
+    model = GPT(shape, num_positions=16)
     with torch.no_grad():
         for index, (_, parameter) in enumerate(sorted(model.named_parameters())):
             is_matrix = parameter.ndim == 2 and parameter.shape[0] > 2
@@ -85,6 +100,11 @@ def trained():
     loss = model(ids[:, :-1], ids[:, 1:]).mean()
     loss.backward()
     return model, loss.item()
+
+
+@pytest.fixture
+def trained():
+    return after_backward(SHAPE)
 
 
 def test_the_baseline_has_the_published_number_of_parameters():
@@ -111,6 +131,42 @@ def test_the_first_updates_are_those_of_the_public_script(trained):
     }
     expected = {name: update for name, (_, update) in GRADIENTS_AND_UPDATES.items()}
     assert moved == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_token_pairs_and_weight_decay_are_those_of_the_public_script():
+    model, loss_nats = after_backward(WITH_PAIRS)
+    assert loss_nats == pytest.approx(LOSS_NATS_WITH_PAIRS, rel=1e-6)
+    watched = {name: model.get_parameter(name) for name in GRADIENTS_AND_UPDATES_WITH_PAIRS}
+    before = {name: parameter.detach().clone() for name, parameter in watched.items()}
+    gradients = {name: probe(parameter.grad) for name, parameter in watched.items()}
+    alone = ProcessGroup(rank=0, world_size=1, device=torch.device("cpu"))
+    options = OptimizerOptions(muon_weight_decay=MUON_WEIGHT_DECAY)
+    build_optimizers(model, options, alone, newton_schulz).step(1.0, momentum=0.85)
+    for name, (gradient, update) in GRADIENTS_AND_UPDATES_WITH_PAIRS.items():
+        assert gradients[name] == pytest.approx(gradient, rel=1e-4, abs=1e-6), name
+        moved = probe(watched[name].detach() - before[name])
+        assert moved == pytest.approx(update, rel=1e-3, abs=1e-4), name
+
+
+def test_the_loss_beyond_the_training_length_is_that_of_the_public_script():
+    _, loss_nats = after_backward(replace(SHAPE, rope_train_seq_len=12))
+    assert loss_nats == pytest.approx(LOSS_NATS_AT_16_OF_12, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "num_parameters"),
+    [
+        ("pr42", 16_765_000),
+        ("pr60", 18_897_488),
+        ("pr61_v2", 21_778_504),
+        ("pr63", 22_174_288),
+        ("pr65", 22_368_840),
+    ],
+)
+def test_recipes_have_the_number_of_parameters_that_their_logs_print(recipe, num_parameters):
+    with torch.device("meta"):
+        model = GPT(load_recipe(recipe, {}).recipe.model, num_positions=8)
+    assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
 
 
 def test_rounding_and_dequantised_tensors_are_those_of_the_public_script():

@@ -57,6 +57,7 @@ def test_all_mistakes_are_reported_at_once():
         ({"model.overtone_init": 1, "model.tie_embeddings": 0}, "shapes a tied embedding"),
         ({"device.deterministic": 1}, "needs max_wallclock_seconds 0"),
         ({"schedule.reserve_seconds": 5}, "clock loop covers nothing"),
+        ({"schedule.clock": "everything", "schedule.val_loss_every": 5}, "set val_loss_every 0"),
         ({"optimizer.muon_momentum": 1}, "must be below 1"),
     ],
 )
