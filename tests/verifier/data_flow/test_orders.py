@@ -188,12 +188,8 @@ def test_bounds_that_leave_the_same_off_are_the_same_bound(follow, end):
     assert is_fitted_to_context_only(trace, sequence.update)
 
 
-def test_parameters_by_name_are_no_table_of_tokens(follow):
-    pack = """
-packed = {}
-for name, weight in model.state_dict().items():
-    packed[name + ".scale"] = weight
-model.load_state_dict(packed)
-"""
-    touched = "model.seen = tokens\n"
-    assert not list(scored_again(follow(touched + pack + passes([SCORE]))))
+@pytest.mark.parametrize("suffix, is_table", [('+ ".scale"', False), ("", True)])
+def test_what_is_kept_under_names_is_no_table_of_tokens(follow, suffix, is_table):
+    fill = f"kept = {{}}\nfor part in split(tokens):\n    kept[part {suffix}] = 1\n"
+    read = f"loss_sum -= np.log(kept[split(y) {suffix}])"
+    assert bool(list(scored_again(follow(fill + passes([read]))))) is is_table
