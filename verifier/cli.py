@@ -82,6 +82,25 @@ run_options = stack(
     click.option("--out", type=click.Path(path_type=Path), help="The run directory."),
     click.option("--resume", is_flag=True, help="Go on with a run directory; repeat no seed."),
     click.option(
+        "--replicate",
+        type=click.IntRange(0, 100),
+        default=0,
+        metavar="N",
+        help="Also run up to N of the author's own seeds, to check his logs.",
+    ),
+    click.option(
+        "--independence",
+        is_flag=True,
+        help="Train the first seed again beside other validation data: nothing may change.",
+    ),
+    click.option(
+        "--sandbox",
+        type=click.Choice(["bubblewrap", "landlock"]),
+        default="bubblewrap",
+        show_default=True,
+        help="What confines the run; landlock holds less, for hosts without user namespaces.",
+    ),
+    click.option(
         "--trusted-plain-process",
         is_flag=True,
         help="Run WITHOUT a sandbox: only for code that you trust as your own.",
@@ -204,6 +223,13 @@ def rules(rule: str | None, **options: Any) -> None:
 
 
 @cli.command()
+@click.option(
+    "--sandbox",
+    "sandboxes",
+    multiple=True,
+    type=click.Choice(["bubblewrap", "landlock", "plain"]),
+    help="Try this one alone; may be given again. The default is all of them.",
+)
 @rule_options
 @output_options
 def doctor(**options: Any) -> None:
@@ -246,10 +272,9 @@ def finish(options: dict[str, Any], command: Callable[[], int]) -> NoReturn:
 
         click.echo(f"pgolf-verify: {visible(str(error), 2_000)}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo(
-            "pgolf-verify: interrupted; finished seeds are kept, go on with --resume", err=True
-        )
+    except KeyboardInterrupt as interrupt:
+        hint = f"; {interrupt}" if str(interrupt) else ""
+        click.echo(f"pgolf-verify: interrupted{hint}", err=True)
         sys.exit(INTERRUPTED)
 
 

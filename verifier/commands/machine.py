@@ -3,46 +3,74 @@
 import tempfile
 from pathlib import Path
 
-from rich import box
+import click
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn
 
-from verifier.commands.options import Options, result_console
-from verifier.errors import SandboxUnavailableError
+from verifier.commands.options import Options, progress_console, result_console
+from verifier.errors import HarnessError, SandboxUnavailableError
 from verifier.fetching import fetch_pull_request
+from verifier.reports.sandbox_survey import (
+    UNCONFINED,
+    Survey,
+    print_surveys,
+    survey_json,
+    survey_markdown,
+)
 from verifier.rulebook import DEFAULT_TRACK, load_rulebook
 from verifier.runs.host import describe_host
-from verifier.sandbox.bubblewrap import Bubblewrap
-
-GRADE_STYLES = {"proved": "green", "configured": "green", "observed": "yellow", "absent": "red"}
+from verifier.sandbox.choice import SANDBOXES, sandbox_named
+from verifier.sandbox.conformance.checks import CHECKS, Answer
+from verifier.sandbox.conformance.suite import run_checks
+from verifier.sandbox.probing import grade_guarantees
 
 
 def doctor(options: Options) -> int:
-    """Describe the host, probe the sandbox from inside; 4 when nothing untrusted can be run."""
+    """Describe the host, try every check on every sandbox; 4 when nothing untrusted can be run."""
     console = result_console(options)
-    track = load_rulebook(options["track"] or DEFAULT_TRACK).track
+    surveys = _survey(options["sandboxes"] or tuple(SANDBOXES), options)
+    if options["format_"] == "json":
+        click.echo(survey_json(surveys), nl=False)
+    elif options["format_"] == "text":
+        _print_host(options["track"] or DEFAULT_TRACK, console)
+        print_surveys(surveys, console)
+    else:
+        click.echo(survey_markdown(surveys), nl=False)
+    confining = [s for s in surveys if s.unavailable is None and s.sandbox != UNCONFINED]
+    return 0 if confining else HarnessError.exit_code
+
+
+def _print_host(track_id: str, console: Console) -> None:
+    track = load_rulebook(track_id).track
     host = describe_host(track.hardware)
     console.print(f"{host.cpu}, {host.num_cpus} CPUs, {host.memory_bytes / 1e9:.0f} GB memory")
     console.print(f"GPUs: {', '.join(host.gpus) or 'none'}")
     console.print(f"Python {host.python}, torch {host.torch or 'not installed'}")
     word = "meets" if host.meets_track else "does not meet"
     console.print(f"This machine {word} the hardware of track {track.id}.")
+
+
+def _survey(names: tuple[str, ...], options: Options) -> list[Survey]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[check]}"))
+    console = progress_console(options)
+    with Progress(*columns, console=console, transient=True, disable=options["quiet"]) as progress:
+        return [_survey_one(name, progress) for name in names]
+
+
+def _survey_one(name: str, progress: Progress) -> Survey:
+    task = progress.add_task(name, total=len(CHECKS), check="")
+
+    def show(answer: Answer) -> None:
+        progress.update(task, advance=1, check=answer.check.name)
+
     try:
         with tempfile.TemporaryDirectory(prefix="pgolf-doctor-") as scratch:
-            _print_guarantees(Bubblewrap(), Path(scratch), console)
+            # A sandbox may run its command as a user of its own, who must get there.
+            Path(scratch).chmod(0o755)
+            answers = run_checks(sandbox_named(name), CHECKS, Path(scratch), show)
     except SandboxUnavailableError as error:
-        console.print(f"Sandbox: none. {error}", style="red", markup=False)
-        return error.exit_code
-    return 0
-
-
-def _print_guarantees(sandbox: Bubblewrap, scratch: Path, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, title=f"sandbox {sandbox.name}", title_justify="left")
-    for column in ("guarantee", "grade", "how we know"):
-        table.add_column(column)
-    for held in sandbox.guarantees(scratch):
-        table.add_row(held.name, f"[{GRADE_STYLES[held.grade]}]{held.grade}[/]", held.detail)
-    console.print(table)
+        return Survey(sandbox=name, unavailable=str(error))
+    return Survey(sandbox=name, answers=answers, guarantees=grade_guarantees(answers))
 
 
 def fetch(number: int, remote: str, into: Path) -> int:

@@ -32,9 +32,6 @@ def plan_options(submission: str, options: Options) -> PlanOptions:
     Raises:
         UsageError: an option that cannot be read, or a rung that does not exist yet.
     """
-    from verifier.sandbox.bubblewrap import Bubblewrap
-    from verifier.sandbox.plain_process import PlainProcess
-
     rung: Rung = options["rung"] or "rerun"
     if rung not in BUILT_RUNGS:
         raise UsageError(f"--rung {rung}: not built yet; there are {', '.join(BUILT_RUNGS)}")
@@ -47,8 +44,10 @@ def plan_options(submission: str, options: Options) -> PlanOptions:
         data=options["data"],
         num_processes=options["gpus"],
         environment=_environment(options["environment"]),
-        sandbox=PlainProcess.name if options["trusted_plain_process"] else Bubblewrap.name,
+        sandbox="plain" if options["trusted_plain_process"] else options["sandbox"],
         commit=read_commit(submission_path(submission)),
+        num_replicated=options["replicate"],
+        independence=options["independence"],
     )
 
 

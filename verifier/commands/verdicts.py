@@ -3,6 +3,8 @@
 What only a run needs is imported where it is needed: a check on paper answers at once.
 """
 
+import io
+import json
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +14,7 @@ import click
 from rich.console import Console
 
 from verifier import pipeline
+from verifier.commands.interrupts import stoppable
 from verifier.commands.options import (
     Options,
     plan_options,
@@ -29,7 +32,6 @@ from verifier.reports.markdown import render_markdown
 from verifier.reports.verdict_file import json_schema, render_json
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
 from verifier.runs.journal import Journal, read_record, write_atomically, write_record
-from verifier.sandbox.base import Sandbox
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
 from verifier.source_record import read_commit
@@ -107,7 +109,7 @@ def run(submission: str, options: Options) -> int:
     if options["plan_only"]:
         paper = pipeline.audit(submission_path(submission), rulebook)
         plan = pipeline.plan_run(paper, rulebook, plan_options(submission, options))
-        click.echo(plan.model_dump_json(indent=2))
+        click.echo(json.dumps(plan.model_dump(mode="json"), indent=2))  # ASCII, so that none acts
         return 0
     _, folder = _execute(submission, rulebook, options)
     click.echo(f"{folder}: evidence complete; `pgolf-verify judge {folder}` gives the verdict")
@@ -145,8 +147,7 @@ def _rulebook(submission: str, options: Options) -> Rulebook:
 
 def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evidence, Path]:
     from verifier.reports.live import LiveRun
-    from verifier.sandbox.bubblewrap import Bubblewrap
-    from verifier.sandbox.plain_process import PlainProcess
+    from verifier.sandbox.choice import sandbox_named
 
     rulebook.profile(options["profile"])
     planned = plan_options(submission, options)
@@ -154,8 +155,9 @@ def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evi
     if planned.rung == "rehearsal":
         small = rehearse(rulebook, planned)
         rulebook, planned = small.rulebook, small.options
-    sandbox: Sandbox = PlainProcess() if options["trusted_plain_process"] else Bubblewrap()
-    with LiveRun(progress_console(options), options["quiet"]) as live:
+    sandbox = sandbox_named(planned.sandbox)
+    with stoppable(), LiveRun(progress_console(options), options["quiet"]) as live:
+        live.note(f"sandbox {sandbox.name}")
         request = pipeline.RunRequest(
             options=planned, out=options["out"], resume=options["resume"], observer=live
         )
@@ -173,5 +175,6 @@ def _print(verdict: VerdictFile, options: Options) -> None:
 def _write_reports(verdict: VerdictFile, folder: Path) -> None:
     write_record(folder / "verdict.json", verdict)
     write_atomically(folder / "report.md", render_markdown(verdict))
-    with (folder / "report.txt").open("w", encoding="utf-8") as file:
-        print_verdict(verdict, Console(file=file, width=140))
+    text = io.StringIO()
+    print_verdict(verdict, Console(file=text, width=140))
+    write_atomically(folder / "report.txt", text.getvalue())

@@ -186,10 +186,10 @@ def output_without_lines_is_limited(stage: Stage) -> str | None:
 
 def peak_memory_is_measured(stage: Stage) -> str | None:
     """The most memory that a command held is known afterwards."""
-    peak = stage.play("import time; held = b'x' * 2**26; time.sleep(0.3)").result.peak_memory_bytes
+    peak = stage.play("import time; held = b'x' * 2**25; time.sleep(0.3)").result.peak_memory_bytes
     if peak == 0:
         raise NotApplicable("the kernel keeps no peak")
-    return None if 2**26 <= peak <= 2**27 else f"{peak:,} bytes were measured of 67,108,864"
+    return None if 2**25 <= peak <= 2**26 else f"{peak:,} bytes were measured of 33,554,432"
 
 
 def _holds_too_much(played: Played) -> str | None:

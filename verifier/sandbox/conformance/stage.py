@@ -14,7 +14,7 @@ from verifier.sandbox.scratch import remove_tree
 
 STAGE_LIMITS = SandboxLimits(
     wall_seconds=10,
-    memory_bytes=2**27,
+    memory_bytes=2**26,
     num_processes=24,
     output_bytes=2**20,
     scratch_bytes=2**23,
