@@ -4,6 +4,7 @@ import datetime
 from dataclasses import dataclass
 
 from verifier.claims import Claims, LogClaim
+from verifier.learning import learning_of
 from verifier.runs.harness import Executed
 from verifier.runs.loss_curve import losses_sha256
 from verifier.sandbox.base import Enforcement
@@ -107,6 +108,7 @@ def _seed_claimed(claims: Claims, claim: LogClaim) -> SeedClaimed:
         deserialize_seconds=log.deserialize_seconds,
         source=str(claim.file.path),
         lines=lines,
+        learning=learning_of(log, log),
     )
 
 

@@ -6,6 +6,7 @@ Sizes and times are ours; the script's own words stand beside them as script_*.
 from dataclasses import dataclass
 from pathlib import Path
 
+from verifier.learning import learning_of
 from verifier.log_lines import FinalMetric
 from verifier.runs.clocks import Timeline, phases
 from verifier.runs.left_files import Artifact
@@ -104,6 +105,7 @@ def measure(run: SeedRun, text: ScoredText) -> SeedMeasurement:
         peak_memory_bytes=max(result.peak_memory_bytes for result in results),
         output_bytes=sum(result.output_bytes for result in results),
         log_sha256=file_sha256(run.log_path),
+        learning=learning_of(training, run.scored),
         cold_start=run.cold_start,
     )
 
@@ -118,6 +120,7 @@ def failed_by_machine(seen: SeedMeasurement, reason: str) -> SeedMeasurement:
             "val_loss_nats": None,
             "script_val_bpb": None,
             "token_losses": None,
+            "learning": None,
             "score_origin": "none",
         }
     )

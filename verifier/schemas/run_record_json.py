@@ -7,6 +7,7 @@ from pydantic import Field
 
 from verifier.endings import Ending, Grade
 from verifier.schemas.base import StrictModel
+from verifier.schemas.learning_json import Learning
 from verifier.schemas.rule_record_json import RuleRecord
 
 Rung = Literal["paper", "rehearsal", "floor", "probe", "rerun", "stream"]
@@ -149,6 +150,7 @@ class SeedMeasurement(StrictModel):
     peak_memory_bytes: int
     output_bytes: int
     log_sha256: str
+    learning: Learning | None = None
     losses_sha256: str | None = None
     """Over every training loss that it printed, with its step; None where it printed none."""
     first_losses: tuple[float, ...] = ()
@@ -253,6 +255,7 @@ class SeedClaimed(StrictModel):
     source: str
     lines: dict[str, int] = {}
     """Field → the line of the log that it was read from."""
+    learning: Learning | None = None
 
 
 class ClaimedValues(StrictModel):
