@@ -58,7 +58,7 @@ output_options = stack(
     click.option(
         "--format",
         "format_",
-        type=click.Choice(["text", "json", "markdown", "github"]),
+        type=click.Choice(["text", "json", "markdown", "github", "sarif", "junit", "html"]),
         default="text",
         show_default=True,
         help="How the result is written to stdout.",
@@ -108,6 +108,15 @@ run_options = stack(
 )
 
 
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(["rejected", "inconclusive"]),
+    default="inconclusive",
+    show_default=True,
+    help="From which verdict on the exit code is not 0; `rejected` lets the inconclusive pass.",
+)
+
+
 @click.group(cls=DefaultCommandGroup, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="pgolf-verify")
 def cli() -> None:
@@ -122,6 +131,7 @@ def cli() -> None:
 @click.argument("submission")
 @rule_options
 @run_options
+@fail_on_option
 @output_options
 def verify(submission: str, **options: Any) -> None:
     """Check, run and judge SUBMISSION: the whole way to a verdict."""
@@ -133,6 +143,8 @@ def verify(submission: str, **options: Any) -> None:
 @cli.command()
 @click.argument("submissions", nargs=-1, required=True)
 @rule_options
+@click.option("--out", type=click.Path(path_type=Path), help="Write every form of report here.")
+@fail_on_option
 @output_options
 def check(submissions: tuple[str, ...], **options: Any) -> None:
     """Check SUBMISSIONS on paper: read, run nothing, say what can be said."""
@@ -157,6 +169,7 @@ def run(submission: str, **options: Any) -> None:
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--profile", help="Another profile than the one that the run was planned under.")
+@fail_on_option
 @output_options
 def judge(run_dir: Path, **options: Any) -> None:
     """Give the verdict on the evidence in RUN_DIR again, without running anything."""

@@ -8,7 +8,7 @@ informs and never decides.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, pstdev, variance
+from statistics import fmean, median, pstdev, stdev, variance
 
 from verifier.errors import UsageError
 from verifier.units import bits_per_byte
@@ -156,6 +156,18 @@ def compare_samples(
             *_warnings(challenger, prior, settings),
         ),
     )
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's interval of the mean at CONFIDENCE; None where there is no finite spread."""
+    if len(values) < 2 or not _all_finite(values):
+        return None
+    from scipy import special
+
+    error = stdev(values) / math.sqrt(len(values))
+    half = error * float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    mean = fmean(values)
+    return mean - half, mean + half
 
 
 def _require_sensible(settings: ComparisonSettings) -> None:

@@ -8,7 +8,8 @@ BETTER = "final_int6_sliding_window val_loss:1.8700 val_bpb:1.1100"
 
 
 def log(*lines: str):
-    return learning_of(read_training_log("\n".join(lines)))
+    told = read_training_log("\n".join(lines))
+    return learning_of(told, told)
 
 
 def step(number: int, loss: float = 2.0) -> str:

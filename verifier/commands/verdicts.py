@@ -3,7 +3,7 @@
 What only a run needs is imported where it is needed: a check on paper answers at once.
 """
 
-import io
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from verifier import pipeline
 from verifier.commands.interrupts import stoppable
@@ -23,21 +22,21 @@ from verifier.commands.options import (
     submission_path,
     track_of,
 )
+from verifier.commands.rendering import Told, exit_code, show, write_reports
 from verifier.errors import PgolfError, UsageError
 from verifier.rehearsal import rehearse
-from verifier.reports.console import print_overview, print_verdict
+from verifier.reports.console import print_overview
 from verifier.reports.foreign_text import visible
-from verifier.reports.github import render_github
-from verifier.reports.markdown import render_markdown
-from verifier.reports.verdict_file import json_schema, render_json
+from verifier.reports.verdict_file import json_schema
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
-from verifier.runs.journal import Journal, read_record, write_atomically, write_record
+from verifier.runs.journal import Journal, read_record
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
 from verifier.source_record import read_commit
-from verifier.verdict import EXIT_CODES, GRAVITY, Decision
+from verifier.verdict import GRAVITY, Decision
 
-RENDERERS = {"json": render_json, "markdown": render_markdown, "github": render_github}
+STREAMED = ("json", "markdown", "github")
+"""Forms that are told one by one, as the answers come; the others are one document."""
 
 
 def verify(submission: str, options: Options) -> int:
@@ -52,9 +51,10 @@ def verify(submission: str, options: Options) -> int:
         return check((submission,), options)
     evidence, folder = _execute(submission, rulebook, options)
     verdict = pipeline.judge(evidence, rulebook, options["profile"])
-    _write_reports(verdict, folder)
-    _print(verdict, options)
-    return EXIT_CODES[verdict.verdict]
+    told = Told(verdict=verdict, submission=submission_path(submission), evidence=evidence)
+    write_reports(told, folder)
+    show([told], options)
+    return exit_code(verdict.verdict, options)
 
 
 def check(submissions: Sequence[str], options: Options) -> int:
@@ -67,30 +67,43 @@ def check(submissions: Sequence[str], options: Options) -> int:
         verdict = _check_one(submissions[0], options["track"], options["profile"])
         if isinstance(verdict, PgolfError):
             raise verdict
-        _print(verdict, options)
-        return EXIT_CODES[verdict.verdict]
+        told = Told(verdict=verdict, submission=submission_path(submissions[0]))
+        if options["out"]:
+            write_reports(told, options["out"])
+        show([told], options)
+        return exit_code(verdict.verdict, options)
     return _check_many(submissions, options)
 
 
 def _check_many(submissions: Sequence[str], options: Options) -> int:
     from concurrent.futures import ProcessPoolExecutor
 
-    verdicts: list[VerdictFile] = []
-    unread = 0
+    told: list[Told] = []
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
         one = partial(_check_one, track=options["track"], profile=options["profile"])
-        for result in pool.map(one, submissions):
+        for submission, result in zip(submissions, pool.map(one, submissions), strict=True):
             if isinstance(result, PgolfError):
-                unread += 1
                 click.echo(f"pgolf-verify: {visible(str(result), 2_000)}", err=True)
-            else:
-                verdicts.append(result)
-                if options["format_"] != "text":
-                    _print(result, options)
+                continue
+            told.append(Told(verdict=result, submission=submission_path(submission)))
+            if options["out"]:
+                write_reports(told[-1], options["out"] / _file_name(submission))
+            if options["format_"] in STREAMED:
+                show(told[-1:], options)
     if options["format_"] == "text":
-        print_overview(verdicts, result_console(options))
-    gravest: Decision = max((v.verdict for v in verdicts), key=GRAVITY.index, default="accepted")
-    return UsageError.exit_code if unread else EXIT_CODES[gravest]
+        print_overview([one.verdict for one in told], result_console(options))
+    elif options["format_"] not in STREAMED:
+        show(told, options)
+    words = (one.verdict.verdict for one in told)
+    gravest: Decision = max(words, key=GRAVITY.index, default="accepted")
+    return UsageError.exit_code if len(told) < len(submissions) else exit_code(gravest, options)
+
+
+def _file_name(submission: str) -> str:
+    """A folder's name that no two submissions share, however they are called."""
+    path = submission_path(submission).resolve()
+    plain = "".join(c if c.isascii() and c.isalnum() or c in "._-" else "_" for c in path.name)
+    return f"{plain[:80]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
 def _check_one(submission: str, track: str | None, profile: str) -> VerdictFile | PgolfError:
@@ -121,17 +134,20 @@ def judge(run_dir: Path, options: Options) -> int:
     evidence = Journal(run_dir).evidence()
     profile = options["profile"] or evidence.plan.profile
     verdict = pipeline.judge(evidence, load_rulebook(evidence.plan.track), profile)
+    told = Told(verdict=verdict, evidence=evidence)
     if options["profile"] is None:
-        _write_reports(verdict, run_dir)
-    _print(verdict, options)
-    return EXIT_CODES[verdict.verdict]
+        write_reports(told, run_dir)
+    show([told], options)
+    return exit_code(verdict.verdict, options)
 
 
 def report(run_dir: Path, options: Options) -> int:
-    """Redraw every report from verdict.json."""
+    """Redraw every report from verdict.json, and from evidence.json where there is one."""
     verdict = read_record(run_dir / "verdict.json", VerdictFile)
-    _write_reports(verdict, run_dir)
-    _print(verdict, options)
+    has_evidence = (run_dir / "evidence.json").exists()
+    told = Told(verdict=verdict, evidence=Journal(run_dir).evidence() if has_evidence else None)
+    write_reports(told, run_dir)
+    show([told], options)
     return 0
 
 
@@ -163,18 +179,3 @@ def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evi
         )
         journal = pipeline.run(paper, rulebook, request, sandbox)
     return journal.evidence(), journal.folder
-
-
-def _print(verdict: VerdictFile, options: Options) -> None:
-    if options["format_"] == "text":
-        print_verdict(verdict, result_console(options))
-    else:
-        click.echo(RENDERERS[options["format_"]](verdict), nl=False)
-
-
-def _write_reports(verdict: VerdictFile, folder: Path) -> None:
-    write_record(folder / "verdict.json", verdict)
-    write_atomically(folder / "report.md", render_markdown(verdict))
-    text = io.StringIO()
-    print_verdict(verdict, Console(file=text, width=140))
-    write_atomically(folder / "report.txt", text.getvalue())

@@ -1,9 +1,10 @@
 """How numbers are written in every report; `–` where nothing was measured."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from verifier.findings import Outcome, Severity
-from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.schemas.verdict_json import ArtifactSize, SignificanceRecord, VerdictFile
 
@@ -50,14 +51,19 @@ class Answer:
         )
 
 
+def by_gravity(rules: Iterable[RuleRecord]) -> list[RuleRecord]:
+    """Broken rules, then what could not be told, then what passed; the most severe first."""
+    outcomes, severities = (Outcome.BROKEN, Outcome.NOT_EVALUATED, Outcome.PASSED), list(Severity)
+    return sorted(rules, key=lambda r: (outcomes.index(r.outcome), severities.index(r.severity)))
+
+
 def answers(rules: tuple[RuleRecord, ...]) -> tuple[Answer, ...]:
     """Broken rules one by one, the gravest first; then what could not be told; then what passed."""
-    order = list(Severity)
-    broken = sorted(
-        (rule for rule in rules if rule.outcome is Outcome.BROKEN),
-        key=lambda rule: order.index(rule.severity),
-    )
-    lines = [Answer(rules=(r,), outcome=r.outcome, remark=rule_remark(r)) for r in broken]
+    lines = [
+        Answer(rules=(rule,), outcome=rule.outcome, remark=rule_remark(rule))
+        for rule in by_gravity(rules)
+        if rule.outcome is Outcome.BROKEN
+    ]
     for outcome in (Outcome.NOT_EVALUATED, Outcome.PASSED):
         by_remark: dict[str, list[RuleRecord]] = {}
         for rule in rules:
@@ -76,8 +82,13 @@ def rule_remark(rule: RuleRecord) -> str:
         return rule.reason or ""
     more = f" (and {len(rule.findings) - 1} more)" if len(rule.findings) > 1 else ""
     first = rule.findings[0]
-    place = f"{first.file}:{first.line}: " if first.file and first.line else ""
-    return f"{place}{first.message}{more}"
+    return f"{place(first)}{first.message}{more}"
+
+
+def place(finding: FindingRecord) -> str:
+    """File and line before a finding's message, as far as they are known."""
+    line = f":{finding.line}" if finding.line else ""
+    return f"{finding.file}{line}: " if finding.file else ""
 
 
 SCORE_ORIGINS = {"token_losses": "token losses", "printed": "its print", "none": NOTHING}
@@ -97,9 +108,13 @@ SEED_COLUMNS = (
 )
 
 
+def train_seconds(seed: SeedMeasurement) -> float | None:
+    """The training loop on our clock, else in the script's own words."""
+    return seed.phases.training if seed.phases.training is not None else seed.script_train_seconds
+
+
 def seed_row(seed: SeedMeasurement) -> tuple[str, ...]:
     """One measured seed, in the order of SEED_COLUMNS."""
-    train = seed.phases.training if seed.phases.training is not None else seed.script_train_seconds
     return (
         str(seed.seed),
         seed.outcome,
@@ -107,7 +122,7 @@ def seed_row(seed: SeedMeasurement) -> tuple[str, ...]:
         SCORE_ORIGINS[seed.score_origin],
         whole(seed.artifact_bytes),
         whole(seed.code_bytes.literal),
-        seconds(train),
+        seconds(train_seconds(seed)),
         seconds(seed.phases.evaluation),
         seconds(seed.wall_seconds),
         whole(seed.peak_memory_bytes / 1e6),
@@ -129,9 +144,10 @@ def _size(size: ArtifactSize) -> str:
 
 def significance_lines(test: SignificanceRecord) -> tuple[str, ...]:
     """The test in words, a statement a line."""
-    interval = f"95 % interval {bpb(test.ci_low)} to {bpb(test.ci_high)}"
+    interval = f" (95 % interval {bpb(test.ci_low)} to {bpb(test.ci_high)})"
     lines = [
-        f"against {test.prior}: gain {bpb(test.gain_bpb)} BPB ({interval}), "
+        f"against {test.prior}: gain {bpb(test.gain_bpb)} BPB"
+        f"{interval if test.ci_low is not None else ''}, "
         f"margin {test.margin_bpb:.5f} BPB = {test.margin_nats_per_token:g} nats a token",
         f"{test.test}: p = {p_value(test.p_value)}, level {test.alpha:g}",
     ]

@@ -1,77 +1,112 @@
-"""The report as a comment that can be pasted into a pull request."""
+"""The report as a comment that can be pasted into a pull request, and as a job's summary.
 
-from collections.abc import Iterable, Sequence
+Each section has its share of the space and leaves out whole lines, never half of one: the most
+severe come first, and what is left out is counted.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 
 from verifier.findings import Outcome
 from verifier.reports import figures
 from verifier.reports.foreign_text import markdown
+from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
 
-MAX_FINDINGS = 5
-MAX_COMMENT_CHARACTERS = 60_000
-"""GitHub cuts comments at 65,536."""
+COMMENT_CHARACTERS = 65_000
+"""GitHub refuses comments over 65,536."""
+SUMMARY_CHARACTERS = 250_000
+"""GitHub drops summaries over 1 MiB, and a character takes up to four bytes."""
+SHARES = {"rules": 0.22, "findings": 0.3, "seeds": 0.1, "guarantees": 0.05, "unread": 0.03}
+"""The parts of the space that long sections get; the rest is for the short ones."""
 
 
-def render_markdown(verdict: VerdictFile) -> str:
-    """Headline, rules, seeds, test, guarantees; every foreign word escaped."""
+def render_markdown(verdict: VerdictFile, max_characters: int = COMMENT_CHARACTERS) -> str:
+    """Headline, rules, findings, seeds, test, guarantees; every foreign word escaped."""
+    space = {section: int(share * max_characters) for section, share in SHARES.items()}
     commit = f" at `{verdict.commit}`" if verdict.commit else ""
     parts = [
         f"### pgolf-verify: {markdown(figures.headline(verdict))}",
         f"{markdown(verdict.submission)}{commit} · track `{verdict.track}` · profile "
         f"`{verdict.profile}` · rung `{verdict.rung}` · sha256 `{verdict.submission_sha256[:12]}`",
-        _rules(verdict),
-        _broken(verdict),
-        _seeds(verdict),
+        _rules(verdict, space["rules"]),
+        _unread(verdict, space["unread"]),
+        _broken(verdict, space["findings"]),
+        _seeds(verdict, space["seeds"]),
         figures.size_line(verdict.sizes) or "",
         _significance(verdict),
-        _guarantees(verdict),
+        _guarantees(verdict, space["guarantees"]),
         _profiles(verdict),
     ]
     if verdict.next_command:
         parts.append(f"To decide it: {markdown(verdict.next_command)}")
-    return "\n\n".join(part for part in parts if part)[:MAX_COMMENT_CHARACTERS] + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def _fitting(lines: Iterable[str], max_characters: int) -> tuple[list[str], int]:
+    """The first lines that fit into the space, and how many do not."""
+    waiting = list(lines)
+    used = 0
+    for count, line in enumerate(waiting):
+        used += len(line) + 1
+        if used > max_characters:
+            return waiting[:count], len(waiting) - count
+    return waiting, 0
 
 
-def _rules(verdict: VerdictFile) -> str:
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], max_characters: int) -> str:
+    head = [_row(header), _row(["---"] * len(header))]
+    lines, left_out = _fitting((_row(cells) for cells in rows), max_characters)
+    more = [f"\n{left_out} more lines in the report"] if left_out else []
+    return "\n".join([*head, *lines, *more])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rules(verdict: VerdictFile, max_characters: int) -> str:
     rows = [
         (figures.WORDS[answer.outcome], markdown(answer.names, 4_000), markdown(answer.remark))
         for answer in figures.answers(verdict.rules)
     ]
-    unread = [f"- not read: {markdown(line)}" for line in verdict.unread]
-    return "\n".join([_table(("answer", "rule", "what was seen"), rows), "", *unread])
+    return _table(("answer", "rule", "what was seen"), rows, max_characters)
 
 
-def _broken(verdict: VerdictFile) -> str:
+def _unread(verdict: VerdictFile, max_characters: int) -> str:
+    lines = (f"- not read: {markdown(line)}" for line in verdict.unread)
+    shown, left_out = _fitting(lines, max_characters)
+    return "\n".join([*shown, *([f"- {left_out} more not read"] if left_out else [])])
+
+
+def _broken(verdict: VerdictFile, max_characters: int) -> str:
     """Every finding of every broken rule with its evidence, and the clause that it breaks."""
-    blocks = []
-    for rule in verdict.rules:
-        if rule.outcome is not Outcome.BROKEN:
-            continue
-        lines = [f"{markdown(rule.title)} (since {rule.since}: {markdown(rule.source)})", ""]
-        for finding in rule.findings[:MAX_FINDINGS]:
-            place = f"{finding.file}:{finding.line}: " if finding.line else ""
-            lines.append(f"- {markdown(place + finding.message)}")
-            if finding.evidence:
-                lines.append(f"  - {markdown(finding.evidence)}")
-        if len(rule.findings) > MAX_FINDINGS:
-            lines.append(f"- and {len(rule.findings) - MAX_FINDINGS} more")
-        blocks.append("\n".join(lines))
-    if not blocks:
+    broken = [r for r in figures.by_gravity(verdict.rules) if r.outcome is Outcome.BROKEN]
+    if not broken:
         return ""
-    text = "\n\n".join(blocks)
+    entries = [entry for rule in broken for entry in _rule_findings(rule)]
+    shown, left_out = _fitting(entries, max_characters)
+    more = [f"\n{left_out} more in the report"] if left_out else []
+    text = "\n".join([*shown, *more])
     return f"<details><summary>What was seen, rule by rule</summary>\n\n{text}\n\n</details>"
 
 
-def _seeds(verdict: VerdictFile) -> str:
+def _rule_findings(rule: RuleRecord) -> Iterator[str]:
+    """A finding an entry; the clause stands before the first, so that neither comes alone."""
+    clause = f"\n{markdown(rule.title)} (since {rule.since}: {markdown(rule.source)})\n\n"
+    for position, finding in enumerate(rule.findings):
+        yield (clause if position == 0 else "") + _finding(finding)
+
+
+def _finding(finding: FindingRecord) -> str:
+    evidence = f"\n  - {markdown(finding.evidence)}" if finding.evidence else ""
+    return f"- {markdown(figures.place(finding) + finding.message)}{evidence}"
+
+
+def _seeds(verdict: VerdictFile, max_characters: int) -> str:
     if not verdict.measurements:
         return "Nothing was run: claims and logs alone."
-    rows = [figures.seed_row(seed) for seed in verdict.measurements]
-    return "Measured by us:\n\n" + _table(figures.SEED_COLUMNS, rows)
+    rows = (figures.seed_row(seed) for seed in verdict.measurements)
+    return "Measured by us:\n\n" + _table(figures.SEED_COLUMNS, rows, max_characters)
 
 
 def _significance(verdict: VerdictFile) -> str:
@@ -81,13 +116,12 @@ def _significance(verdict: VerdictFile) -> str:
     return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
-def _guarantees(verdict: VerdictFile) -> str:
+def _guarantees(verdict: VerdictFile, max_characters: int) -> str:
     if not verdict.guarantees:
         return ""
     rows = [(g.name, g.grade, markdown(g.detail)) for g in verdict.guarantees]
-    return "<details><summary>What the sandbox held</summary>\n\n" + (
-        _table(("guarantee", "grade", "how we know"), rows) + "\n\n</details>"
-    )
+    table = _table(("guarantee", "grade", "how we know"), rows, max_characters)
+    return f"<details><summary>What the sandbox held</summary>\n\n{table}\n\n</details>"
 
 
 def _profiles(verdict: VerdictFile) -> str:

@@ -1,0 +1,188 @@
+"""The report as one HTML file: no script, no request, every foreign word harmless."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from verifier import __version__
+from verifier.findings import Outcome
+from verifier.reports import figures
+from verifier.reports.charts.all_charts import make_charts
+from verifier.reports.charts.svg import draw_svg
+from verifier.reports.dossier import Dossier
+from verifier.reports.foreign_text import visible
+from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
+from verifier.schemas.rule_yaml import Rule
+
+FINDINGS_BYTES = 300_000
+UNREAD_BYTES = 40_000
+"""Space for long lists, as written into the page; the whole of it stays under a megabyte."""
+OWN_CHARACTERS = 4_000
+"""The most of any text; what is a stranger's goes through the filter `foreign` and is shorter."""
+MAX_DATA_FILES = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BrokenRule:
+    """A broken rule with as many of its findings as the page has room for."""
+
+    record: RuleRecord
+    rule: Rule | None
+    findings: tuple[FindingRecord, ...]
+    left_out: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A line of the table at the top: what is claimed, what was measured, what is allowed."""
+
+    what: str
+    claimed: str
+    measured: str
+    allowed: str
+
+
+def render_html(dossier: Dossier) -> str:
+    """The whole page."""
+    here = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(here),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["foreign"] = visible
+    style = (here / "page.css").read_text(encoding="utf-8")
+    verdict = dossier.verdict
+    unread = _within(verdict.unread, UNREAD_BYTES)
+    return environment.get_template("page.html.jinja").render(
+        version=__version__,
+        style=Markup(style),
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        dossier=dossier,
+        verdict=verdict,
+        compared=_compared(dossier),
+        broken=_broken(dossier),
+        answers=[a for a in figures.answers(verdict.rules) if a.outcome is not Outcome.BROKEN],
+        charts=[(chart, Markup(draw_svg(chart))) for chart in make_charts(dossier)],
+        seed_columns=figures.SEED_COLUMNS,
+        seed_rows=[figures.seed_row(seed) for seed in verdict.measurements],
+        tested=figures.significance_lines(verdict.significance) if verdict.significance else (),
+        size_line=figures.size_line(verdict.sizes),
+        profile=dossier.rulebook.profile(verdict.profile),
+        unread=verdict.unread[:unread],
+        unread_left_out=len(verdict.unread) - unread,
+        data_files=dossier.evidence.plan.data[:MAX_DATA_FILES] if dossier.evidence else (),
+        repeat=_repeat(dossier),
+    )
+
+
+def _shown(value: object) -> object:
+    """What every expression of the template becomes: nothing that a stranger wrote acts."""
+    if isinstance(value, Markup):
+        return value
+    return figures.NOTHING if value is None else visible(str(value), OWN_CHARACTERS)
+
+
+def _within(texts: Sequence[str], max_bytes: int) -> int:
+    """How many of the texts, as they will be written, fit."""
+    used = 0
+    for count, text in enumerate(texts):
+        used += len(str(escape(visible(text))).encode()) + 64
+        if used > max_bytes:
+            return count
+    return len(texts)
+
+
+def _broken(dossier: Dossier) -> list[BrokenRule]:
+    """The most severe first; each finding takes from one space for all."""
+    left = FINDINGS_BYTES
+    told = []
+    for record in figures.by_gravity(dossier.verdict.rules):
+        if record.outcome is not Outcome.BROKEN:
+            continue
+        texts = [f"{figures.place(f)}{f.message}{f.evidence or ''}" for f in record.findings]
+        count = _within(texts, left)
+        left -= sum(len(str(escape(visible(text))).encode()) + 64 for text in texts[:count])
+        told.append(
+            BrokenRule(
+                record=record,
+                rule=dossier.rules.get(record.rule),
+                findings=record.findings[:count],
+                left_out=len(record.findings) - count,
+            )
+        )
+    return told
+
+
+def _compared(dossier: Dossier) -> tuple[Compared, ...]:
+    verdict, limits = dossier.verdict, dossier.rulebook.track.limits
+    claims, runs = verdict.claims, verdict.measurements
+    scores = [m.val_bpb for m in runs if m.val_bpb is not None]
+    sizes = [
+        m.artifact_bytes + m.code_bytes.literal
+        for m in runs
+        if m.artifact_bytes is not None and m.code_bytes.literal is not None
+    ]
+    test = verdict.significance
+    bar = fmean(test.prior_bpb) - test.margin_bpb if test and test.prior_bpb else None
+    return (
+        Compared(
+            what="score, BPB (mean over seeds)",
+            claimed=figures.bpb(claims.val_bpb),
+            measured=figures.bpb(fmean(scores) if scores else None),
+            allowed=f"below {figures.bpb(bar)}" if bar is not None else figures.NOTHING,
+        ),
+        Compared(
+            what="code and model, bytes (largest seed)",
+            claimed=figures.whole(claims.bytes_total),
+            measured=figures.whole(max(sizes, default=None)),
+            allowed=f"up to {figures.whole(limits.artifact_bytes.value)}",
+        ),
+        Compared(
+            what="training, s (slowest seed)",
+            claimed=figures.seconds(_largest([s.train_seconds for s in claims.seeds])),
+            measured=figures.seconds(_largest([figures.train_seconds(m) for m in runs])),
+            allowed=f"up to {figures.whole(limits.train_seconds.value)}",
+        ),
+        Compared(
+            what="evaluation, s (slowest seed)",
+            claimed=figures.seconds(_largest([s.eval_seconds for s in claims.seeds])),
+            measured=figures.seconds(_largest([m.phases.evaluation for m in runs])),
+            allowed=f"up to {figures.whole(limits.eval_seconds.value)}",
+        ),
+        Compared(
+            what="seeds",
+            claimed=figures.whole(len(claims.claimed_bpbs)),
+            measured=figures.whole(len(runs)),
+            allowed=f"at least {figures.whole(dossier.rulebook.track.min_seeds.value)}",
+        ),
+    )
+
+
+def _largest(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _repeat(dossier: Dossier) -> tuple[str, ...]:
+    """The commands that lead to this verdict again."""
+    verdict = dossier.verdict
+    name = dossier.folder or verdict.submission
+    rules = f"--track {verdict.track} --profile {verdict.profile}"
+    if dossier.evidence is None:
+        return (f"pgolf-verify check {name} {rules}",)
+    plan = dossier.evidence.plan
+    seeds = "" if plan.seeds_assigned else f" --seeds {','.join(map(str, plan.seeds))}"
+    against = f" --against {plan.against}" if plan.against else ""
+    return (
+        f"pgolf-verify {name} {rules} --rung {plan.rung}{seeds}{against}",
+        f"pgolf-verify judge RUN_DIR --profile {verdict.profile}",
+    )
