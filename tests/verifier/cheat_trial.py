@@ -48,6 +48,8 @@ RULES = {
     "validation_shards_in_training": "reject",
 }
 """The record track's word on them; left out is what asks for logs, a claim or torch."""
+REFUSED = 2
+"""The exit code for what cannot be run as it asks to be."""
 
 
 def open_court(folder: Path) -> None:
@@ -134,10 +136,15 @@ def hand_in(cheat: Path, folder: Path) -> Path:
     return folder
 
 
-def put_on_trial(cheat: str, court: Path, folder: Path) -> VerdictFile:
-    """Run and judge one cheat; `folder` is new and stays, with the run directory in it."""
+def put_on_trial(cheat: str, court: Path, folder: Path) -> VerdictFile | str:
+    """Run and judge one cheat; a text says why it was refused.
+
+    `folder` is new and stays, with the run directory in it.
+    """
     submission = hand_in(CHEATS / cheat, folder / "submission")
     words = ["verify", str(submission), "--track", "cheats", "--data", str(court / "data")]
     result = CliRunner().invoke(cli, [*words, "--out", str(folder / "out"), "--format", "json"])
+    if result.exit_code == REFUSED:
+        return result.stderr
     assert result.stdout, result.stderr or repr(result.exception)
     return VerdictFile.model_validate_json(result.stdout)

@@ -94,7 +94,9 @@ def kill_once(workplace: Path, out: Path, chance: random.Random, tally: Tally) -
         tally.by_victim[victim] = tally.by_victim.get(victim, 0) + 1
         tally.by_finished[num_finished] = tally.by_finished.get(num_finished, 0) + 1
     _, errors = harness.communicate(timeout=LONGEST_RUN_SECONDS)
-    if harness.returncode not in (0, -signal.SIGKILL):
+    # A sandbox whose own processes die under it cannot be trusted; that is said and ends the run.
+    distrusted = harness.returncode == 4 and victim != "harness" and "sandbox" in errors
+    if harness.returncode not in (0, -signal.SIGKILL) and not distrusted:
         tally.wrongs.append(f"exit code {harness.returncode}: {errors}")
     after = finished(out)
     tally.wrongs += [

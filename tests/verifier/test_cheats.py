@@ -1,9 +1,9 @@
 """Every cheat ends as it must, and no accepted run has a score that an honest one would not have.
 
 A folder of `cheats/` holds what differs from the honest submission, `control_honest`; the head of
-its script says what it tries, `expected.yaml` how that must end: `verdict`, `shows` (a text of the
-report), and `hole` where it does not end so yet, and why. With the hole closed the test fails
-until that line is taken out.
+its script says what it tries, `expected.yaml` how that must end: `verdict` (`refused` where it is
+not run at all), `shows` (a text of the report), and `hole` where it does not end so yet, and why.
+With the hole closed the test fails until that line is taken out.
 """
 
 import re
@@ -46,7 +46,7 @@ def court(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trials(court: Path, request) -> dict[str, Future[VerdictFile]]:
+def trials(court: Path, request) -> dict[str, Future[VerdictFile | str]]:
     """The trials that this run of pytest asks for, two at a time."""
     asked = {
         item.callspec.params.get("cheat")
@@ -61,8 +61,10 @@ def trials(court: Path, request) -> dict[str, Future[VerdictFile]]:
         }
 
 
-def report(verdict: VerdictFile) -> str:
+def report(verdict: VerdictFile | str) -> str:
     """The verdict's reason, and all that was found or could not be told."""
+    if isinstance(verdict, str):
+        return verdict
     lines = [verdict.because]
     for rule in verdict.rules:
         if rule.outcome is not Outcome.PASSED:
@@ -83,10 +85,13 @@ def command_lines() -> list[list[str]]:
 
 @pytest.mark.parametrize("cheat", with_holes())
 def test_a_cheat_ends_as_it_must(cheat, trials, court):
-    verdict = trials[cheat].result()
-    assert verdict.verdict == EXPECTED[cheat]["verdict"], report(verdict)
-    assert EXPECTED[cheat].get("shows", "") in report(verdict)
-    assert verdict.verdict != "accepted" or is_honest(verdict, court)
+    verdict, expected = trials[cheat].result(), EXPECTED[cheat]
+    decision = "refused" if isinstance(verdict, str) else verdict.verdict
+    if "cores busy while it ran out of time" in report(verdict):  # where a wall shows nothing
+        expected = {"verdict": expected["on_a_crowded_machine"]}
+    assert decision == expected["verdict"], report(verdict)
+    assert expected.get("shows", "") in report(verdict)
+    assert decision != "accepted" or is_honest(verdict, court)
     # A cheat that detaches a process names it for itself.
     assert cheat not in [argv[0] for argv in command_lines()]
 
