@@ -31,16 +31,18 @@ def scored_again(trace: Trace) -> Iterator[Sequence]:
     for update in _validation_updates(trace):
         if update.numbered(LEAF):
             continue
+        later = list(_later(trace, update))
+        in_rounds = [] if update.is_table else scores
+        if not (update.is_table or _within_scored_pass(update, trace)):
+            in_rounds, later = ([] if later else scores), []  # what is scored later is scored first
         repeated = [
             Sequence(update=update, score=score, loop=loop)
-            for score in scores
-            if not update.is_table and touches(update, score)
+            for score in in_rounds
+            if touches(update, score)
             for loop in _repeating(update, score)
         ]
-        is_adaptation = update.is_table or _within_scored_pass(update, trace)
-        later = _later(trace, update) if is_adaptation else iter(())
-        later = (score for score in later if not _advancing(update, score))
-        yield from repeated[:1] or _first(Sequence(update=update, score=s) for s in later)
+        anew = (score for score in later if not _advancing(update, score))
+        yield from repeated[:1] or _first(Sequence(update=update, score=s) for s in anew)
 
 
 def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
