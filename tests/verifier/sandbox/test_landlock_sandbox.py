@@ -1,0 +1,50 @@
+"""The sandbox without namespaces: honest scripts run, and what it cannot confine it refuses."""
+
+import os
+
+import pytest
+
+from verifier.errors import SandboxUnavailableError
+from verifier.sandbox import landlock_sandbox
+from verifier.sandbox.landlock_sandbox import Landlock
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give the command a user")
+
+
+def test_torchrun_brings_two_ranks_together(two_ranks):
+    result, lines = two_ranks(Landlock())
+    assert result.exit_code == 0, lines
+    assert lines.count(b"sum 1") == 2
+
+
+@AS_ROOT
+def test_the_command_is_a_user_of_its_own(python):
+    _, lines = python(Landlock(), "-c", "import os; print(os.getuid(), os.getgroups())")
+    assert int(lines[0].split()[0]) >= landlock_sandbox.FIRST_RUNNER_ID
+    assert lines[0].endswith(b"[]")
+
+
+@AS_ROOT
+def test_a_folder_that_its_user_cannot_enter_is_named(python, folder):
+    folder.chmod(0o700)
+    with pytest.raises(SandboxUnavailableError, match="chmod o\\+x"):
+        python(Landlock(), "-c", "pass")
+
+
+def test_a_command_that_does_not_exist_is_none(python, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/sh-that-is-not")
+    with pytest.raises(SandboxUnavailableError, match="cannot be started"):
+        python(Landlock(), "-c", "pass")
+
+
+def test_without_landlock_nothing_is_run(monkeypatch):
+    monkeypatch.setattr(landlock_sandbox, "landlock_abi", lambda: 0)
+    with pytest.raises(SandboxUnavailableError, match="no Landlock"):
+        Landlock()
+
+
+@pytest.mark.gpu
+def test_cuda_works_under_landlock(python):
+    code = "import torch; print(int(torch.ones(1000, device='cuda').sum()))"
+    result, lines = python(Landlock(), "-c", code)
+    assert (result.exit_code, lines[-1:]) == (0, [b"1000"])
