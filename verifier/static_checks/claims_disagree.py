@@ -1,9 +1,9 @@
-"""The score in submission.json against the README's title and the folder's name."""
+"""The scores in submission.json against the README's title and tables and the folder's name."""
 
 import re
 
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.prose import prose_lines
+from verifier.prose import Statement, prose_lines
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
@@ -12,6 +12,8 @@ _NO_SCORE = re.compile(
     r"(?i)(?:[-−–+±~<>=≥≤≈]\s?|"
     r"(?:ema|swa|wd|decay|beta\d?|momentum|lr|gain|dropout|muon)[ (:=]{0,2})$"
 )
+_FIRST_CELL = re.compile(r"\|[\s*`]*(?:seed )?(\d{1,10})[\s*`]*\|", re.IGNORECASE)
+_ROUNDING = 6e-4  # a table's three decimals, rounded or cut
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -32,7 +34,29 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
                     evidence=text[:160],
                 )
             )
-    return CheckResult(findings=tuple(findings))
+    return CheckResult(findings=(*findings, *_table_findings(case, rule)))
+
+
+def _table_findings(case: PaperCase, rule: Rule) -> list[Finding]:
+    """A seed whose rows, in all tables of the README, hold scores and never the stated one.
+
+    A method's table shows several stages a row, and older tables show older runs.
+    """
+    stated = {str(seed.seed): seed.stated.val_bpb for seed in case.claims.seeds if seed.stated}
+    rows: dict[str, list[Statement]] = {}
+    for line in prose_lines(case.submission):
+        cell = _FIRST_CELL.match(line.text)
+        if cell and stated.get(cell[1]) is not None and _scores(line.text, rule):
+            rows.setdefault(cell[1], []).append(line)
+    findings = []
+    for seed, lines in rows.items():
+        value = stated[seed] or 0.0
+        if not any(_is_known(value, set(_scores(line.text, rule)), _ROUNDING) for line in lines):
+            message = (
+                f"the table gives seed {seed} no score of {value:.5f}, as submission.json does"
+            )
+            findings.append(lines[0].finding(message))
+    return findings
 
 
 def _places(case: PaperCase) -> list[tuple[str | None, int | None, str]]:

@@ -1,5 +1,6 @@
-"""The claimed score against what the logs print of models that are not handed in."""
+"""The claimed score against what the logs print of models or passes that are not the last."""
 
+import re
 from collections.abc import Iterator
 
 from verifier.claims import LogClaim
@@ -7,6 +8,10 @@ from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 from verifier.static_checks.claim_contradicts_log import is_carried
+
+_PASS = re.compile(
+    r"(?i)(.{0,80}?(?:\b|_)(?:epoch|pass)[ _:=#]{0,2})(\d{1,4})\b.{0,80}?bpb[ :=]{1,2}(\d\.\d{3,12})"
+)
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -24,7 +29,9 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         for final in claim.log.finals
         if final.val_bpb is not None
     ]
-    findings = []
+    claimed = sorted({*stated, *([headline] if headline is not None else [])})
+    best = (_best_pass(claim, value, tolerance) for claim in case.claims.logs for value in claimed)
+    findings = [finding for finding in best if finding]
     for value in sorted(stated):
         if any(abs(value - final) <= tolerance for final in finals):
             continue
@@ -51,3 +58,25 @@ def _carried(claim: LogClaim, value: float, tolerance: float) -> Iterator[Findin
                 file=str(claim.file.path),
                 line=line,
             )
+
+
+def _best_pass(claim: LogClaim, value: float, tolerance: float) -> Finding | None:
+    """The claimed score as that of a pass over the text, where a later pass scores worse.
+
+    A learner does not know beforehand which of its passes will be the best one.
+    """
+    series: dict[str, list[tuple[float, int]]] = {}
+    for number, text in enumerate((claim.file.text or "").split("\n"), start=1):
+        found = _PASS.match(text[:400])
+        if found:
+            series.setdefault(found[1], []).append((float(found[3]), number))
+    for label, passes in series.items():
+        (best, line), (last, _) = min(passes), passes[-1]
+        if abs(best - value) <= tolerance and last > value + tolerance:
+            return Finding(
+                message=f"the claimed {value:.5f} BPB is the best of {len(passes)} passes "
+                f"({label.strip()}); the last one gives {last}",
+                file=str(claim.file.path),
+                line=line,
+            )
+    return None
