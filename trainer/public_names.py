@@ -23,7 +23,12 @@ TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {
     "USE_ZSTD": ("quantization.compressor", {"0": "zlib", "1": "zstd"}),  # #63
 }
 # What the trainer lacks, because no record used it: name → the one value that goes without.
-WITHOUT = {"NUM_LOOPS": "1", "LORA_RANK": "0", "ZSTD_LEVEL": "22"}  # #50, #50, #63
+WITHOUT = {
+    "NUM_LOOPS": "1",  # #50
+    "LORA_RANK": "0",
+    "LORA_LR": "0.01",
+    "ZSTD_LEVEL": "22",  # #63: the level that the compressor always takes
+}
 # Variables of drivers and libraries: no part of a recipe.
 SYSTEM_NAME = re.compile(r"(CUDA|NCCL|OMP|MKL|PYTHON|PYTORCH|TORCH|TORCHINDUCTOR|TRITON)_\w+")
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)

@@ -5,12 +5,8 @@ options by path, `{"optimizer.matrix_lr": 0.04}`, wherever they come from. Impor
 recipes are checked in milliseconds.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args
-
-from trainer.errors import RecipeError
+from typing import Any, Literal, TypeVar
 
 CONTROL_TENSORS = (
     "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,"
@@ -197,141 +193,9 @@ def matches_any(tensor_name: str, patterns: str) -> bool:
 
 
 def recipe_settings(recipe: Recipe) -> dict[str, Value]:
-    """Every option of a recipe by path; `build_recipe` turns it back."""
+    """Every option of a recipe by path; `build_recipe` turns them back."""
     return {
         f"{section}.{name}": value
         for section, options in asdict(recipe).items()
         for name, value in options.items()
     }
-
-
-def build_recipe(
-    settings: Mapping[str, object], origins: Mapping[str, str] | None = None
-) -> Recipe:
-    """A recipe from settings; an option that is left out keeps its default.
-
-    Args:
-        settings: known path → value; a number may be a string, as the environment gives it.
-        origins: path → where that setting was made, for messages.
-
-    Raises:
-        RecipeError: with all mistakes, one a line, each naming its origin and its path.
-    """
-    values: dict[str, dict[str, Any]] = {section: {} for section in section_types()}
-    mistakes: list[str] = []
-    known = options_by_path()
-    places = origins or {}
-    for path, raw in settings.items():
-        section, _, name = path.partition(".")
-        try:
-            values[section][name] = parse_value(known[path], raw)
-        except RecipeError as mistake:
-            mistakes.append(f"{places.get(path, 'recipe')}: {path}: {mistake}")
-    if mistakes:
-        raise RecipeError("\n".join(mistakes))
-    parts = section_types()
-    recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
-    if found := contradictions(recipe):
-        raise RecipeError("\n".join(f"{place_of(what, places)}: {what}" for what in found))
-    return recipe
-
-
-def place_of(contradiction: str, origins: Mapping[str, str]) -> str:
-    """Where the options were set that a contradiction names, if anywhere."""
-    words = set(contradiction.replace(".", " ").replace(",", " ").split())
-    places = [place for path, place in origins.items() if path.split(".")[1] in words]
-    return ", ".join(dict.fromkeys(places)) or "recipe"
-
-
-def parse_value(option: Field[Any], raw: object) -> Value:
-    """One option's value, converted to its type and held to its bounds.
-
-    Raises:
-        RecipeError: the value is of another type or out of bounds.
-    """
-    if words := get_args(option.type):
-        if raw not in words:
-            raise RecipeError(f"expected one of {', '.join(words)}, not {raw!r}")
-        return str(raw)
-    value = _convert(option.type, raw)
-    if isinstance(value, str):
-        return value
-    at_least, above = option.metadata["at_least"], option.metadata["above"]
-    if at_least is not None and value < at_least:
-        raise RecipeError(f"must be at least {at_least}, not {value}")
-    if above is not None and value <= above:
-        raise RecipeError(f"must be above {above}, not {value}")
-    return value
-
-
-def _convert(kind: object, raw: object) -> Value:
-    text = str(raw).strip().lower()
-    try:
-        if kind is bool:
-            return {"1": True, "true": True, "0": False, "false": False}[text]
-        if kind is str and isinstance(raw, str):
-            return raw
-        if kind is int and not isinstance(raw, bool | float):
-            return int(text)
-        if kind is float and math.isfinite(float(text)):
-            return float(text)
-    except (KeyError, ValueError):
-        pass
-    wanted: dict[object, str] = {
-        bool: "0 or 1",
-        str: "text",
-        int: "a whole number",
-        float: "a number",
-    }
-    raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
-
-
-def contradictions(recipe: Recipe) -> list[str]:
-    """What is wrong between options that are each right on their own."""
-    model, batch, schedule = recipe.model, recipe.batch, recipe.schedule
-    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
-    head_dim = model.model_dim // model.num_heads
-    eval_seq_len = recipe.evaluation.eval_seq_len or batch.train_seq_len
-    checks = {
-        "model.overtone_init shapes a tied embedding: set tie_embeddings, or leave it out": (
-            model.tie_embeddings or not model.overtone_init
-        ),
-        "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time": (
-            not recipe.device.deterministic or schedule.max_wallclock_seconds == 0
-        ),
-        f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock covers "
-        "after the loop; clock loop covers nothing": (
-            schedule.clock != "loop" or schedule.reserve_seconds == 0
-        ),
-        f"schedule.clock {schedule.clock} does not cover validation: set val_loss_every 0": (
-            schedule.clock != "everything" or schedule.val_loss_every == 0
-        ),
-        f"optimizer.muon_momentum {recipe.optimizer.muon_momentum} must be below 1": (
-            recipe.optimizer.muon_momentum < 1
-        ),
-        f"quantization.matrix_bits {recipe.quantization.matrix_bits} must be at most 8": (
-            recipe.quantization.matrix_bits <= 8
-        ),
-        f"evaluation.ttt_chunk_size {recipe.evaluation.ttt_chunk_size} must be at most "
-        f"ttt_eval_seq_len {recipe.evaluation.ttt_eval_seq_len}": (
-            recipe.evaluation.ttt_chunk_size <= recipe.evaluation.ttt_eval_seq_len
-        ),
-        f"evaluation.eval_stride {recipe.evaluation.eval_stride} must be at most the length of "
-        f"the windows, {eval_seq_len}": recipe.evaluation.eval_stride <= eval_seq_len,
-        f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
-        f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
-        f"{batch.train_seq_len}": rest == 0 and micro_batch_tokens % batch.train_seq_len == 0,
-        f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
-        f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}": (
-            batch.val_batch_size >= batch.micro_batches_per_step * batch.train_seq_len
-        ),
-        f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}": (
-            model.model_dim % model.num_heads == 0
-        ),
-        f"model.model_dim / num_heads = {head_dim} must be even for rotary positions": (
-            head_dim % 2 == 0
-        ),
-        f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
-        f"{model.num_kv_heads}": model.num_heads % model.num_kv_heads == 0,
-    }
-    return [message for message, holds in checks.items() if not holds]

@@ -10,7 +10,8 @@ import yaml
 
 from trainer.errors import RecipeError
 from trainer.public_names import parse_command, public_names, refuse_what_is_lacking, translated
-from trainer.recipe import Recipe, build_recipe, options_by_path, section_types
+from trainer.recipe import Recipe, options_by_path, section_types
+from trainer.recipe_checks import build_recipe
 
 TOP_LEVEL_WORDS = ("extends", "what", "track")
 TRACKS = ("10min_16mb", "non_record_16mb", "demo")

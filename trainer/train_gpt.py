@@ -57,12 +57,8 @@ from trainer.quantization.rounding import (
     payload_bytes,
     quantize_state,
 )
-from trainer.recipe import (
-    DeviceOptions,
-    QuantizationOptions,
-    Recipe,
-    build_recipe,
-)
+from trainer.recipe import DeviceOptions, QuantizationOptions, Recipe
+from trainer.recipe_checks import build_recipe
 from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
 from trainer.training_loop import TrainingRun, train, warm_up
 

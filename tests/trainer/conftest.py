@@ -11,7 +11,7 @@ import torch
 from trainer.data.token_shards import write_shard
 from trainer.process_group import ProcessGroup
 from trainer.public_names import environment_settings
-from trainer.recipe import build_recipe
+from trainer.recipe_checks import build_recipe
 
 TINY_SETTINGS = {
     "device.cpu_threads": 1,

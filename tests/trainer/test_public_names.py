@@ -2,8 +2,10 @@ import pytest
 
 from trainer.errors import RecipeError
 from trainer.public_names import environment_settings, parse_command, public_names
-from trainer.recipe import build_recipe, options_by_path
+from trainer.recipe import options_by_path
+from trainer.recipe_checks import build_recipe
 
+# openai/parameter-golf, train_gpt.py at commit 4908dc4: what it reads from the environment.
 PUBLIC_NAMES = """DATA_PATH TOKENIZER_PATH RUN_ID SEED VAL_BATCH_SIZE VAL_LOSS_EVERY
 TRAIN_LOG_EVERY ITERATIONS WARMDOWN_ITERS WARMUP_STEPS TRAIN_BATCH_TOKENS TRAIN_SEQ_LEN
 MAX_WALLCLOCK_SECONDS QK_GAIN_INIT VOCAB_SIZE NUM_LAYERS NUM_KV_HEADS MODEL_DIM NUM_HEADS MLP_MULT

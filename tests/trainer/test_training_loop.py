@@ -14,7 +14,7 @@ from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import join_process_group, leave_process_group
-from trainer.recipe import build_recipe
+from trainer.recipe_checks import build_recipe
 from trainer.run_log import RunLog
 from trainer.training_loop import TrainingRun, seconds_since_start, train, warm_up
 

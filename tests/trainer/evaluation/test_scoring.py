@@ -16,7 +16,7 @@ from trainer.evaluation.scoring import (
 )
 from trainer.model.transformer import GPT
 from trainer.process_group import ProcessGroup
-from trainer.recipe import build_recipe
+from trainer.recipe_checks import build_recipe
 
 
 class LossIsTargetId(torch.nn.Module):

@@ -15,7 +15,7 @@ from trainer.evaluation.test_time_training import (
 )
 from trainer.model.transformer import GPT
 from trainer.process_group import ProcessGroup
-from trainer.recipe import build_recipe
+from trainer.recipe_checks import build_recipe
 
 BOS = 1
 TTT = {
