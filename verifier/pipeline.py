@@ -101,14 +101,15 @@ def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None)
 
 def plan_run(paper: Paper, rulebook: Rulebook, options: PlanOptions) -> RunPlan:
     """What would be run, without running it."""
-    return make_plan(paper.submission, rulebook, options).plan
+    return _prepare(paper, rulebook, options).plan
 
 
 def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox) -> Journal:
     """Execute the plan and leave all evidence in the run directory.
 
     Raises:
-        UsageError: `--against` names no record; told before the runs, which may take hours.
+        UsageError: `--against` names no record, or the sandbox cannot do what is asked; told
+            before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
     from verifier.runs.execute import execute  # psutil, which no paper check needs
@@ -116,7 +117,9 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
 
     if request.options.against is not None and rulebook.track.claims_record:
         find_record(_ledger(rulebook.track.id), request.options.against)
-    prepared = make_plan(paper.submission, rulebook, request.options)
+    if request.options.independence and sandbox.sees_host_paths:
+        raise UsageError(f"--independence: a run as {sandbox.name} sees the real validation data")
+    prepared = _prepare(paper, rulebook, request.options)
     journal = Journal(request.out or default_out(prepared.plan))
     with journal.locked():
         journal.begin(prepared.plan, request.resume)
@@ -141,15 +144,21 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
     return journal
 
 
+def _prepare(paper: Paper, rulebook: Rulebook, options: PlanOptions) -> PreparedRun:
+    claimed = claimed_values(paper).seeds
+    seeds = [s.seed for s in claimed if s.seed is not None and s.val_bpb is not None]
+    return make_plan(paper.submission, rulebook, options, tuple(seeds))
+
+
 def _division(prepared: PreparedRun, sandbox: Sandbox, journal: Journal) -> tuple[Enforcement, ...]:
     """Whether each phase sees its own data alone, tried where the submission has two."""
     from verifier.runs.delivery import fresh_folder
     from verifier.runs.visibility import prove_division, undivided
 
     if prepared.plan.evaluation is None:
-        return undivided(sandbox)
+        return undivided()
     with fresh_folder(journal.folder / "look") as scratch:
-        elsewhere = [rules_folder() / "corpora"]
+        elsewhere = [rules_folder() / "corpora" / prepared.data.dataset.name]
         return prove_division(sandbox, prepared.data, scratch, elsewhere)
 
 

@@ -4,7 +4,6 @@ Nothing else of training survives: contents of named files are copied, not times
 attributes, and /tmp, /dev/shm and home are new. The files are hashed before and after.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,16 +64,18 @@ def evaluate(request: EvaluationRequest, setting: Setting, listener: Listener) -
             mounts=evaluation_data(data),
         )
         with OpenWatch(_watched_folders(data)) as watch:
-            began = time.monotonic() - listener.offset  # milliseconds before the launch itself
             stage = run_process(process, setting, listener)
         after = _hashes(workdir, given)
         losses = written_files(workdir, given).get(TOKEN_LOSSES_FILE)
         token_losses = read_token_losses(losses, setting.text.num_tokens)
     looks = [at for path, at in watch.opened.items() if _is_validation(path, data)]
+    first_look = None
+    if looks and listener.launched is not None:
+        first_look = listener.offset + min(looks) - listener.launched
     return Evaluation(
         stage=stage,
         cold_start=_cold_start(watch, data, before, after),
-        first_look=min(looks) - began if looks else None,
+        first_look=first_look,
         token_losses=token_losses,
     )
 

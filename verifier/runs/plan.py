@@ -30,7 +30,8 @@ class PlanOptions:
     environment: dict[str, str] = field(default_factory=dict)
     sandbox: str = "bubblewrap"
     commit: str | None = None
-    replicated_seeds: tuple[int, ...] = ()
+    num_replicated: int = 0
+    """How many of the author's seeds are run as well."""
     independence: bool = False
 
 
@@ -42,8 +43,19 @@ class PreparedRun:
     data: TrackData
 
 
-def make_plan(submission: Submission, rulebook: Rulebook, options: PlanOptions) -> PreparedRun:
+def make_plan(
+    submission: Submission,
+    rulebook: Rulebook,
+    options: PlanOptions,
+    author_seeds: tuple[int, ...] = (),
+) -> PreparedRun:
     """Decide seeds, command, environment and data.
+
+    Args:
+        submission: what is run.
+        rulebook: the track's limits, data and launch.
+        options: the user's word.
+        author_seeds: seeds that the folder claims a score of, in its order.
 
     Raises:
         SubmissionUnreadableError: there is no script to run, or its contract cannot be kept.
@@ -79,7 +91,7 @@ def make_plan(submission: Submission, rulebook: Rulebook, options: PlanOptions) 
         data_folder=str(data.folder.resolve()),
         data=data.files,
         sandbox=options.sandbox,
-        replicated_seeds=options.replicated_seeds,
+        replicated_seeds=tuple(dict.fromkeys(author_seeds))[: options.num_replicated],
         independence=options.independence,
     )
     return PreparedRun(plan=plan, data=data)

@@ -1,6 +1,7 @@
 """One process of a seed in the sandbox, with its output on the way to files, reader and watcher."""
 
 import sys
+import time
 from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ class Listener:
         self.last_words = ""
         self.offset = 0.0
         """Seconds of the seed before the process that speaks now."""
+        self.launched: float | None = None
+        """`time.monotonic()` at its launch, once it has said a line."""
         self._files = files
         self._observer = observer
 
@@ -47,9 +50,11 @@ class Listener:
         """Read the next process's output by itself, its lines numbered on."""
         self.reader = TrainingLogReader()
         self.reader.skip_lines(len(self.seconds))
-        self.last_words, self.offset = "", offset
+        self.last_words, self.offset, self.launched = "", offset, None
 
     def line(self, seconds: float, line: bytes) -> None:
+        if self.launched is None:
+            self.launched = time.monotonic() - seconds
         timed = len(self.seconds) < MAX_TIMED_LINES
         at = self.offset + seconds
         self._files.line(at, line, timed)

@@ -11,7 +11,16 @@ from verifier.sandbox.limits import SandboxLimits
 from verifier.track_data import TrackData
 
 TRAINING, EVALUATION = "validation_hidden_in_training", "training_hidden_in_evaluation"
-LOOK = "import json, os, sys; print(json.dumps([os.path.exists(p) for p in sys.argv[1:]]))"
+LOOK = """
+import json, os, sys
+def opens(path):
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+print(json.dumps([opens(path) for path in sys.argv[1:]]))
+"""
 LOOK_LIMITS = SandboxLimits(
     wall_seconds=30,
     memory_bytes=2**30,
@@ -44,13 +53,9 @@ def validation_inside(data: TrackData) -> Mounts:
     return _shards(data, "_val_")
 
 
-def undivided(sandbox: Sandbox) -> tuple[Enforcement, ...]:
-    """The two guarantees where nothing keeps the phases apart."""
-    why = (
-        "run as a plain process, which sees every file"
-        if sandbox.sees_host_paths
-        else "one command trains and evaluates; a pgolf.yaml with two commands divides them"
-    )
+def undivided() -> tuple[Enforcement, ...]:
+    """The two guarantees where one process does everything."""
+    why = "one command trains and evaluates; a pgolf.yaml with two commands divides them"
     return tuple(Enforcement(name=n, grade="absent", detail=why) for n in (TRAINING, EVALUATION))
 
 
@@ -65,8 +70,6 @@ def prove_division(
         scratch: an empty folder that a look may use as its working folder.
         elsewhere: other host folders that hold the text of the validation data.
     """
-    if sandbox.sees_host_paths:
-        return undivided(sandbox)
     train, evaluation = _shards(data, "_train_"), _shards(data, "_val_")
     hidden = [*evaluation.values(), *map(str, evaluation), *map(str, elsewhere)]
     hidden_later = [*train.values(), *map(str, train)]
@@ -80,23 +83,24 @@ def _look(
     sandbox: Sandbox, scratch: Path, name: str, view: tuple[Mounts, list[str]]
 ) -> Enforcement:
     mounts, hidden = view
-    paths = [*mounts.values(), *hidden]
+    shown = [str(path) for path in mounts] if sandbox.sees_host_paths else [*mounts.values()]
+    paths = [*shown, *hidden]
     command = SandboxCommand(
         argv=(sys.executable, "-I", "-c", LOOK, *paths), workdir=scratch, read_only=mounts
     )
     lines: list[bytes] = []
     sandbox.execute(command, LOOK_LIMITS, lambda _, line: lines.append(line))
     try:
-        exists = json.loads(lines[-1])
-        seen = {path for path, there in zip(paths, exists, strict=True) if there}
+        answers = json.loads(lines[-1])
+        seen = {path for path, opened in zip(paths, answers, strict=True) if opened}
     except (IndexError, ValueError, TypeError):
         return Enforcement(name=name, grade="absent", detail="the look from inside failed")
     if found := sorted(seen.intersection(hidden)):
         return Enforcement(name=name, grade="absent", detail=f"visible inside: {found[0]}")
-    if missing := sorted(set(mounts.values()) - seen):
+    if missing := sorted(set(shown) - seen):
         return Enforcement(name=name, grade="absent", detail=f"not visible inside: {missing[0]}")
     return Enforcement(
-        name=name, grade="proved", detail=f"{len(hidden)} paths looked for from inside in vain"
+        name=name, grade="proved", detail=f"{len(hidden)} paths tried from inside in vain"
     )
 
 
