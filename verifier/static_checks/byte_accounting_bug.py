@@ -47,10 +47,13 @@ def _findings(module: Module, scoring_adds_space: bool) -> Iterator[Finding]:
         if branch is not None and branch.lineno <= (loop.end_lineno or 0):
             yield from _table_findings(module, loop, branch, scoring_adds_space)
     numbers = _numbers_bound_once(module)
-    for product in module.of_kind(ast.BinOp):
-        if _is_constant_ratio(product, numbers):
-            message = "nats become bits per byte by a constant number of bytes"
-            yield finding_at(module, product, message)
+    ratios: list[ast.expr] = [
+        node for node in module.of_kind(ast.BinOp) if _is_constant_ratio(node, numbers)
+    ]
+    ratios += [node.value for node in module.of_kind(ast.Assign) if _is_over_tokens(node, numbers)]
+    for ratio in ratios:
+        message = "nats become bits per byte by a constant number of bytes"
+        yield finding_at(module, ratio, message)
 
 
 def _table_findings(
@@ -171,6 +174,20 @@ def _is_constant_ratio(node: ast.BinOp, numbers: Mapping[str, float]) -> bool:
     return False
 
 
+def _is_over_tokens(assign: ast.Assign, numbers: Mapping[str, float]) -> bool:
+    """`bpb = bits / (num_tokens * 4.3)`."""
+    target, value = assign.targets[0], assign.value
+    if "bpb" not in getattr(target, "id", getattr(target, "attr", "")).lower():
+        return False
+    if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Div):
+        return False
+    product = value.right
+    if not isinstance(product, ast.BinOp) or not isinstance(product.op, ast.Mult):
+        return False
+    factors = (_number(product.left, numbers), _number(product.right, numbers))
+    return any(factor is not None and _is_bytes_per_token(factor) for factor in factors)
+
+
 def _is_nats_to_bits(node: ast.expr) -> bool:
     """A value divided by ln 2."""
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
@@ -198,12 +215,12 @@ def _number(node: ast.expr, numbers: Mapping[str, float]) -> float | None:
 
 
 def _numbers_bound_once(module: Module) -> dict[str, float]:
-    """The names that a module binds to a number at its top, and nowhere again."""
+    """The names that a module binds to a number in one place, and nowhere again."""
     names = module.of_kind(ast.Name)
     times_bound = Counter(name.id for name in names if isinstance(name.ctx, ast.Store))
     numbers: dict[str, float] = {}
-    for statement in module.tree.body:
-        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Constant):
+    for statement in module.of_kind(ast.Assign):
+        if not isinstance(statement.value, ast.Constant):
             continue
         target, number = statement.targets[0], _number(statement.value, {})
         if isinstance(target, ast.Name) and times_bound[target.id] == 1 and number is not None:

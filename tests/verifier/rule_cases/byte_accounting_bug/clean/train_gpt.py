@@ -27,3 +27,9 @@ def bits_per_byte(loss, num_tokens, num_bytes):
     return loss / math.log(2) * (num_tokens / num_bytes)
 
 val_bytes_files = "fineweb_val_bytes_*.bin"
+
+
+def mean_bits(bits, num_tokens, bytes_per_token):
+    bpb = bits / (num_tokens * bytes_per_token)
+    rate = bits / (num_tokens * 4.3)
+    return bpb, rate
