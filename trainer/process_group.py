@@ -48,7 +48,8 @@ class ProcessGroup:
             return lambda: share
         share = share.contiguous()
         gathered = share.new_empty((self.world_size * share.size(0), *share.shape[1:]))
-        work = dist.all_gather_into_tensor(gathered, share, async_op=True)
+        shares = list(gathered.chunk(self.world_size))
+        work = dist.all_gather(shares, share, async_op=True)
 
         def wait() -> torch.Tensor:
             work.wait()
