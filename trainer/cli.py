@@ -120,7 +120,7 @@ def train(**options: Unpack[TrainOptions]) -> None:
     try:
         console = Console(stderr=True, quiet=options["quiet"])
         with TrainingDisplay(request.seeds, tokens_per_step, console) as display:
-            results = make_submission(request, display)
+            results = make_submission(request, display, warn_on_stderr)
     except KeyboardInterrupt:
         raise TrainerError(
             f"stopped; finished seeds are kept in {request.folder.folder}: "
@@ -128,6 +128,11 @@ def train(**options: Unpack[TrainOptions]) -> None:
         ) from None
     click.echo(results_table(results))
     click.echo(f"written: {request.folder.folder}")
+
+
+def warn_on_stderr(message: str) -> None:
+    """Say what will most likely go wrong, without stopping."""
+    click.echo(f"pgolf-train: warning: {message}", err=True)
 
 
 def submission_request(options: TrainOptions) -> "SubmissionRequest":
@@ -230,9 +235,13 @@ def recipes() -> None:
 def plan(recipe: str, changes: tuple[str, ...], replay: str | None) -> None:
     """Say what RECIPE amounts to, without training: parameters, FLOPs, artifact size."""
     resolved = resolve(recipe, changes, replay)
+    from trainer.artifact_size import describe_artifact, predict_artifact, track_cap_bytes
     from trainer.model_plan import describe_plan, plan_model
 
     click.echo(describe_plan(plan_model(resolved.recipe)))
+    predicted = predict_artifact(resolved.recipe)
+    cap_bytes = track_cap_bytes(resolved.track)
+    click.echo(describe_artifact(predicted, resolved.recipe, cap_bytes))
 
 
 def main() -> None:

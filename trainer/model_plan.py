@@ -1,4 +1,4 @@
-"""What a recipe amounts to, computed from shapes alone: parameters, arithmetic, artifact size."""
+"""What a recipe amounts to, computed from shapes alone: parameters and arithmetic."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,7 @@ import torch
 
 from trainer.model.transformer import GPT
 from trainer.optimizer.parameter_groups import group_parameters
-from trainer.quantization.rounding import payload_bytes, quantize_state
 from trainer.recipe import ModelOptions, Recipe
-
-ARTIFACT_CAP_BYTES = 16_000_000  # of the challenge, code included
-
-# The public baseline's log: 15,815,847 compressed bytes of a payload of 17,178,912.
-COMPRESSED_PER_PAYLOAD_BYTE = 15_815_847 / 17_178_912
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +16,6 @@ class ModelPlan:
     parameters: dict[str, int]  # rule that trains them → how many
     flops_per_token: float  # of training
     flops_per_step: float
-    payload_bytes: int  # of the artifact, before compression
-    compressed_bytes: int  # estimated, at the rate that the public baseline's weights reached
 
 
 def plan_model(recipe: Recipe) -> ModelPlan:
@@ -37,9 +29,6 @@ def plan_model(recipe: Recipe) -> ModelPlan:
         "matrices (Muon)": groups.matrices,
         "scalars (Adam)": groups.scalars,
     }
-    zeros = {name: torch.zeros(tensor.shape) for name, tensor in model.state_dict().items()}
-    stored = quantize_state(zeros, recipe.quantization)
-    payload = payload_bytes(stored)
     flops_per_token = training_flops_per_token(recipe.model, recipe.batch.train_seq_len)
     return ModelPlan(
         parameters={
@@ -47,8 +36,6 @@ def plan_model(recipe: Recipe) -> ModelPlan:
         },
         flops_per_token=flops_per_token,
         flops_per_step=flops_per_token * recipe.batch.train_batch_tokens,
-        payload_bytes=payload,
-        compressed_bytes=round(payload * COMPRESSED_PER_PAYLOAD_BYTE),
     )
 
 
@@ -70,15 +57,11 @@ def training_flops_per_token(model: ModelOptions, seq_len: int) -> float:
 def describe_plan(plan: ModelPlan) -> str:
     """The figures as lines of text."""
     lines = [f"{count:>14,}  {rule}" for rule, count in plan.parameters.items() if count]
-    share = plan.compressed_bytes / ARTIFACT_CAP_BYTES
     return "\n".join(
         [
             f"{sum(plan.parameters.values()):>14,}  parameters, of which",
             *lines,
             f"{plan.flops_per_token:>14,.0f}  FLOPs a token in training",
             f"{plan.flops_per_step:>14.3e}  FLOPs a step",
-            f"{plan.payload_bytes:>14,}  bytes of artifact before compression",
-            f"{plan.compressed_bytes:>14,}  bytes after it, estimated: {share:.1%} of the cap of "
-            f"{ARTIFACT_CAP_BYTES:,}, to which the script's own bytes add",
         ]
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from trainer.artifact_size import cap_warning, track_cap_bytes
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.data_folder import find_datasets
 from trainer.data.token_shards import read_shard, shard_num_tokens, shard_paths
@@ -44,12 +45,15 @@ class SubmissionRequest:
     resume: bool
 
 
-def make_submission(request: SubmissionRequest, watch: Watch) -> list[SeedResult]:
+def make_submission(
+    request: SubmissionRequest, watch: Watch, warn: Callable[[str], None]
+) -> list[SeedResult]:
     """Train every seed with the script that is handed in, and write the folder.
 
     Args:
         request: what to do.
         watch: is given every line that a run prints.
+        warn: is told, before training and after it, that the track's cap is or will be broken.
 
     Raises:
         RecipeError: the recipe does not fit the number of processes.
@@ -62,6 +66,9 @@ def make_submission(request: SubmissionRequest, watch: Watch) -> list[SeedResult
     check_processes(resolved.recipe, folder.num_gpus)
     check_data(request.data, resolved.recipe)
     script = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
+    cap_bytes = track_cap_bytes(resolved.track)
+    if warning := cap_warning(resolved.recipe, len(script.encode()), cap_bytes):
+        warn(warning)
     begin_folder(folder, script, overwrite=request.overwrite, resume=request.resume)
     launch = Launch(
         script=folder.folder / SCRIPT_NAME,
@@ -76,6 +83,8 @@ def make_submission(request: SubmissionRequest, watch: Watch) -> list[SeedResult
             run_seed(launch, seed, partial(watch, seed))
         results.append(checked_result(launch, seed))
     finish_folder(folder, results)
+    if (largest := max(result.total_bytes for result in results)) > cap_bytes:
+        warn(f"artifact and script take {largest:,} bytes, over the track's cap of {cap_bytes:,}")
     return results
 
 

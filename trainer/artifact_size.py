@@ -1,0 +1,226 @@
+"""How large a recipe's artifact will be, before anything is trained.
+
+Weights grow while they are trained, and larger weights take more bits, up to the point where each
+row uses all its codes. The model is initialised, each matrix is given Gaussian weights of the
+spread that training should leave it with, and a sample of those is rounded and compressed by the
+very code that writes the artifact.
+
+The spread follows a random walk whose steps are the optimizer's: a Muon step moves a weight by
+lr / sqrt(max(R, C)) * sqrt(max(1, R / C)) on average (R rows, C columns), an Adam step by lr;
+consecutive steps agree more the higher the momentum, and weight decay pulls back.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from trainer.model.transformer import GPT
+from trainer.optimizer.schedules import muon_momentum
+from trainer.quantization.bit_packing import pack_codes
+from trainer.quantization.codecs import compress
+from trainer.quantization.rounding import StoredTensor, is_rounded, store_tensor
+from trainer.recipe import OptimizerOptions, Recipe, matches_any
+
+# How much further a weight gets than by steps that know nothing of each other. Fitted to one run of
+# the demo recipe.
+MUON_PERSISTENCE = 0.68  # times sqrt((1 + momentum) / (1 - momentum))
+ADAM_PERSISTENCE = 0.7
+# Trained rows have longer tails than Gaussian ones, so their codes crowd a little more.
+TAIL_FACTOR = 0.99
+# The most that a prediction was off over eight public records and the two demo recipes, in eight and
+# six bits, with zlib and zstd, with and without weight decay (benchmarks/RESULTS.md).
+LARGEST_ERROR = 0.01
+SAMPLE_ELEMENTS = 1 << 17  # of each tensor; more than what is kept as floats
+HEADER_BYTES_PER_TENSOR = 20  # compressed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupSize:
+    """What a group of tensors takes up in the artifact."""
+
+    num_weights: int
+    entropy_bits: float  # of a byte as stored, if each stood for itself; times bytes a weight
+    num_bytes: int  # compressed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictedArtifact:
+    """The artifact that a recipe should lead to."""
+
+    groups: dict[str, GroupSize]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(group.num_bytes for group in self.groups.values())
+
+
+def predict_artifact(recipe: Recipe) -> PredictedArtifact:
+    """The sizes of a recipe's artifact if it trains all its iterations."""
+    with torch.device("meta"):
+        shapes = GPT(recipe.model, num_positions=1).state_dict()
+    random = torch.Generator().manual_seed(0)
+    parts: defaultdict[str, list[bytes]] = defaultdict(list)
+    counts: defaultdict[str, list[int]] = defaultdict(list)  # weights, bytes before compression
+    for name, tensor in shapes.items():
+        sample = sample_tensor(name, tensor, recipe, random)
+        content = stored_bytes(store_tensor(name, sample, recipe.quantization), recipe)
+        share = sample.numel() / max(tensor.numel(), 1)
+        group = group_of(name)
+        parts[group].append(content)
+        counts[group] += [tensor.numel(), round(len(content) / share) if share else 0]
+    return PredictedArtifact(
+        groups={
+            group: measure_group(b"".join(parts[group]), counts[group], recipe) for group in parts
+        }
+    )
+
+
+def measure_group(content: bytes, counts: list[int], recipe: Recipe) -> GroupSize:
+    """Compress a group's sample and scale it to the whole group."""
+    num_weights, raw_bytes = sum(counts[::2]), sum(counts[1::2])
+    compressed = len(compress(content, recipe.quantization.compressor))
+    return GroupSize(
+        num_weights=num_weights,
+        entropy_bits=byte_entropy(content) * raw_bytes / max(num_weights, 1),
+        num_bytes=round(TAIL_FACTOR * compressed / max(len(content), 1) * raw_bytes)
+        + HEADER_BYTES_PER_TENSOR * len(counts) // 2,
+    )
+
+
+def sample_tensor(name: str, shape: Tensor, recipe: Recipe, random: torch.Generator) -> Tensor:
+    """Some rows of a tensor as training should leave it; a small one whole."""
+    if not is_rounded(name, shape, recipe.quantization) and shape.ndim < 2:
+        return torch.randn(shape.shape, generator=random)
+    num_columns = math.prod(shape.shape[1:])
+    num_rows = min(shape.shape[0], -(-SAMPLE_ELEMENTS // max(num_columns, 1)))
+    return trained_spread(name, shape, recipe) * torch.randn(
+        (num_rows, *shape.shape[1:]), generator=random
+    )
+
+
+def trained_spread(name: str, shape: Tensor, recipe: Recipe) -> float:
+    """The standard deviation of a matrix's weights after training."""
+    is_control = matches_any(name, recipe.optimizer.control_tensor_name_patterns)
+    if name.startswith("blocks.") and not is_control:
+        return muon_spread(shape.shape[0], math.prod(shape.shape[1:]), recipe)
+    return adam_spread(recipe)
+
+
+@cache
+def muon_spread(rows: int, columns: int, recipe: Recipe) -> float:
+    """The spread of what Muon trains."""
+    options = recipe.optimizer
+    per_lr = math.sqrt(max(1.0, rows / columns) / max(rows, columns))
+    return random_walk(
+        recipe,
+        step=lambda index: per_lr * options.matrix_lr * muon_persistence(options, index),
+        decay=options.muon_weight_decay * options.matrix_lr,
+        initial=1 / math.sqrt(3 * columns),
+    )
+
+
+@cache
+def adam_spread(recipe: Recipe) -> float:
+    """The spread of the embedding."""
+    options = recipe.optimizer
+    lr = options.tied_embed_lr if recipe.model.tie_embeddings else options.embed_lr
+    return random_walk(
+        recipe,
+        step=lambda index: ADAM_PERSISTENCE * lr,
+        decay=options.adam_weight_decay * lr,
+        initial=recipe.model.tied_embed_init_std,
+    )
+
+
+def muon_persistence(options: OptimizerOptions, step: int) -> float:
+    """How much further Muon gets by a step than one that knows nothing of those before it."""
+    momentum = muon_momentum(options, step)
+    return MUON_PERSISTENCE * math.sqrt((1 + momentum) / (1 - momentum))
+
+
+def random_walk(
+    recipe: Recipe, *, step: Callable[[int], float], decay: float, initial: float
+) -> float:
+    """The spread after all iterations of steps that shrink in the warm-down."""
+    schedule = recipe.schedule
+    variance = initial**2
+    for index in range(schedule.iterations):
+        scale = min(1.0, (schedule.iterations - index) / max(schedule.warmdown_iters, 1))
+        variance = variance * (1 - scale * decay) ** 2 + (scale * step(index)) ** 2
+    return math.sqrt(variance)
+
+
+def stored_bytes(stored: StoredTensor, recipe: Recipe) -> bytes:
+    """A tensor as it stands in the artifact before compression."""
+    if stored.scale is not None and recipe.quantization.code_packing == "bits":
+        codes: np.ndarray = stored.values.flatten().numpy()
+        return pack_codes(codes, stored.bits) + stored.scale.numpy().tobytes()
+    scale = b"" if stored.scale is None else stored.scale.numpy().tobytes()
+    return stored.values.contiguous().numpy().tobytes() + scale
+
+
+def byte_entropy(content: bytes) -> float:
+    """Bits that a byte carries if bytes are independent of each other."""
+    counts = np.bincount(np.frombuffer(content, dtype=np.uint8))
+    shares = counts[counts > 0] / max(len(content), 1)
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def group_of(name: str) -> str:
+    """The group that a tensor is counted in."""
+    parts: Mapping[str, str] = {
+        "tok_emb": "embedding",
+        "lm_head": "head",
+        ".attn.c_": "attention",
+        ".attn.proj": "attention",
+        ".mlp.": "feed-forward",
+        "bigram": "token pairs",
+    }
+    return next((group for part, group in parts.items() if part in name), "control")
+
+
+def track_cap_bytes(track: str) -> int:
+    """The most that artifact and code may take on a track: `rules/tracks/<track>.yaml`."""
+    path = Path(str(files("rules"))) / "tracks" / f"{track}.yaml"
+    limits = yaml.safe_load(path.read_text(encoding="utf-8"))["limits"]
+    return int(limits["artifact_bytes"]["value"])
+
+
+def describe_artifact(predicted: PredictedArtifact, recipe: Recipe, cap_bytes: int) -> str:
+    """The prediction as lines of text."""
+    options, share = recipe.quantization, predicted.num_bytes / cap_bytes
+    lines = [
+        f"{group.num_bytes:>14,}  {name}: {group.num_weights:,} weights, "
+        f"{group.entropy_bits:.2f} bits of entropy each, "
+        f"{8 * group.num_bytes / max(group.num_weights, 1):.2f} as compressed"
+        for name, group in predicted.groups.items()
+    ]
+    return "\n".join(
+        [
+            f"{predicted.num_bytes:>14,}  bytes of artifact predicted ({options.matrix_bits} bits, "
+            f"{options.compressor}), to {LARGEST_ERROR:.0%}: {share:.1%} of the track's cap of "
+            f"{cap_bytes:,}, to which the script's own bytes add; of which",
+            *lines,
+        ]
+    )
+
+
+def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
+    """What to say before training if artifact and script will most likely break the cap."""
+    total = predict_artifact(recipe).num_bytes + code_bytes
+    if total <= cap_bytes:
+        return None
+    return (
+        f"artifact and script should come to about {total:,} bytes (to {LARGEST_ERROR:.0%}), over "
+        f"the track's cap of {cap_bytes:,}: lower model.num_layers, mlp_hidden or "
+        "quantization.matrix_bits, or choose another quantization.compressor"
+    )
