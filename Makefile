@@ -10,7 +10,7 @@ install: .venv/installed
 	@command -v bwrap >/dev/null || { apt-get update -qq && apt-get install -y -qq bubblewrap; } || \
 	  { echo "bubblewrap is missing: run 'sudo apt-get install bubblewrap', then 'make install' again"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[trainer,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[trainer,audit,dev]'
 	@touch $@
 
 demo: install

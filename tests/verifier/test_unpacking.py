@@ -132,7 +132,29 @@ def test_evaluating_never_runs_the_submission(tmp_path):
 
 def test_a_loader_whose_answer_is_kept_is_read_with_what_it_is_called_with(tmp_path):
     script = "def load(name, source):\n    exec(source)\n    return name\n"
-    script += "a = load('a', source='one = 1')\ndef main():\n    return load('b', 'two = 2')\nmain()\n"
+    script += (
+        "a = load('a', source='one = 1')\ndef main():\n    return load('b', 'two = 2')\nmain()\n"
+    )
     program = program_of(tmp_path, script)
     assert not program.opaque
     assert {m.text for m in program.modules[1:]} == {"one = 1", "two = 2"}
+
+
+def compressed(library, data):
+    module = pytest.importorskip(library)
+    return module.compress(data)
+
+
+@pytest.mark.parametrize("library", ["brotli", "zstandard"])
+def test_scripts_packed_by_other_libraries_are_read(tmp_path, library):
+    packed = b85(compressed(library, SOURCE.encode()))
+    stub = f"import {library} as B,base64 as b\nexec(B.decompress(b.b85decode({packed!r})))"
+    assert program_of(tmp_path, stub).modules[1].text == SOURCE
+
+
+@pytest.mark.parametrize("library", ["brotli", "zstandard"])
+def test_what_unpacks_to_too_much_is_refused(tmp_path, library):
+    packed = b85(compressed(library, bytes(64 << 20)))
+    stub = f"import {library} as B,base64 as b\nexec(B.decompress(b.b85decode({packed!r})))"
+    [opaque] = program_of(tmp_path, stub).opaque
+    assert "larger than" in opaque.reason
