@@ -3,9 +3,11 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +108,12 @@ def test_the_list_is_long_and_its_names_and_claims_are_its_own():
     assert len(BY_NAME) == len(CHECKS) >= 100
     assert len({check.claim for check in CHECKS}) == len(CHECKS)
     assert all(check.claim.endswith(".") for check in CHECKS)
+
+
+def test_the_page_on_sandboxes_names_every_check():
+    page = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
+    named = re.findall(r"^\| `(\w+)` \|", page.partition("## Every check")[2], re.MULTILINE)
+    assert named == list(BY_NAME)
 
 
 def test_every_guarantee_of_bubblewrap_is_proved():
