@@ -22,7 +22,7 @@ learned, and the loop around both moves on to other tokens.
 from verifier.data_flow.interpreter import Interpreter
 from verifier.data_flow.recorder import OutOfStepsError
 from verifier.data_flow.settings import Settings
-from verifier.data_flow.trace import Trace
+from verifier.data_flow.trace import Report, Trace
 from verifier.program import Program
 
 
@@ -31,10 +31,15 @@ def follow_run(program: Program, settings: Settings) -> Trace:
     modules = {module.name: module for module in program.modules}
     interpreter = Interpreter(modules, settings)
     trace = interpreter.trace
+    # The main script first, then what it unpacks or executes, until one of them prints a score.
     main = [module for module in program.modules if module.file is program.modules[0].file]
+    others = [module for module in program.modules if module.file is not program.modules[0].file]
     try:
         for module in main:
             interpreter.run_module(module)
+        for module in others:
+            if not any(trace.of_kind(Report)):
+                interpreter.run_module(module)
     except OutOfStepsError:
         trace.stopped = "the script is longer than this analysis follows"
     except RecursionError:

@@ -19,6 +19,7 @@ from verifier.static_checks.base import PaperCase
 _MARKER = "\u2581"
 _TRANSFORMED = "caseops"  # the track's family whose tokens are of text with transformed capitals
 _DATA_SETTINGS = ("datasets_dir", "data_path", "val_files", "train_files")
+_ESTIMATES = ("est", "approx", "rough")  # printed beside the score
 _STRIPPERS = {"lstrip", "removeprefix", "replace", "strip"}
 _FALLBACK_CALLS = {"is_byte", "IsByte", "id_to_byte", "IdToByte"}
 
@@ -177,7 +178,8 @@ def _is_constant_ratio(node: ast.BinOp, numbers: Mapping[str, float]) -> bool:
 def _is_over_tokens(assign: ast.Assign, numbers: Mapping[str, float]) -> bool:
     """`bpb = bits / (num_tokens * 4.3)`."""
     target, value = assign.targets[0], assign.value
-    if "bpb" not in getattr(target, "id", getattr(target, "attr", "")).lower():
+    name = getattr(target, "id", getattr(target, "attr", "")).lower()
+    if "bpb" not in name or name.startswith(_ESTIMATES):
         return False
     if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Div):
         return False

@@ -146,3 +146,14 @@ def test_a_class_method_makes_an_instance_of_its_class(follow):
     )
     (score,) = trace.claimed_scores()
     assert score.function == "score"
+
+
+def test_a_file_that_the_script_executes_is_followed_as_the_script(follow, tmp_path):
+    (tmp_path / "readable.py").write_text(
+        "import numpy as np\nimport torch.nn.functional as F\n"
+        'tokens = np.fromfile("fineweb_val_000000.bin")\n'
+        'if __name__ == "__main__":\n'
+        '    print(f"val_bpb:{F.cross_entropy(logits, tokens[1:])}")\n'
+    )
+    (score,) = follow('exec(open("readable.py").read())').claimed_scores()
+    assert score.place.file == "readable.py"

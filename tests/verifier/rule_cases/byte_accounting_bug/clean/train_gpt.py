@@ -31,5 +31,5 @@ val_bytes_files = "fineweb_val_bytes_*.bin"
 
 def mean_bits(bits, num_tokens, bytes_per_token):
     bpb = bits / (num_tokens * bytes_per_token)
-    rate = bits / (num_tokens * 4.3)
-    return bpb, rate
+    est_bpb = bits / (num_tokens * 4.3)
+    return bpb, est_bpb
