@@ -19,6 +19,8 @@ Honest adaptation differs in order only: a chunk's score is in the sum before th
 learned, and the loop around both moves on to other tokens.
 """
 
+from dataclasses import replace
+
 from verifier.data_flow.interpreter import Interpreter
 from verifier.data_flow.recorder import OutOfStepsError
 from verifier.data_flow.settings import Settings
@@ -28,8 +30,15 @@ from verifier.program import Program
 
 def follow_run(program: Program, settings: Settings) -> Trace:
     """What the main script does with the validation tokens. Never raises for odd code."""
-    modules = {module.name: module for module in program.modules}
-    interpreter = Interpreter(modules, settings)
+    trace = _follow(program, settings)
+    if settings.trusts_silence and not trace.claimed_scores():
+        # The logs are those of another stage: what they do not say may have been done.
+        trace = _follow(program, replace(settings, trusts_silence=False))
+    return trace
+
+
+def _follow(program: Program, settings: Settings) -> Trace:
+    interpreter = Interpreter({module.name: module for module in program.modules}, settings)
     trace = interpreter.trace
     # The main script first, then what it unpacks or executes, until one of them prints a score.
     main = [module for module in program.modules if module.file is program.modules[0].file]

@@ -166,6 +166,8 @@ class Calls(Library):
 
     def _method(self, node: ast.Call, receiver: Value, name: str, arguments: Arguments) -> Value:
         """A method that the script does not define."""
+        if name == "step" and arguments.first().function is not None:  # it calls the closure
+            self.apply(node, arguments.first(), Arguments(positional=(), named={}))
         known = self.known_method(node, receiver, name, arguments)
         if known is not None:
             return known

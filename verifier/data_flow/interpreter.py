@@ -223,7 +223,7 @@ class Interpreter(Calls):
             known = False  # the claimed run came to its end
         elif known is False and self._left_traces(node.body):
             known = True
-        elif known is None and self._would_have_spoken(node.body):
+        elif known is None and self.settings.trusts_silence and self._is_unheard(node.body):
             known = False
         if known is not None:
             return self.execute(node.body if known else node.orelse, scope)
@@ -279,7 +279,7 @@ class Interpreter(Calls):
         printed = {t for n in calls for t in _literal_texts(n) if self.settings.is_printed(t)}
         return any(not self._is_elsewhere(text, statements) for text in printed)
 
-    def _would_have_spoken(self, statements: list[ast.stmt]) -> bool:
+    def _is_unheard(self, statements: list[ast.stmt]) -> bool:
         """Whether these statements print a text that no log carries, though others are there."""
         for statement in statements:
             call = statement.value if isinstance(statement, ast.Expr) else None

@@ -26,6 +26,7 @@ class Settings:
     hyperparameters: Mapping[str, str | None] = field(default_factory=dict)
     log_text: str = field(default="", repr=False)
     claiming_lines: tuple[str, ...] = ()  # log lines with a BPB that is claimed
+    trusts_silence: bool = False  # whether what no log says was not done
 
     def is_printed(self, witness: str) -> bool:
         """Whether a piece of text long enough to mean something stands in a log."""
@@ -54,6 +55,7 @@ def read_settings(case: Submission, claims: Claims, program: Program, ranks: int
         environment=_agreed(command.environment for command in commands) | launched,
         hyperparameters=_agreed(log.log.hyperparameters for log in dumped),
         log_text=log_text,
+        trusts_silence=bool(log_text),
         claiming_lines=_claiming_lines(claims, log_text) + _titled_lines(case, log_text),
     )
 

@@ -7,6 +7,8 @@ from verifier.data_flow.orders import (
     scored_again,
     warmed_up,
 )
+from verifier.data_flow.trace import Update
+from verifier.data_flow.values import LEAF
 
 SCORE = "loss_sum += model(x, y)"
 LEARN = "model(x, y).backward(); optimizer.step()"
@@ -193,3 +195,16 @@ def test_what_is_kept_under_names_is_no_table_of_tokens(follow, suffix, is_table
     fill = f"kept = {{}}\nfor part in split(tokens):\n    kept[part {suffix}] = 1\n"
     read = f"loss_sum -= np.log(kept[split(y) {suffix}])"
     assert bool(list(scored_again(follow(fill + passes([read]))))) is is_table
+
+
+def test_a_closure_that_the_optimizer_calls_is_what_it_learns(follow):
+    fit = """
+def closure():
+    loss = F.cross_entropy(model.head(tokens[:64]) + delta, tokens[1:65])
+    loss.backward()
+    return loss
+delta = torch.zeros(8, requires_grad=True)
+torch.optim.LBFGS([delta]).step(closure)
+"""
+    updates = follow(fit).of_kind(Update)
+    assert [bool(update.numbered(LEAF)) for update in updates] == [True]

@@ -65,3 +65,11 @@ def test_the_figure_in_the_title_is_claimed_too(read, tmp_path):
     log = "step:9 val_bpb:1.1849\nfinal val_bpb:0.5527\nother val_bpb:1.3\n"
     settings, _ = read(readme="# Fast: 0.5527 BPB\n", log=log)
     assert settings.is_claiming("final val_bpb:") and not settings.is_claiming("other val_bpb:")
+
+
+def test_logs_that_carry_no_score_of_the_script_say_nothing_of_its_branches(follow):
+    lines = [f"stage number {n} begins" for n in range(6)]
+    code = "\n".join(f'print("{line}")' for line in lines)
+    evaluation = 'print("now the evaluation")\nprint(f"val_bpb:{model(tokens, tokens)}")'
+    branch = "if model.evaluates():\n" + "\n".join(f"    {s}" for s in evaluation.splitlines())
+    assert follow(f"{code}\n{branch}", log="\n".join(lines)).claimed_scores()
