@@ -191,6 +191,8 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         rules=judged.rules,
         claims=evidence.claims,
         measurements=evidence.measurements,
+        replications=evidence.replications,
+        mutations=evidence.mutations,
         sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
         significance=judged.comparison.record,
         guarantees=evidence.guarantees,

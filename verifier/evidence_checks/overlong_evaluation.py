@@ -1,7 +1,9 @@
 """Evaluation seconds under the profile's clock convention against the track's budget.
 
-Our clock runs from the packed artifact to the final score. What it shows to be within the budget
-passes; a script's own timer can break the rule and never pass it.
+Our clock runs from the packed artifact to the final score; where evaluation is a process of its
+own, from its first look at validation data, before which no token can be scored, or from its launch
+where everything counts. What it shows to be within the budget passes; a script's own timer can
+break the rule and never pass it.
 """
 
 from verifier.evidence_checks.base import EvidenceCase, each_seed, log_file
@@ -32,7 +34,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         )
 
     def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
-        ours, script = seed.phases.evaluation, seed.script_eval_seconds
+        ours, script = counted_seconds(seed, clock), seed.script_eval_seconds
         if ours is None:
             return f"seed {seed.seed}: no line of the run marks its evaluation"
         if ours <= budget:
@@ -47,8 +49,15 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             message=f"seed {seed.seed}: {seconds:.1f} s of evaluation, "
             f"{seconds - budget:.1f} s over the budget",
             file=log_file(seed),
-            evidence=f"clock '{clock}': script {seed.script_eval_seconds} s, "
-            f"ours {seed.phases.evaluation} s",
+            evidence=f"clock '{clock}': script {seed.script_eval_seconds} s, ours {ours} s",
         )
 
     return each_seed(case, on_claim, on_measurement)
+
+
+def counted_seconds(seed: SeedMeasurement, clock: str) -> float | None:
+    """Our seconds of evaluation; loading and compiling before the first look count where all do."""
+    scoring, load = seed.phases.evaluation, seed.phases.load
+    if scoring is None:
+        return None
+    return scoring + (load or 0.0) if clock == "everything" else scoring

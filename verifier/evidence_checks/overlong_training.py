@@ -27,6 +27,19 @@ def counted_calibration(calibration_seconds: float | None, clock: str) -> float:
     return 0.0 if clock == "loop" else calibration_seconds or 0.0
 
 
+def _unproved_calibration(seed: SeedMeasurement, left_seconds: float, clock: str) -> str | None:
+    """Why a script's word that calibration was short is not enough; None where it is."""
+    said, ours = seed.script_calibration_seconds, seed.phases.calibration
+    if clock != "loop_plus_calibration" or said is None or ours is None:
+        return None
+    if ours - said <= left_seconds:
+        return None
+    return (
+        f"seed {seed.seed}: {ours:.1f} s passed by our clock before calibration was told to be "
+        f"over; only the script says that it took {said:.1f} s of them"
+    )
+
+
 def _untimed_calibration(seed: SeedClaimed, budget: float, clock: str) -> Finding | None:
     """A loop that fills the budget leaves no time for the calibration that follows it."""
     timed = seed.calibration_seconds is not None
@@ -74,7 +87,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         if seconds is None:
             return f"seed {seed.seed}: no line of the run marks its training time"
         if seconds <= allowed:
-            return None
+            return _unproved_calibration(seed, allowed - seconds, clock)
         return Finding(
             message=f"seed {seed.seed}: {seconds:.1f} s of training, "
             f"{seconds - limits.train_seconds.value:.1f} s over the budget",

@@ -10,6 +10,7 @@ from rich.text import Text
 from verifier.findings import Outcome
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
+from verifier.reports.run_notes import run_notes
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
 from verifier.verdict import GRAVITY
@@ -52,6 +53,7 @@ def _parts(verdict: VerdictFile) -> list[RenderableType]:
     parts += [Text(f"unread  {visible(line)}", style="yellow") for line in verdict.unread]
     if verdict.measurements:
         parts.append(_seeds_table(verdict))
+        parts += [Text(visible(note), style="dim") for note in run_notes(verdict)]
     parts.append(_claims_line(verdict))
     if size_line := figures.size_line(verdict.sizes):
         parts.append(Text(size_line))

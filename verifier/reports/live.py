@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
@@ -30,6 +30,7 @@ class LiveRun:
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
             TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
             console=console,
             transient=True,
         )
@@ -67,7 +68,7 @@ class LiveRun:
     def stage_started(self, name: str, seconds: float, limits: Limits) -> None:
         """The next process of the run begins, so many seconds after the first."""
         self._stage, self._limits = name, limits
-        self._phase, self._began_seconds = "start" if name == "run" else name, seconds
+        self._phase, self._began_seconds = name if name == "evaluation" else "start", seconds
         self._next_seconds = seconds
         for task in self._progress.task_ids:
             self._progress.reset(task, total=None, note=f"{self._phase} begins")
@@ -102,14 +103,10 @@ class LiveRun:
     def _enter_phase(self, seconds: float, reader: TrainingLogReader) -> None:
         """What goes on, as far as the lines tell where one process does everything."""
         phase = self._stage
-        if phase == "run":
-            phase = (
-                "evaluation"
-                if reader.has_packed
-                else "packing"
-                if reader.has_trained
-                else "training"
-            )
+        if phase != "evaluation" and reader.latest:
+            packed = "evaluation" if phase == "run" else "packing"
+            loop = "packing" if reader.has_trained else "training"
+            phase = packed if reader.has_packed else loop
         if phase != self._phase:
             self._phase, self._began_seconds = phase, seconds
 

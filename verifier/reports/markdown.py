@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from verifier.findings import Outcome
 from verifier.reports import figures
 from verifier.reports.foreign_text import markdown
+from verifier.reports.run_notes import run_notes
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
 
@@ -16,7 +17,14 @@ COMMENT_CHARACTERS = 65_000
 """GitHub refuses comments over 65,536."""
 SUMMARY_CHARACTERS = 250_000
 """GitHub drops summaries over 1 MiB, and a character takes up to four bytes."""
-SHARES = {"rules": 0.22, "findings": 0.3, "seeds": 0.1, "guarantees": 0.05, "unread": 0.03}
+SHARES = {
+    "rules": 0.22,
+    "findings": 0.3,
+    "seeds": 0.1,
+    "notes": 0.04,
+    "guarantees": 0.05,
+    "unread": 0.03,
+}
 """The parts of the space that long sections get; the rest is for the short ones."""
 
 
@@ -32,6 +40,7 @@ def render_markdown(verdict: VerdictFile, max_characters: int = COMMENT_CHARACTE
         _unread(verdict, space["unread"]),
         _broken(verdict, space["findings"]),
         _seeds(verdict, space["seeds"]),
+        _notes(verdict, space["notes"]),
         figures.size_line(verdict.sizes) or "",
         _significance(verdict),
         _guarantees(verdict, space["guarantees"]),
@@ -76,6 +85,11 @@ def _unread(verdict: VerdictFile, max_characters: int) -> str:
     lines = (f"- not read: {markdown(line)}" for line in verdict.unread)
     shown, left_out = _fitting(lines, max_characters)
     return "\n".join([*shown, *([f"- {left_out} more not read"] if left_out else [])])
+
+
+def _notes(verdict: VerdictFile, max_characters: int) -> str:
+    shown, _ = _fitting((f"- {markdown(note)}" for note in run_notes(verdict)), max_characters)
+    return "\n".join(shown)
 
 
 def _broken(verdict: VerdictFile, max_characters: int) -> str:

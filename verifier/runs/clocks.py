@@ -56,7 +56,7 @@ def phases(timeline: Timeline, training: TrainingLog, evaluation: TrainingLog) -
     return Phases(
         start=start,
         training=loop,
-        calibration=_between(last, _within(timeline, training, "calibration_seconds", serialised)),
+        calibration=_calibration(timeline, training),
         serialise=_between(last, serialised),
         load=load,
         evaluation=_between(begin, scored),
@@ -74,10 +74,10 @@ def _marks(log: TrainingLog, timeline: Timeline) -> tuple[Seconds, Seconds, Seco
     return timeline.at(first), timeline.at(max(before, default=None)), timeline.at(packed)
 
 
-def _within(timeline: Timeline, log: TrainingLog, figure: str, limit: Seconds) -> Seconds:
-    """When a figure was told, unless that was after `limit`."""
-    told = timeline.at(log.lines.get(figure))
-    return told if told is not None and limit is not None and told <= limit else None
+def _calibration(timeline: Timeline, log: TrainingLog) -> Seconds:
+    """Between the line that times calibration and the line before it."""
+    told = log.lines.get("calibration_seconds")
+    return _between(timeline.at(told - 1), timeline.at(told)) if told and told > 1 else None
 
 
 def _between(begin: Seconds, end: Seconds) -> Seconds:

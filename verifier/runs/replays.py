@@ -108,8 +108,8 @@ def _replay(
     if (done := recorded(folder / "mutation.json", Mutation)) is not None:
         return done
     _begin(folder)
-    words = kind.replace("_", " ")
-    setting.harness.observer.run_started(f"seed {seed.seed} evaluated with artifact: {words}")
+    which = "a corrupted artifact" if kind == "corrupted" else "another seed's artifact"
+    setting.harness.observer.run_started(f"seed {seed.seed} evaluated on {which}")
     files = SeedFiles(folder)
     listener = Listener(files, setting.harness.observer)
     try:

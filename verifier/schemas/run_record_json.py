@@ -83,7 +83,8 @@ class Phases(StrictModel):
     training: float | None = None
     """First to last training step."""
     calibration: float | None = None
-    """Part of `serialise`: last training step to the line that times calibration."""
+    """Part of what lies between training and the artifact: to the line that times calibration from
+    the line before it."""
     serialise: float | None = None
     """Last training step to the line that gives the artifact's size, or to the process's end."""
     load: float | None = None

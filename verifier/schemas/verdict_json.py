@@ -5,7 +5,13 @@ from typing import Literal
 from verifier.schemas.base import StrictModel
 from verifier.schemas.profile_yaml import ByteCount
 from verifier.schemas.rule_record_json import RuleRecord
-from verifier.schemas.run_record_json import ClaimedValues, Guarantee, Rung, SeedMeasurement
+from verifier.schemas.run_record_json import (
+    ClaimedValues,
+    Guarantee,
+    Mutation,
+    Rung,
+    SeedMeasurement,
+)
 
 
 class SignificanceRecord(StrictModel):
@@ -65,6 +71,8 @@ class VerdictFile(StrictModel):
     rules: tuple[RuleRecord, ...]
     claims: ClaimedValues
     measurements: tuple[SeedMeasurement, ...] = ()
+    replications: tuple[SeedMeasurement, ...] = ()
+    mutations: tuple[Mutation, ...] = ()
     sizes: tuple[ArtifactSize, ...] = ()
     """Of our runs, and of the claims where nothing was run."""
     significance: SignificanceRecord | None = None

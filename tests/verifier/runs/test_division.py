@@ -131,7 +131,7 @@ def test_a_finished_replay_is_not_repeated(pgolf, make_submission, tmp_path):
     run(pgolf, submission)
     (tmp_path / "out" / "evidence.json").unlink()
     again = run(pgolf, submission, "7,8", "--resume")
-    assert "evaluated with" not in again.stderr
+    assert "evaluated on" not in again.stderr
     assert (tmp_path / "out" / "evidence.json").exists()
 
 

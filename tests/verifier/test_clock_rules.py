@@ -1,0 +1,62 @@
+"""The same ledger under each clock convention: what breaks, what passes, what cannot be told."""
+
+import pytest
+
+from verifier import pipeline
+from verifier.findings import Outcome
+from verifier.rulebook import load_rulebook
+from verifier.schemas.run_record_json import Evidence
+
+RULEBOOK = load_rulebook("10min_16mb")
+
+
+@pytest.fixture
+def outcome(request):
+    """The answer of a rule where the first seed's phases and figures are these."""
+    path = request.path.parent / "rule_cases" / "failed_run" / "clean.json"
+    evidence = Evidence.model_validate_json(path.read_bytes())
+
+    def ask(rule: str, profile: str = "readme-strict", phases=(), **figures) -> Outcome:
+        first, *others = evidence.measurements
+        changed = first.phases.model_copy(update=dict(phases))
+        seed = first.model_copy(update={"phases": changed, **figures})
+        seen = evidence.model_copy(update={"measurements": (seed, *others)})
+        rules = pipeline.judge(seen, RULEBOOK, profile).rules
+        return next(record.outcome for record in rules if record.rule == rule)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("load", "evaluation", "expected"),
+    [(None, 590.0, "passed"), (200.0, 590.0, "passed"), (10.0, 610.0, "broken")],
+)
+def test_compiling_before_the_first_look_is_no_scoring(outcome, load, evaluation, expected):
+    phases = {"load": load, "evaluation": evaluation}
+    assert outcome("overlong_evaluation", phases=phases, script_eval_seconds=None) == expected
+
+
+def test_compiling_after_it_leaves_only_the_scripts_word(outcome):
+    phases = {"load": 10.0, "evaluation": 700.0}
+    answer = outcome("overlong_evaluation", phases=phases, script_eval_seconds=500.0)
+    assert answer is Outcome.NOT_EVALUATED
+
+
+@pytest.mark.parametrize(
+    ("said", "ours", "expected"),
+    [
+        (3.5, 3.9, "passed"),
+        (3.5, 20.0, "not_evaluated"),
+        (20.0, 20.0, "broken"),
+        (3.5, None, "passed"),
+    ],
+)
+def test_a_scripts_calibration_clock_breaks_and_never_passes(outcome, said, ours, expected):
+    phases = {"training": 596.0, "calibration": ours}
+    figures = {"script_train_seconds": 596.0, "script_calibration_seconds": said}
+    assert outcome("overlong_training", phases=phases, **figures) == expected
+
+
+def test_calibration_is_free_where_the_loop_alone_counts(outcome):
+    figures = {"script_train_seconds": 600.0, "script_calibration_seconds": 60.0}
+    assert outcome("overlong_training", "leaderboard-apr29", **figures) is Outcome.PASSED

@@ -1,0 +1,59 @@
+"""What a report says beside the figures: pace, attempts, replicas, replays."""
+
+import math
+
+import pytest
+
+from verifier import pipeline
+from verifier.reports.run_notes import pace_note, run_notes
+from verifier.rulebook import load_rulebook
+from verifier.schemas.run_record_json import Attempt, Evidence
+from verifier.schemas.verdict_json import VerdictFile
+
+RULEBOOK = load_rulebook("10min_16mb")
+
+
+@pytest.fixture
+def verdict(request):
+    def judge(case: str) -> VerdictFile:
+        path = request.path.parent / "rule_cases" / f"{case}.json"
+        evidence = Evidence.model_validate_json(path.read_bytes())
+        return pipeline.judge(evidence, RULEBOOK, "readme-strict")
+
+    return judge
+
+
+def test_a_slow_host_is_told_with_what_its_curve_points_to(verdict):
+    given = verdict("unreplicated_seed/clean")
+    slow = [
+        m.model_copy(update={"num_steps": 2450, "loss_per_log_step": -0.1})
+        for m in given.measurements
+    ]
+    note = pace_note(given.model_copy(update={"measurements": tuple(slow)}))
+    assert note.startswith("2,450 steps of 244.7 ms here, 4,900 claimed")
+    gain = 0.1 * math.log(2) / slow[0].val_loss_nats
+    mean = sum(m.val_bpb for m in slow) / len(slow)
+    assert float(note.split("about ")[1].split()[0]) == pytest.approx(mean * (1 - gain), abs=2e-4)
+
+
+def test_a_host_of_the_same_pace_is_not_mentioned(verdict):
+    assert pace_note(verdict("unreplicated_seed/clean")) is None
+
+
+def test_the_authors_seed_stands_beside_his_log(verdict):
+    notes = run_notes(verdict("unreplicated_seed/flagged"))
+    assert "the author's seed 42: completed, 1.08640 BPB here, 1.05030 in its log" in notes
+
+
+def test_replays_and_packages_are_told(verdict):
+    notes = "\n".join(run_notes(verdict("artifact_ignored/clean")))
+    assert "evaluated on corrupted artifact: – BPB" in notes
+    assert "packages opened while evaluation ran: torch-2.11.0" in notes
+
+
+def test_attempts_that_do_not_count_are_told(verdict):
+    given = verdict("failed_run/clean")
+    failed = Attempt(outcome="infrastructure", reason="GPU 3 was lost", wall_seconds=9.0)
+    again = given.measurements[0].model_copy(update={"attempts": (failed,)})
+    notes = run_notes(given.model_copy(update={"measurements": (again,)}))
+    assert notes == (f"seed {again.seed}: an attempt does not count: GPU 3 was lost",)

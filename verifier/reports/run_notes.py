@@ -1,0 +1,81 @@
+"""What the runs showed beside the seeds' figures, a line each; information, never a verdict."""
+
+import math
+from statistics import fmean
+
+from verifier.reports import figures
+from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
+from verifier.schemas.verdict_json import VerdictFile
+
+MIN_STEPS_GAP = 0.02
+"""Share by which our runs may do fewer or more steps than the claim's before it is told."""
+
+
+def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
+    """Pace against the claim, repeated attempts, the author's seeds, replays, packages."""
+    notes = [pace_note(verdict)]
+    for seed in verdict.measurements:
+        notes += [f"seed {seed.seed}: an attempt does not count: {a.reason}" for a in seed.attempts]
+    notes += [_replication(run, verdict) for run in verdict.replications]
+    notes += [
+        f"seed {m.seed} evaluated on {m.kind.replace('_', ' ')} artifact: "
+        f"{figures.bpb(m.mutated_bpb)} BPB ({m.detail}), {figures.bpb(m.val_bpb)} with its own"
+        for m in verdict.mutations
+    ]
+    packages = {p for m in verdict.measurements if m.cold_start for p in m.cold_start.packages}
+    if packages:
+        notes.append(f"packages opened while evaluation ran: {', '.join(sorted(packages))}")
+    return tuple(note for note in notes if note)
+
+
+def pace_note(verdict: VerdictFile) -> str | None:
+    """Steps and time a step here and in the claim, and the BPB that our curve points to there.
+
+    A host that is slow does fewer steps in the same time. The training loss falls about linearly in
+    ln(step); the BPB is moved by that slope, in proportion to the loss.
+    """
+    ours = [m for m in verdict.measurements if m.outcome == "completed" and m.num_steps]
+    theirs = [s for s in verdict.claims.seeds if s.num_steps]
+    if not ours or not theirs:
+        return None
+    here = fmean(m.num_steps or 0 for m in ours)
+    there = fmean(s.num_steps or 0 for s in theirs)
+    if abs(here / there - 1) <= MIN_STEPS_GAP:
+        return None
+    expected = [bpb for m in ours if (bpb := _bpb_at(m, there)) is not None]
+    note = f"{here:,.0f} steps{_pace(ours)} here, {there:,.0f}{_pace(theirs)} claimed"
+    if len(expected) == len(ours):
+        note += f"; our loss curve points to about {fmean(expected):.4f} BPB there"
+    return note
+
+
+def _bpb_at(seed: SeedMeasurement, num_steps: float) -> float | None:
+    slope, loss, bpb = seed.loss_per_log_step, seed.val_loss_nats, seed.val_bpb
+    if slope is None or not loss or bpb is None or not seed.num_steps:
+        return None
+    return bpb * (1 + slope * math.log(num_steps / seed.num_steps) / loss)
+
+
+def _pace(runs: list[SeedMeasurement] | list[SeedClaimed]) -> str:
+    """Milliseconds a step by the scripts' own clocks."""
+    known = [
+        1000 * seconds / run.num_steps
+        for run in runs
+        if run.num_steps and (seconds := _train_seconds(run)) is not None
+    ]
+    return f" of {fmean(known):.1f} ms" if known else ""
+
+
+def _train_seconds(run: SeedMeasurement | SeedClaimed) -> float | None:
+    return run.script_train_seconds if isinstance(run, SeedMeasurement) else run.train_seconds
+
+
+def _replication(run: SeedMeasurement, verdict: VerdictFile) -> str:
+    claim = next((s for s in verdict.claims.seeds if s.seed == run.seed), None)
+    said = figures.bpb(claim.val_bpb if claim else None)
+    is_same = claim is not None and run.losses_sha256 == claim.losses_sha256 is not None
+    losses = "; the training losses are the log's, digit for digit" if is_same else ""
+    return (
+        f"the author's seed {run.seed}: {run.outcome}, {figures.bpb(run.val_bpb)} BPB here, "
+        f"{said} in its log{losses}"
+    )
