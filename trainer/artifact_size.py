@@ -36,7 +36,7 @@ MUON_PERSISTENCE = 0.68  # times sqrt((1 + momentum) / (1 - momentum))
 ADAM_PERSISTENCE = 0.7
 # Trained rows have longer tails than Gaussian ones, so their codes crowd a little more.
 TAIL_FACTOR = 0.99
-# The most that a prediction was off over eight public records and the two demo recipes, in eight and
+# The most that a prediction was off over eight public records and both demo recipes, in eight and
 # six bits, with zlib and zstd, with and without weight decay (benchmarks/RESULTS.md).
 LARGEST_ERROR = 0.01
 SAMPLE_ELEMENTS = 1 << 17  # of each tensor; more than what is kept as floats

@@ -71,10 +71,11 @@ def test_the_readme_says_how_to_run_each_seed(submission):
 def test_the_contract_names_commands_and_artifact(submission):
     contract = yaml.safe_load((submission[0] / "pgolf.yaml").read_text())
     assert contract == {
-        "contract": 1,
+        "version": 1,
         "train": "python train_gpt.py train",
         "evaluate": "python train_gpt.py evaluate",
         "artifact": ["final_model.int8.ptz"],
+        "code": ["train_gpt.py"],
     }
 
 
