@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.sandbox.landlock import READ, USE, WRITE, Ruleset
+from verifier.sandbox.landlock import READ, READ_DIR, USE, WRITE, Ruleset
 from verifier.sandbox.seccomp import filter_program, install_filter
 from verifier.sandbox.system_calls import LIBC, checked
 
@@ -35,6 +35,8 @@ class ConfinedRequest:
     workdir: str
     runner_id: int | None
     """User and group that the command gets; None where we may not change them."""
+    listable: list[str]
+    """Folders whose names may be read, and nothing of their files."""
     readable: list[str]
     usable: list[str]
     writable: list[str]
@@ -91,6 +93,7 @@ def _become(request: ConfinedRequest, status_fd: int) -> None:
 def _ruleset(request: ConfinedRequest) -> Ruleset:
     rules = Ruleset()
     for paths, access in (
+        (request.listable, READ_DIR),
         (request.readable, READ),
         (request.usable, USE),
         (request.writable, WRITE),

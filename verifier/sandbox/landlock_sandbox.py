@@ -154,16 +154,19 @@ def _request(
     limits: SandboxLimits,
     limited_by_user: bool,
 ) -> ConfinedRequest:
+    shown = [path.resolve() for path in command.read_only]
     own = {"HOME": str(home), "TMPDIR": str(home), "PATH": search_path()}
     return ConfinedRequest(
         argv=list(command.argv),
         environment=BASE_ENVIRONMENT | own | command.environment,
         workdir=str(command.workdir.resolve()),
         runner_id=runner_id,
+        # A script finds its files by listing their folder, where only some may be its to read.
+        listable=[str(path.parent) for path in shown if path.is_file()],
         readable=[
             *(*READABLE, *NAMES),
             *map(str, interpreter_folders()),
-            *(str(path.resolve()) for path in command.read_only),
+            *map(str, shown),
         ],
         usable=[*USABLE, *map(str, gpu_nodes())],
         writable=[str(command.workdir.resolve()), str(home), "/dev/shm"],

@@ -42,9 +42,12 @@ def python(folder: Path):
     workdir = folder / "work"
     workdir.mkdir()
 
-    def run(sandbox, *arguments: str, environment=None, on_line=None, **limits):
+    def run(sandbox, *arguments: str, on_line=None, environment=None, read_only=None, **limits):
         command = SandboxCommand(
-            argv=(sys.executable, *arguments), workdir=workdir, environment=environment or {}
+            argv=(sys.executable, *arguments),
+            workdir=workdir,
+            environment=environment or {},
+            read_only=read_only or {},
         )
         lines: list[bytes] = []
         listen = on_line or (lambda _, line: lines.append(line))

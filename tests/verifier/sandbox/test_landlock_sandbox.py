@@ -17,6 +17,20 @@ def test_torchrun_brings_two_ranks_together(two_ranks):
     assert lines.count(b"sum 1") == 2
 
 
+def test_of_two_files_in_a_folder_the_named_one_is_found_and_read(python, folder):
+    (folder / "shards").mkdir()
+    for name in ("train", "val"):
+        (folder / "shards" / name).write_text(name)
+    code = (
+        "import pathlib, sys\n"
+        "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()): print(path.read_text())"
+    )
+    seen = {folder / "shards" / "train": "/pgolf/data/train"}
+    _, lines = python(Landlock(), "-c", code, str(folder / "shards"), read_only=seen)
+    assert lines[0] == b"train"
+    assert b"PermissionError" in lines[-1] and b"val" in lines[-1]
+
+
 @AS_ROOT
 def test_the_command_is_a_user_of_its_own(python):
     _, lines = python(Landlock(), "-c", "import os; print(os.getuid(), os.getgroups())")
