@@ -228,7 +228,7 @@ class Expressions(Recorder):
                 marks |= self.evaluate(bound, scope).marks
         if node.lower is not None:
             marks |= self._bound(FROM, node.lower, scope)
-        elif node.upper is not None:
+        if node.upper is not None:
             marks |= self._bound(UP_TO, node.upper, scope)
         return Value(marks=marks)
 

@@ -62,7 +62,9 @@ model.load_state_dict(torch.load("model.pt"))
     assert not list(learned_before_scored(follow(learn + "\nmodel = GPT()\n" + score)))
 
 
-@pytest.mark.parametrize("part, is_causal", [("[:s]", True), ("[s:]", False), ("", False)])
+@pytest.mark.parametrize(
+    "part, is_causal", [("[:s]", True), ("[9:s]", True), ("[s:]", False), ("", False)]
+)
 def test_a_fit_to_the_context_is_told_from_a_fit_to_the_scored_part(follow, part, is_causal):
     fit = f"F.cross_entropy((model.head(x) + delta){part}, y{part}).backward()"
     trace = follow(
