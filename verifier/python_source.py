@@ -63,23 +63,25 @@ def all_nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
 
 def same_code(one: ast.Module, other: ast.Module) -> bool:
     """Whether two trees differ in nothing but places."""
-    ones, others = all_nodes(one), all_nodes(other)
-    return len(ones) == len(others) and all(map(_same_node, ones, others))
-
-
-def _same_node(one: ast.AST, other: ast.AST) -> bool:
-    """Whether two nodes are alike but for what stands below them."""
-    return type(one) is type(other) and all(
-        _same_field(getattr(one, name, None), getattr(other, name, None)) for name in one._fields
-    )
-
-
-def _same_field(one: object, other: object) -> bool:
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same_field, one, other))
-    if isinstance(one, ast.AST) or isinstance(other, ast.AST):
-        return type(one) is type(other)
-    return type(one) is type(other) and (one == other or one != one)
+    pairs: list[tuple[object, object]] = [(one, other)]
+    for mine, its in pairs:
+        if type(mine) is not type(its):
+            return False
+        if not isinstance(mine, ast.AST):
+            if mine != its:
+                return False
+            continue
+        for name in mine._fields:
+            value, other_value = getattr(mine, name, None), getattr(its, name, None)
+            if value is other_value:  # names and contexts, mostly
+                continue
+            if not isinstance(value, list) or not isinstance(other_value, list):
+                pairs.append((value, other_value))
+            elif len(value) == len(other_value):
+                pairs += zip(value, other_value, strict=True)
+            else:
+                return False
+    return True
 
 
 def with_older_fstrings(text: str) -> str:
