@@ -141,16 +141,26 @@ def verify(submission: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("submissions", nargs=-1, required=True)
+@click.argument("submissions", nargs=-1)
 @rule_options
+@click.option("--changed", metavar="BASE", help="Those that differ from this git revision.")
+@click.option("--watch", is_flag=True, help="Check again whenever a file changes.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write every form of report here.")
 @fail_on_option
 @output_options
 def check(submissions: tuple[str, ...], **options: Any) -> None:
     """Check SUBMISSIONS on paper: read, run nothing, say what can be said."""
-    from verifier.commands import verdicts
+    if bool(submissions) == bool(options["changed"]):
+        raise click.UsageError("name submissions, or give --changed BASE")
+    if options["watch"] and len(submissions) != 1:
+        raise click.UsageError("--watch takes one submission")
+    from verifier.commands import checking
 
-    finish(options, lambda: verdicts.check(submissions, options))
+    if options["changed"]:
+        finish(options, lambda: checking.check_changed(options["changed"], options))
+    if options["watch"]:
+        finish(options, lambda: checking.watch(submissions[0], options))
+    finish(options, lambda: checking.check(submissions, options))
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """Bring a pull request's submission folder with git. Its files are data: nothing in it is run."""
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -13,6 +14,8 @@ from verifier.source_record import SourceRecord, source_file
 GIT_SECONDS = 600
 MAX_ARCHIVE_BYTES = 1 << 30
 METADATA_NAME = "submission"
+SUBMISSION_DEPTHS = {"records": 3, "submissions": 2}
+"""How many parts the path of a submission has, by its first: the public layout, and ours."""
 DEPTH = 30
 """Commits of the pull request that are brought: enough to find what it added before its merge."""
 
@@ -45,6 +48,31 @@ def fetch_pull_request(number: int, remote: str, into: Path) -> SourceRecord:
     record = SourceRecord(remote=remote, ref=head, commit=commit, path=path)
     source_file(target).write_text(record.model_dump_json(indent=2) + "\n")
     return record
+
+
+def changed_submissions(repository: Path, base: str) -> tuple[str, ...]:
+    """The submission folders of a work tree in which a file differs from a revision.
+
+    They are the folders below `records/<track>/` and below `submissions/`; one that is gone is
+    left out.
+
+    Args:
+        repository: the top folder of a git work tree.
+        base: any revision, such as `origin/main` or `HEAD^1`.
+
+    Raises:
+        HarnessError: git failed, or there is no such revision.
+    """
+    commit = _git(repository, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
+    changed = _git(repository, "diff", "--name-only", "-z", commit.decode().strip(), "--")
+    added = _git(repository, "ls-files", "--others", "--exclude-standard", "-z")
+    folders = set()
+    for name in os.fsdecode(changed + added).split("\0"):
+        parts = PurePosixPath(name).parts
+        depth = SUBMISSION_DEPTHS.get(parts[0] if parts else "", len(parts))
+        if len(parts) > depth:
+            folders.add("/".join(parts[:depth]))
+    return tuple(sorted(folder for folder in folders if (repository / folder).is_dir()))
 
 
 def _submission_folder(repository: Path, number: int) -> str:

@@ -1,42 +1,30 @@
-"""verify, check, run, judge, report: everything that ends in a verdict or leads to one.
+"""verify, run, judge, report: everything that ends in a verdict on a run or leads to one.
 
 What only a run needs is imported where it is needed: a check on paper answers at once.
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import click
 
 from verifier import pipeline
+from verifier.commands.checking import check
 from verifier.commands.interrupts import stoppable
 from verifier.commands.options import (
     Options,
     plan_options,
     progress_console,
-    result_console,
     submission_path,
     track_of,
 )
 from verifier.commands.rendering import Told, exit_code, show, write_reports
-from verifier.errors import PgolfError, UsageError
 from verifier.rehearsal import rehearse
-from verifier.reports.console import print_overview
-from verifier.reports.foreign_text import visible
 from verifier.reports.verdict_file import json_schema
-from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
+from verifier.rulebook import Rulebook, load_rulebook
 from verifier.runs.journal import Journal, read_record
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
-from verifier.source_record import read_commit
-from verifier.verdict import GRAVITY, Decision
-
-STREAMED = ("json", "markdown", "github")
-"""Forms that are told one by one, as the answers come; the others are one document."""
 
 
 def verify(submission: str, options: Options) -> int:
@@ -55,65 +43,6 @@ def verify(submission: str, options: Options) -> int:
     write_reports(told, folder)
     show([told], options)
     return exit_code(verdict.verdict, options)
-
-
-def check(submissions: Sequence[str], options: Options) -> int:
-    """Every submission on paper; the gravest verdict decides the exit code.
-
-    Of several, one that cannot be read is named and the others go on; the exit code is then 2.
-    """
-    load_rulebook(options["track"] or DEFAULT_TRACK).profile(options["profile"])  # no wrong names
-    if len(submissions) == 1:
-        verdict = _check_one(submissions[0], options["track"], options["profile"])
-        if isinstance(verdict, PgolfError):
-            raise verdict
-        told = Told(verdict=verdict, submission=submission_path(submissions[0]))
-        if options["out"]:
-            write_reports(told, options["out"])
-        show([told], options)
-        return exit_code(verdict.verdict, options)
-    return _check_many(submissions, options)
-
-
-def _check_many(submissions: Sequence[str], options: Options) -> int:
-    from concurrent.futures import ProcessPoolExecutor
-
-    told: list[Told] = []
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        one = partial(_check_one, track=options["track"], profile=options["profile"])
-        for submission, result in zip(submissions, pool.map(one, submissions), strict=True):
-            if isinstance(result, PgolfError):
-                click.echo(f"pgolf-verify: {visible(str(result), 2_000)}", err=True)
-                continue
-            told.append(Told(verdict=result, submission=submission_path(submission)))
-            if options["out"]:
-                write_reports(told[-1], options["out"] / _file_name(submission))
-            if options["format_"] in STREAMED:
-                show(told[-1:], options)
-    if options["format_"] == "text":
-        print_overview([one.verdict for one in told], result_console(options))
-    elif options["format_"] not in STREAMED:
-        show(told, options)
-    words = (one.verdict.verdict for one in told)
-    gravest: Decision = max(words, key=GRAVITY.index, default="accepted")
-    return UsageError.exit_code if len(told) < len(submissions) else exit_code(gravest, options)
-
-
-def _file_name(submission: str) -> str:
-    """A folder's name that no two submissions share, however they are called."""
-    path = submission_path(submission).resolve()
-    plain = "".join(c if c.isascii() and c.isalnum() or c in "._-" else "_" for c in path.name)
-    return f"{plain[:80]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-
-
-def _check_one(submission: str, track: str | None, profile: str) -> VerdictFile | PgolfError:
-    """One submission; an error is handed back, because another process may have to tell it."""
-    path = submission_path(submission)
-    try:
-        rulebook = load_rulebook(track_of(path, track))
-        return pipeline.check(path, rulebook, profile, read_commit(path))
-    except PgolfError as error:
-        return error
 
 
 def run(submission: str, options: Options) -> int:

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Puts one comment on the pull request of HEAD_SHA, or renews the one that is there.
+# Everything in the reports folder is a stranger's word: only verdict.json is taken, and rendered anew.
+set -euo pipefail
+
+reports=$1
+mark='<!-- pgolf-verify -->'
+body=$(mktemp)
+echo "$mark" > "$body"
+
+find "$reports" -maxdepth 2 -name verdict.json -type f -size -2M -print0 2>/dev/null | sort -z |
+  while IFS= read -r -d '' verdict; do
+    folder=$(mktemp -d)
+    cp "$verdict" "$folder/verdict.json"
+    pgolf-verify report "$folder" --format markdown > "$folder/comment.md" || continue
+    # GitHub refuses comments of more than 65,536 characters.
+    if [ $(( $(wc -m < "$body") + $(wc -m < "$folder/comment.md") )) -lt 65000 ]; then
+      cat "$folder/comment.md" >> "$body"
+    fi
+  done
+
+if [ "$(cat "$body")" = "$mark" ]; then
+  echo "no verdict to tell"
+  exit 0
+fi
+printf '\nRead only; nothing was run. Full report: %s\n' "$RUN_URL" >> "$body"
+
+number=$(gh api "repos/$REPOSITORY/commits/$HEAD_SHA/pulls" \
+  --jq "map(select(.state == \"open\" and .head.sha == \"$HEAD_SHA\")) | .[0].number // empty")
+if [ -z "$number" ]; then
+  echo "no open pull request has the head $HEAD_SHA"
+  exit 0
+fi
+old=$(gh api "repos/$REPOSITORY/issues/$number/comments" --paginate \
+  --jq ".[] | select(.user.type == \"Bot\" and (.body | startswith(\"$mark\"))) | .id" | head -n 1)
+if [ -n "$old" ]; then
+  gh api --method PATCH "repos/$REPOSITORY/issues/comments/$old" -F "body=@$body" > /dev/null
+else
+  gh api --method POST "repos/$REPOSITORY/issues/$number/comments" -F "body=@$body" > /dev/null
+fi
+echo "told on pull request $number"
