@@ -19,11 +19,18 @@ import psutil
 import yaml
 from tiny_track import HONEST_SCRIPT, README, TINY_TOKENS, tiny_track, write_shard
 
+from verifier.errors import RunDirectoryError
 from verifier.rulebook import rules_folder
-from verifier.runs.journal import Journal
+from verifier.runs.journal import read_record
+from verifier.schemas.run_record_json import Evidence, RunPlan, SeedMeasurement
 
 PROGRAM = Path(sys.executable).with_name("pgolf-verify")
 SEEDS = (1, 2, 3)
+RECORDS = {
+    "plan.json": RunPlan,
+    "measurement.json": SeedMeasurement,
+    "evidence.json": Evidence,
+}
 VICTIMS = ("harness", "child", "both")
 LONGEST_RUN_SECONDS = 60
 
@@ -127,13 +134,13 @@ def complete(out: Path) -> bool:
 
 def half_written(out: Path) -> list[str]:
     """Records that are there under their own name and are not whole."""
-    journal, wrongs = Journal(out), []
-    if (out / "plan.json").exists():
-        journal.plan()
-    for seed in SEEDS:
-        measurement = journal.finished(seed)
-        if measurement is not None and measurement.seed != seed:
-            wrongs.append(f"seed {seed} holds another's measurement")
+    wrongs = []
+    for name, model in RECORDS.items():
+        for path in out.rglob(name):
+            try:
+                read_record(path, model)
+            except RunDirectoryError as error:
+                wrongs.append(str(error))
     return wrongs
 
 

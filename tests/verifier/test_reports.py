@@ -18,6 +18,7 @@ from verifier.reports.foreign_text import github_command, markdown, visible
 from verifier.reports.github import MAX_ANNOTATIONS, render_github
 from verifier.reports.markdown import render_markdown
 from verifier.reports.verdict_file import render_json
+from verifier.runs.journal import write_record
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.run_record_json import ClaimedValues
 from verifier.schemas.verdict_json import VerdictFile
@@ -69,7 +70,7 @@ def acting(text: str) -> set[str]:
 @pytest.fixture
 def rendered(tmp_path: Path):
     """Each form of the evil verdict, from `pgolf-verify report` on its file."""
-    (tmp_path / "verdict.json").write_text(verdict().model_dump_json())
+    write_record(tmp_path / "verdict.json", verdict())
 
     def render(format_: str) -> str:
         result = CliRunner().invoke(cli, ["report", str(tmp_path), "--format", format_])

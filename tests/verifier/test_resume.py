@@ -2,12 +2,13 @@
 
 import os
 import random
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from kill_trial import finished, kill_at_random, make_workplace, start
+from kill_trial import PROGRAM, finished, kill_at_random, make_workplace, start
 from tiny_track import HONEST_SCRIPT
 
 SEED = time.time_ns() % 2**32
@@ -15,8 +16,7 @@ SEED = time.time_ns() % 2**32
 FILLS_AT_TWO = (
     "import os, pathlib\n"
     "if os.environ['SEED'] == '2' and not pathlib.Path(os.environ['DATA_PATH'], 'go').exists():\n"
-    "    pathlib.Path('filler').write_bytes(bytes(2**20))\n"
-    "    for _ in range(2_000): print('x' * 200)\n"
+    "    for _ in range(500): print('x' * 1_000)\n"
 ) + HONEST_SCRIPT
 
 
@@ -27,10 +27,10 @@ def workplace(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path):
-    """A disk of 700 kB."""
+    """A disk that holds three short logs, and not one long one."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    words = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(words, capture_output=True).returncode != 0:
         pytest.skip("only root can mount a small disk")
     yield disk
@@ -53,15 +53,31 @@ def test_two_harnesses_at_once_leave_one_run(workplace, tmp_path):
     assert len(finished(out)) == 3
 
 
-def test_a_full_disk_keeps_what_was_finished_and_the_run_goes_on(workplace, small_disk):
+@pytest.mark.parametrize("record", ["plan.json", "seed_2/measurement.json", "evidence.json"])
+def test_a_record_that_was_changed_by_hand_is_not_judged(workplace, tmp_path, record):
+    out = tmp_path / "out"
+    assert start(workplace, out).wait(timeout=60) == 0
+    text = (out / record).read_text()
+    (out / record).write_text(text.replace("2", "1"))
+    judged = subprocess.run([PROGRAM, "judge", out], capture_output=True, text=True)
+    resumed = start(workplace, out)
+    errors = judged.stderr + resumed.communicate(timeout=60)[1]
+    assert 4 in (resumed.returncode, judged.returncode)
+    assert re.search(r"changed since it was written|damaged or of another version", errors)
+
+
+def test_a_full_disk_keeps_what_was_finished_until_there_is_room(workplace, small_disk):
     (workplace / "submission" / "train_gpt.py").write_text(FILLS_AT_TWO)
-    full = start(workplace, small_disk / "out")
-    _, errors = full.communicate(timeout=60)
-    assert full.returncode == 4, errors
-    assert errors.count("\n") == 1
-    assert "No space left on device; finished seeds are kept" in errors
+    for _ in range(2):  # the second time it is full from the start
+        full = start(workplace, small_disk / "out")
+        _, errors = full.communicate(timeout=60)
+        assert full.returncode == 4, errors
+        assert errors.count("\n") == 1
+        assert "No space left on device" in errors
+        assert list(finished(small_disk / "out")) == ["seed_1"]
     before = finished(small_disk / "out")
-    assert list(before) == ["seed_1"]
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     (workplace / "data" / "datasets" / "tiny_sp64" / "go").touch()
-    assert start(workplace, small_disk / "out").wait(timeout=60) == 0
+    resumed = start(workplace, small_disk / "out")
+    assert resumed.wait(timeout=60) == 0, resumed.communicate()
     assert finished(small_disk / "out").items() > before.items()

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from verifier.errors import RunDirectoryError
 from verifier.schemas.base import StrictModel
 from verifier.schemas.run_record_json import Attempt, AttemptLog, Evidence, RunPlan
 
+SEALS = "SHA256SUMS"
+"""In each folder, the hash of every record that was written there, as sha256sum prints it."""
 Model = TypeVar("Model", bound=StrictModel)
 
 
@@ -143,8 +146,23 @@ class SeedFiles:
 
 
 def write_record(path: Path, record: StrictModel) -> None:
-    """Write a record so that it is on disk whole or not at all; in ASCII, so that none acts."""
-    write_atomically(path, json.dumps(record.model_dump(mode="json"), indent=2) + "\n")
+    """Write a record so that it is on disk whole or not at all; in ASCII, so that none acts.
+
+    Its hash is noted first, so that what another hand changes later is seen. Whoever changes the
+    note as well is not: a run directory is worth what the machine is worth that it comes from.
+    """
+    text = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (path.parent / SEALS).open("a", encoding="ascii") as seals:
+            seals.write(_seal(path, text.encode()) + "\n")
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: {error.strerror}; finished seeds are kept") from error
+    write_atomically(path, text)
+
+
+def _seal(path: Path, content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()}  {path.name}"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -181,10 +199,13 @@ def read_record(path: Path, model: type[Model]) -> Model:
     """Read a record of ours back.
 
     Raises:
-        RunDirectoryError: missing, or not what this version writes.
+        RunDirectoryError: missing, not what this version writes, or changed since it was written.
     """
     try:
-        return model.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        record = model.model_validate_json(content)
+        # Anywhere in the file: a full disk may have left half a line before it.
+        sealed = _seal(path, content) in (path.parent / SEALS).read_text(encoding="ascii")
     except OSError as error:
         raise RunDirectoryError(
             f"{path}: {error.strerror}; is {path.parent} a run directory?"
@@ -196,3 +217,8 @@ def read_record(path: Path, model: type[Model]) -> Model:
             f"{path}: damaged or of another version ({where}: {first['msg']}); "
             "run the submission again into another --out"
         ) from error
+    if not sealed:
+        raise RunDirectoryError(
+            f"{path}: changed since it was written; run the submission again into another --out"
+        )
+    return record

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from verifier.endings import Grade
+from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.base import Enforcement, Sandbox
 from verifier.sandbox.conformance.checks import AT_START, Answer
 from verifier.sandbox.conformance.suite import run_checks
@@ -16,7 +17,12 @@ def probe_guarantees(sandbox: Sandbox, scratch: Path) -> tuple[Enforcement, ...]
     Raises:
         SandboxUnavailableError: the sandbox could not start or not run its own probes.
     """
-    return grade_guarantees(run_checks(sandbox, AT_START, scratch, lambda _: None))
+    try:
+        return grade_guarantees(run_checks(sandbox, AT_START, scratch, lambda _: None))
+    except OSError as error:
+        raise SandboxUnavailableError(
+            f"{scratch}: {error.strerror}; the sandbox could not be probed there"
+        ) from error
 
 
 def grade_guarantees(answers: tuple[Answer, ...]) -> tuple[Enforcement, ...]:

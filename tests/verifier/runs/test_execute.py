@@ -86,7 +86,8 @@ def test_nothing_of_the_workdir_stays(pgolf, make_submission, tmp_path):
     )
     pgolf("run", make_submission(deep + HONEST_SCRIPT), "--seeds", "7")
     left = sorted(path.name for path in (tmp_path / "out" / "seed_7").iterdir())
-    assert left == ["events.jsonl", "measurement.json", "stdout.log", "telemetry.jsonl"]
+    records = ["SHA256SUMS", "events.jsonl", "measurement.json", "stdout.log", "telemetry.jsonl"]
+    assert left == records
 
 
 def test_a_prebuilt_artifact_is_none(pgolf, make_submission, measured):

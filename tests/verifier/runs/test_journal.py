@@ -14,7 +14,7 @@ import pytest
 from tiny_track import HONEST_SCRIPT
 
 from verifier.errors import RunDirectoryError
-from verifier.runs.journal import Journal
+from verifier.runs.journal import Journal, write_record
 
 SEEDS = ("--seeds", "1,2,3")
 # The second seed waits for a file that the harness knows nothing of; the others run through.
@@ -135,7 +135,7 @@ def test_data_that_moved_is_the_same_where_hashes_say_so(
     plan = Journal(out).plan()
     files = [file.model_copy(update={"sha256": "0" * 64 if hashed else None}) for file in plan.data]
     plan = plan.model_copy(update={"data": tuple(files)})
-    (out / "plan.json").write_text(plan.model_dump_json())
+    write_record(out / "plan.json", plan)
     moved = plan.model_copy(update={"data_folder": "/elsewhere"})
     with nullcontext() if is_same else pytest.raises(RunDirectoryError, match="another plan"):
         Journal(out).begin(moved, resume=True)
