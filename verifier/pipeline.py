@@ -113,7 +113,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         HarnessError: the sandbox, the data or the run directory failed us.
     """
     from verifier.runs.execute import execute  # psutil, which no paper check needs
-    from verifier.runs.host import describe_host
+    from verifier.runs.host import describe_host, find_gpus, missing_hardware
 
     if request.options.against is not None and rulebook.track.claims_record:
         find_record(_ledger(rulebook.track.id), request.options.against)
@@ -126,6 +126,8 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         request.observer.note(f"run directory {journal.folder}")
         request.observer.note(f"command {' '.join(prepared.plan.argv[1:])}")
         request.observer.note(f"environment from {prepared.plan.environment_origin}")
+        if lacking := missing_hardware(rulebook.track.hardware, find_gpus()):
+            request.observer.note(f"{lacking}: these runs can accept nothing")
         enforcements = sandbox.guarantees(journal.folder) + _division(prepared, sandbox, journal)
         harness = Harness(
             submission=paper.submission,

@@ -39,8 +39,8 @@ CRASH_OR_LIMIT = {
 def one_line(result, exit_code: int, message: str) -> None:
     assert result.exit_code == exit_code, result.output
     assert message in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith(("pgolf-verify: ", "Usage", "Error"))
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("sandbox ")]
+    assert line.startswith(("pgolf-verify: ", "Usage", "Error"))
     assert result.stdout == ""
 
 
@@ -213,3 +213,29 @@ def test_harness_memory_does_not_grow_with_output(start_pgolf, make_submission):
         time.sleep(0.005)
     assert harness.returncode == 0, harness.stderr.read()
     assert 20 * 1024 < peak_kilobytes < 200 * 1024
+
+
+FAILS_ON_RANK_1 = """
+import os
+print("rank", os.environ["RANK"], flush=True)
+assert os.environ["RANK"] == "0", "this rank has no GPU"
+"""
+
+
+def test_one_rank_that_fails_is_a_crash_in_a_few_words(pgolf, make_submission, measured):
+    submission = make_submission(FAILS_ON_RANK_1)
+    pgolf("run", submission, *SEED, "--gpus", "2", "--trusted-plain-process")
+    assert measured(7).outcome in ("crash", "violation")
+    assert 0 < len(measured(7).detail) <= 300
+
+
+def test_of_two_final_lines_the_last_one_counts(pgolf, make_submission, measured):
+    script = HONEST_SCRIPT + 'print("final_sliding_window val_loss:1.5 val_bpb:1.75")\n'
+    pgolf("run", make_submission(script), *SEED)
+    assert measured(7).val_bpb == 1.75
+
+
+def test_a_final_line_that_cannot_be_read_is_named(pgolf, make_submission, measured):
+    script = HONEST_SCRIPT.replace("val_bpb:{bits_per_byte:.8f}", "val_bpb:1.2.3")
+    pgolf("run", make_submission(script), *SEED)
+    assert "looks like one and is none" in measured(7).detail

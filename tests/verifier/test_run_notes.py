@@ -48,7 +48,7 @@ def test_the_authors_seed_stands_beside_his_log(verdict):
 def test_replays_and_packages_are_told(verdict):
     notes = "\n".join(run_notes(verdict("artifact_ignored/clean")))
     assert "evaluated on corrupted artifact: – BPB" in notes
-    assert "packages opened while evaluation ran: torch-2.11.0" in notes
+    assert "packages opened in every evaluation: torch-2.11.0" in notes
 
 
 def test_attempts_that_do_not_count_are_told(verdict):

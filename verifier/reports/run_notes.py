@@ -22,9 +22,12 @@ def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
         f"{figures.bpb(m.mutated_bpb)} BPB ({m.detail}), {figures.bpb(m.val_bpb)} with its own"
         for m in verdict.mutations
     ]
-    packages = {p for m in verdict.measurements if m.cold_start for p in m.cold_start.packages}
-    if packages:
-        notes.append(f"packages opened while evaluation ran: {', '.join(sorted(packages))}")
+    opened = [set(m.cold_start.packages) for m in verdict.measurements if m.cold_start]
+    if (
+        opened
+    ):  # by anybody on this machine: what one seed alone saw, another program may have opened
+        packages = ", ".join(sorted(set.intersection(*opened)))
+        notes.append(f"packages opened in every evaluation: {packages or 'none'}")
     return tuple(note for note in notes if note)
 
 

@@ -11,6 +11,7 @@ from verifier.schemas.run_record_json import HostReport
 from verifier.schemas.track_yaml import Hardware
 
 GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
+DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 
 
 def describe_host(hardware: Hardware) -> HostReport:
@@ -22,6 +23,7 @@ def describe_host(hardware: Hardware) -> HostReport:
         num_cpus=len(os.sched_getaffinity(0)),
         memory_bytes=psutil.virtual_memory().total,
         gpus=gpus,
+        driver=_driver(),
         python=platform.python_version(),
         torch=_version("torch"),
         meets_track=meets(hardware, gpus),
@@ -39,10 +41,25 @@ def find_gpus() -> tuple[str, ...]:
     return tuple(names)
 
 
+def missing_hardware(hardware: Hardware, gpus: tuple[str, ...]) -> str | None:
+    """What this machine lacks for its figures to count; None where it lacks nothing."""
+    if meets(hardware, gpus):
+        return None
+    wanted = f"{hardware.num_gpus} x {hardware.gpu_name or 'GPU'}"
+    return f"the track's hardware is {wanted}, here is {', '.join(gpus) or 'no GPU'}"
+
+
 def meets(hardware: Hardware, gpus: tuple[str, ...]) -> bool:
     """Whether enough GPUs of the track's kind are here; a track without GPUs runs anywhere."""
     fitting = [g for g in gpus if hardware.gpu_name is None or hardware.gpu_name in g]
     return len(fitting) >= hardware.num_gpus
+
+
+def _driver() -> str | None:
+    """The NVIDIA driver's own first line."""
+    if not DRIVER_VERSION.is_file():
+        return None
+    return DRIVER_VERSION.read_text().partition("\n")[0].partition(":")[2].strip()
 
 
 def _cpu_model() -> str:

@@ -14,6 +14,8 @@ MAX_HOT_SHARE = 0.1
 MAX_OTHERS_SHARE = 0.5
 """Share of the machine's cores that others may use, over the run, when none is left idle."""
 SATURATED_SHARE = 0.95
+MIN_WANTED_CORES = 0.2
+"""What a run gets that wants to work, however crowded the machine; one that sleeps gets less."""
 MIN_FREE_DISK_BYTES = 64 << 20
 MIN_FREE_MEMORY_SHARE = 0.02
 SIGKILL = 9
@@ -50,12 +52,12 @@ def machine_fault(
 
 
 def _crowded_out(samples: Sequence[Sample], num_cpus: int) -> str | None:
-    """Whether a run that wanted to work found no core to work on; one that sleeps wants none."""
+    """Whether a run that wanted to work found too few cores to work on."""
     busy = sum(s.cpu_busy for s in samples) / len(samples)
     own = sum(s.own_cpu_busy for s in samples) / len(samples)
     others = busy - own
     is_crowded = busy > SATURATED_SHARE * num_cpus and others > MAX_OTHERS_SHARE * num_cpus
-    if not is_crowded or own < (1 - MAX_OTHERS_SHARE) * (num_cpus - others):
+    if not is_crowded or own < MIN_WANTED_CORES:
         return None
     return f"others kept {others:.1f} of {num_cpus} cores busy while it ran out of time"
 

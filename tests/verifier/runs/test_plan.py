@@ -63,7 +63,7 @@ def test_own_names_never_come_from_the_readme(pgolf, make_submission, name):
 @pytest.mark.parametrize("name", ["SEED", "DATA_PATH", "RUN_ID", "PGOLF_TOKEN_LOSSES"])
 def test_own_names_are_refused_from_the_command_line(pgolf, make_submission, name):
     result = pgolf("run", make_submission(), "--env", f"{name}=1")
-    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert (result.exit_code, "the harness sets it" in result.stderr) == (2, True)
 
 
 def test_the_command_line_overrides_the_readme(pgolf, make_submission):

@@ -1,0 +1,52 @@
+"""One sample a second of this machine, cheaply; GPUs where there are some."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from verifier.runs.gpu_sensors import GpuSensors
+from verifier.runs.telemetry import Telemetry
+
+BURN = "import time; held = b'x' * 2**26; end = time.time() + 2.5\nwhile time.time() < end: pass"
+
+
+def test_a_busy_child_is_seen_and_written_down(tmp_path):
+    with Telemetry(tmp_path) as telemetry:
+        subprocess.run([sys.executable, "-c", BURN], check=True)
+    lines = [json.loads(line) for line in (tmp_path / "telemetry.jsonl").open()]
+    assert len(lines) == len(telemetry.samples) >= 2
+    last = telemetry.samples[-1]
+    assert last.own_cpu_busy > 0.1
+    assert last.cpu_busy >= 0.9 * last.own_cpu_busy
+    assert last.tree_bytes > 2**26
+    assert last.disk_free_bytes > 0 < last.memory_free_bytes
+
+
+def test_watching_costs_next_to_nothing(tmp_path):
+    before = time.process_time()
+    with Telemetry(tmp_path) as telemetry:
+        time.sleep(3.2)
+    assert telemetry.samples
+    assert time.process_time() - before < 0.01 * 3.2
+
+
+def test_a_folder_that_is_gone_ends_no_run(tmp_path):
+    with Telemetry(tmp_path / "gone") as telemetry:
+        time.sleep(0.01)
+    assert telemetry.samples == []
+
+
+@pytest.mark.gpu
+def test_every_gpu_answers():
+    pytest.importorskip("pynvml")
+    sensors = GpuSensors()
+    samples = sensors.read()
+    sensors.close()
+    assert samples
+    for sample in samples:
+        assert sample.fault is None
+        assert sample.sm_clock_mhz > 0 < sample.power_watts
+        assert sample.memory_bytes >= 0 <= sample.utilization_percent
