@@ -124,6 +124,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
     with journal.locked():
         journal.begin(prepared.plan, request.resume)
         request.observer.note(f"run directory {journal.folder}")
+        request.observer.note(f"sandbox {sandbox.name}")
         request.observer.note(f"command {' '.join(prepared.plan.argv[1:])}")
         request.observer.note(f"environment from {prepared.plan.environment_origin}")
         if lacking := missing_hardware(rulebook.track.hardware, find_gpus()):

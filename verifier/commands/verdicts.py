@@ -102,7 +102,6 @@ def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evi
         rulebook, planned = small.rulebook, small.options
     sandbox = sandbox_named(planned.sandbox)
     with stoppable(), LiveRun(progress_console(options), options["quiet"]) as live:
-        live.note(f"sandbox {sandbox.name}")
         request = pipeline.RunRequest(
             options=planned, out=options["out"], resume=options["resume"], observer=live
         )
