@@ -275,6 +275,17 @@ def fetch(number: int, remote: str, into: Path, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--author", default="", help="Your name, for submission.json.")
+@click.option("--github-id", default="", help="Your account, for submission.json.")
+def init(folder: Path, author: str, github_id: str) -> None:
+    """Write a small submission that passes `check` into FOLDER, to start from."""
+    from verifier.commands import starting
+
+    finish({}, lambda: starting.init(folder, starting.Author(name=author, github_id=github_id)))
+
+
+@cli.command()
 @output_options
 def schema(**options: Any) -> None:
     """Print the JSON Schema of a verdict."""

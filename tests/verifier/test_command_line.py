@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from verifier.cli import cli
 
-COMMANDS = "verify check run judge report compare records board rules doctor fetch schema".split()
+COMMANDS = "verify check run judge report compare records board rules doctor fetch init schema".split()
 RUN_OPTIONS = (
     "--track --profile --seeds --num-seeds --against --rung --data --gpus --env --out --resume "
     "--format --quiet --verbose --no-color".split()
