@@ -33,6 +33,7 @@ class TrainOptions(TypedDict):
     out: Path | None
     overwrite: bool
     resume: bool
+    packed: bool
     author: str
     github_id: str
     quiet: bool
@@ -105,6 +106,7 @@ clock_option = click.option(
 @click.option("--out", type=click.Path(path_type=Path), help="Default: submissions/RECIPE.")
 @click.option("--overwrite", is_flag=True, help="Replace the submission in --out.")
 @click.option("--resume", is_flag=True, help="Run only the seeds that --out lacks.")
+@click.option("--packed", is_flag=True, help="Compress the script; readable source beside it.")
 @click.option("--author", default="unknown", show_default=True, help="For submission.json.")
 @click.option("--github-id", default="unknown", show_default=True, help="For submission.json.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; the results alone.")
@@ -157,6 +159,7 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
         dataset=data.dataset.resolve().name,
         tokenizer=data.tokenizer.name,
         num_gpus=options["gpus"] or replayed_processes(options["replay"]),
+        is_packed=options["packed"],
         author=options["author"],
         github_id=options["github_id"],
         date=datetime.now(UTC).date().isoformat(),

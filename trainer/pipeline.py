@@ -21,6 +21,7 @@ from trainer.submission_folder.write_folder import (
     FolderRequest,
     begin_folder,
     finish_folder,
+    script_of,
 )
 
 Watch = Callable[[int, str], None]  # seed, a line that its run printed
@@ -65,11 +66,11 @@ def make_submission(
     resolved = folder.resolved
     check_processes(resolved.recipe, folder.num_gpus)
     check_data(request.data, resolved.recipe)
-    script = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
+    readable = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
     cap_bytes = track_cap_bytes(resolved.track)
-    if warning := cap_warning(resolved.recipe, len(script.encode()), cap_bytes):
+    if warning := cap_warning(resolved.recipe, len(script_of(folder, readable)), cap_bytes):
         warn(warning)
-    begin_folder(folder, script, overwrite=request.overwrite, resume=request.resume)
+    begin_folder(folder, readable, overwrite=request.overwrite, resume=request.resume)
     launch = Launch(
         script=folder.folder / SCRIPT_NAME,
         log_folder=folder.folder,

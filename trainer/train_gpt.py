@@ -159,12 +159,15 @@ def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
         for module in model.modules():
             if isinstance(module, nn.Embedding):
                 module.to(torch.bfloat16)
+    if recipe.quantization.qat_enabled:
+        train_as_rounded(model, recipe.quantization)
     return model
 
 
 def train_as_rounded(model: GPT, options: QuantizationOptions) -> None:
     """Let each weight that will be stored in codes be trained as if it were stored so already."""
-    for name, module in model.named_modules():
+    for path, module in model.named_modules():
+        name = f"{path}.weight"
         if isinstance(module, CastedLinear) and is_rounded(name, module.weight, options):
             bits = code_bits(name, options)
             module.fake_quantize = partial(fake_quantize_rows, bits=bits)
@@ -294,7 +297,7 @@ def score_model(
     table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     tokens = load_validation_tokens(
         recipe.run.data_path,
-        windows.seq_len,
+        1 if learns else windows.seq_len,
         keep_tail=recipe.evaluation.score_tail or learns,
     )
     check_token_ids(tokens, recipe.model.vocab_size)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from trainer.recipe import recipe_settings
+from trainer.recipe_checks import build_recipe
 from trainer.submission_folder.bundle_script import bundle_script
+from trainer.train_gpt import build_model
 
 
 def run_script(folder, data, *verbs, **environment):
@@ -29,6 +31,22 @@ def script_folder(tmp_path, tiny_recipe):
     folder.mkdir()
     (folder / "train_gpt.py").write_text(bundle_script(recipe_settings(tiny_recipe), "tiny"))
     return folder
+
+
+def test_weights_that_become_codes_are_trained_as_codes_where_the_recipe_says(tiny_settings, alone):
+    wide = tiny_settings | {"model.model_dim": 128, "model.mlp_hidden": 640}
+    rounded = {
+        is_on: [
+            name
+            for name, module in build_model(
+                build_recipe(wide | {"quantization.qat_enabled": is_on}), alone
+            ).named_modules()
+            if getattr(module, "fake_quantize", None) is not None
+        ]
+        for is_on in (True, False)
+    }
+    wanted = [f"blocks.{layer}.mlp.{part}" for layer in (0, 1) for part in ("fc", "proj")]
+    assert rounded == {True: wanted, False: []}
 
 
 def last_line(ran):

@@ -11,9 +11,11 @@ from trainer.quantization.codecs import OPTIONAL_PACKAGES
 from trainer.recipe import Recipe, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.run_log import ARTIFACT_NAME
+from trainer.submission_folder.pack_script import pack_script
 from trainer.submission_folder.seed_results import SeedResult
 
 SCRIPT_NAME = "train_gpt.py"
+READABLE_NAME = "train_gpt_readable.py"  # beside a packed script
 CONTRACT_NAME = "pgolf.yaml"  # written with the script, so it marks a folder as one of ours
 
 
@@ -26,6 +28,7 @@ class FolderRequest:
     dataset: str  # name of the data set's folder
     tokenizer: str  # name of the tokenizer's file
     num_gpus: int | None  # None: no torchrun
+    is_packed: bool  # the script is compressed, with its readable source beside it
     author: str
     github_id: str
     date: str  # ISO
@@ -37,18 +40,27 @@ class FolderRequest:
         return f"torchrun --standalone --nproc_per_node={self.num_gpus} {SCRIPT_NAME}"
 
 
-def begin_folder(request: FolderRequest, script: str, *, overwrite: bool, resume: bool) -> None:
+def script_of(request: FolderRequest, readable: str) -> str:
+    """The script that runs and counts: the readable one, or its packed form."""
+    if not request.is_packed:
+        return readable
+    return pack_script(readable, readable.partition("\n")[0].lstrip("# "), READABLE_NAME)
+
+
+def begin_folder(request: FolderRequest, readable: str, *, overwrite: bool, resume: bool) -> None:
     """Write what does not depend on the runs: script, contract, requirements.
 
     Raises:
         FolderError: the folder exists and may not be touched, or cannot be written.
     """
-    folder = request.folder
+    folder, script = request.folder, script_of(request, readable)
     try:
         if folder.exists() and any(folder.iterdir()):
             _make_room(folder, script, overwrite=overwrite, resume=resume)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SCRIPT_NAME).write_text(script, encoding="utf-8")
+        if request.is_packed:
+            (folder / READABLE_NAME).write_text(readable, encoding="utf-8")
         (folder / CONTRACT_NAME).write_text(contract(request), encoding="utf-8")
         (folder / "requirements.txt").write_text(requirements(request), encoding="utf-8")
     except OSError as error:
@@ -163,8 +175,10 @@ def readme(request: FolderRequest, results: list[SeedResult]) -> str:
             "",
             "## Recipe",
             "",
-            f"`{SCRIPT_NAME}` holds the whole recipe as a literal at its top. Options that differ "
-            "from the public baseline:",
+            f"`{READABLE_NAME if request.is_packed else SCRIPT_NAME}` holds the whole recipe as a "
+            "literal at its top"
+            + (f"; `{SCRIPT_NAME}` is the same program, packed" if request.is_packed else "")
+            + ". Options that differ from the public baseline:",
             "",
             *(_differences(request.resolved.recipe) or ["none"]),
             "",

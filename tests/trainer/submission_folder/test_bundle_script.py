@@ -8,8 +8,10 @@ import pytest
 from trainer import train_gpt
 from trainer.errors import TrainerError
 from trainer.recipe import Recipe, recipe_settings
+from trainer.recipe_checks import build_recipe
 from trainer.recipe_file import load_recipe
 from trainer.submission_folder import bundle_script as bundler
+from trainer.submission_folder.pack_script import pack_script
 
 ALLOWED = {*sys.stdlib_module_names, "torch", "numpy", "sentencepiece", "zstandard", "brotli"}
 
@@ -68,17 +70,49 @@ def run_main(code, folder, recipe, data):
     return steps, (folder / "losses").read_bytes()
 
 
-def test_script_and_package_compute_the_same_to_the_last_bit(tmp_path, tiny_recipe, tiny_data):
+ALL_LEVERS = {
+    "model.model_dim": 128,
+    "model.mlp_hidden": 640,
+    "model.rope_train_seq_len": 8,
+    "model.use_smeargate": True,
+    "model.bigram_hash_buckets": 64,
+    "model.bigram_hash_dim": 8,
+    "model.orthogonal_init": True,
+    "model.overtone_init": True,
+    "model.phased_resid_mix": True,
+    "optimizer.muon_weight_decay": 0.02,
+    "optimizer.adam_weight_decay": 0.01,
+    "optimizer.grad_clip_norm": 1.0,
+    "quantization.matrix_bits": 6,
+    "quantization.fp16_passthrough_patterns": "tok_emb,blocks.1.attn.c_k",
+    "quantization.qat_enabled": True,
+    "quantization.code_packing": "bits",
+    "quantization.compressor": "zstd",
+    "evaluation.score_tail": True,
+    "evaluation.eval_seq_len": 24,
+    "evaluation.eval_stride": 5,
+}
+LEARNING = {"evaluation.ttt_enabled": True, "evaluation.ttt_chunk_size": 8}
+
+
+@pytest.mark.parametrize("levers", [{}, ALL_LEVERS, LEARNING], ids=["none", "all", "learning"])
+def test_script_packed_or_not_and_package_compute_the_same_to_the_last_bit(
+    tmp_path, tiny_settings, tiny_data, levers
+):
+    tiny_recipe = build_recipe(tiny_settings | levers)
     settings = recipe_settings(tiny_recipe)
+    script = bundler.bundle_script(settings, "tiny")
+    packed = pack_script(script, "tiny", "readable.py")
+    assert len(packed) < len(script) / 2
     packaged = (
         "from pathlib import Path; from trainer.train_gpt import main;"
         f"main({settings!r}, Path({train_gpt.__file__!r}))"
     )
     outcomes = []
-    for name, code in (("p", packaged), ("s", bundler.bundle_script(settings, "tiny"))):
+    for name, code in (("package", packaged), ("script", script), ("packed", packed)):
         (tmp_path / name).mkdir()
         outcomes.append(run_main(code, tmp_path / name, tiny_recipe, tiny_data))
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
     assert len(outcomes[0][0]) == 3 and len(outcomes[0][1]) == 400 * 4
 
 
