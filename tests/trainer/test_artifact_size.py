@@ -70,11 +70,11 @@ def test_the_cap_is_the_tracks():
     assert track_cap_bytes("10min_16mb") == 16_000_000
     recipe = load_recipe("demo", {}).recipe
     text = describe_artifact(predict_artifact(recipe), recipe, track_cap_bytes("demo"))
-    assert "of the track's cap of 450,000" in text
+    assert "of the track's cap of 500,000" in text
 
 
 def test_a_cap_that_will_break_is_said_before_training():
     recipe = load_recipe("demo", {}).recipe
-    assert cap_warning(recipe, code_bytes=90_000, cap_bytes=450_000) is None
+    assert cap_warning(recipe, code_bytes=90_000, cap_bytes=500_000) is None
     warning = cap_warning(recipe, code_bytes=90_000, cap_bytes=400_000)
     assert "over the track's cap of 400,000: lower model.num_layers" in warning
