@@ -80,6 +80,13 @@ def evaluate(request: EvaluationRequest, setting: Setting, listener: Listener) -
     )
 
 
+def prepare_watch() -> None:
+    """Read which packages are installed, in the time that training takes anyway."""
+    for root in package_folders():
+        folders_below(root)
+        installed_files(root)
+
+
 def _watched_folders(data: TrackData) -> list[Path]:
     installed = [folder for root in package_folders() for folder in folders_below(root)]
     return [data.dataset.resolve(), data.tokenizer.parent.resolve(), *installed]

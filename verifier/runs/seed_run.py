@@ -1,10 +1,11 @@
 """One seed from launch to what it left: one process, or training and then a cold evaluation."""
 
 import shutil
+import threading
 from pathlib import Path
 
 from verifier.runs.clocks import Timeline
-from verifier.runs.cold_start import Evaluation, EvaluationRequest, evaluate
+from verifier.runs.cold_start import Evaluation, EvaluationRequest, evaluate, prepare_watch
 from verifier.runs.delivery import deliver_submission, disk_errors, fresh_folder
 from verifier.runs.journal import SeedFiles
 from verifier.runs.launch import TOKEN_LOSSES_FILE
@@ -88,6 +89,7 @@ def _run_divided(seed: int, folder: Path, setting: Setting, listener: Listener) 
     """Train, keep the artifact alone, and evaluate it as if training had never been here."""
     plan, data = setting.prepared.plan.evaluation, setting.prepared.data
     assert plan is not None
+    threading.Thread(target=prepare_watch, daemon=True).start()
     with fresh_folder(folder / "work") as workdir:
         delivered = deliver_submission(setting.harness.submission, workdir)
         process = _first_process("training", seed, workdir, setting, training_data(data))
