@@ -26,7 +26,10 @@ def main() -> int:
         workplace = make_workplace(Path(folder))
         tally = kill_at_random(workplace, arguments.kills, random.Random(arguments.seed))
     print(table(tally))
-    print(f"{time.monotonic() - began:.0f} s, {tally.runs_completed} runs completed")
+    print(
+        f"{time.monotonic() - began:.0f} s, {tally.runs_completed} runs completed, "
+        f"{tally.calm_seconds:.1f} s a run without a kill"
+    )
     for wrong in tally.wrongs:
         print(f"WRONG: {wrong}")
     return 1 if tally.wrongs else 0

@@ -5,19 +5,24 @@ from pathlib import PurePosixPath
 from verifier.packing import wrapped
 from verifier.program import Program
 from verifier.schemas.run_record_json import CodeBytes
-from verifier.submission import FileKind, SubmissionFile
+from verifier.submission import FileKind, Submission, SubmissionFile
 
 
-def count_code(program: Program) -> CodeBytes:
+def count_code(program: Program, declared: tuple[SubmissionFile, ...] = ()) -> CodeBytes:
     """Bytes of the files that the main script needs, itself included; as_logged is the log's word.
 
     All are None without a script, or when a part of it does not parse: what it needs is unclear.
+
+    Args:
+        program: the code as far as it can be read.
+        declared: what pgolf.yaml names as code; evaluation gets it, so it counts.
     """
-    files = needed_files(program)
-    if not files:
+    needed = needed_files(program)
+    if not needed:
         return CodeBytes(as_logged=None, literal=None)
+    files = tuple({file.path: file for file in (*needed, *declared)}.values())
     smaller = rebuilt_wrappers(program)
-    counted = [file for file in files if file.kind is not FileKind.TOKENIZER]
+    counted = [f for f in files if f in declared or f.kind is not FileKind.TOKENIZER]
     return CodeBytes(
         as_logged=None,
         literal=sum(file.num_bytes for file in counted),
@@ -26,6 +31,13 @@ def count_code(program: Program) -> CodeBytes:
             len(smaller[file.path]) if file.path in smaller else file.num_bytes for file in counted
         ),
     )
+
+
+def declared_files(submission: Submission) -> tuple[SubmissionFile, ...]:
+    """The files of the folder that its pgolf.yaml names as code."""
+    listed = (submission.contract or {}).get("code")
+    names = {PurePosixPath(name) for name in listed} if isinstance(listed, list) else set()
+    return tuple(file for file in submission.files if file.path in names)
 
 
 def needed_files(program: Program) -> tuple[SubmissionFile, ...]:

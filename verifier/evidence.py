@@ -152,29 +152,25 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
         independence=seen.executed.independence,
         guarantees=(
             *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),
-            score_guarantee(seen.executed.measurements, paper.score_followed),
+            score_guarantee(plan, seen.executed.measurements, paper.score_followed),
         ),
         host=seen.host,
     )
 
 
-def score_guarantee(measurements: tuple[SeedMeasurement, ...], score_followed: bool) -> Guarantee:
+def score_guarantee(
+    plan: RunPlan, measurements: tuple[SeedMeasurement, ...], score_followed: bool
+) -> Guarantee:
     """What stands behind the scores of our runs, at the seed with the least behind it.
 
     Never more than observed: losses and prints alike are written by the script.
     """
-    if all(m.score_origin == "token_losses" for m in measurements):
-        return Guarantee(
-            name="score", grade="observed", detail="added up by us from the loss of every token"
-        )
     if score_followed:
-        return Guarantee(
-            name="score",
-            grade="observed",
-            detail="printed by code that was followed to the losses of the validation tokens",
-        )
-    return Guarantee(
-        name="score",
-        grade="absent",
-        detail="printed, and nothing shows that it was computed: let the script write token losses",
-    )
+        detail = "made by code that was followed to the losses of the validation tokens"
+        return Guarantee(name="score", grade="observed", detail=detail)
+    added_up = all(m.score_origin == "token_losses" for m in measurements)
+    if added_up and plan.evaluation is not None:
+        detail = "added up by us from the losses of an evaluation apart from training"
+        return Guarantee(name="score", grade="observed", detail=detail)
+    detail = "the script's word: its code was not followed, and no evaluation apart wrote losses"
+    return Guarantee(name="score", grade="absent", detail=detail)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from verifier.artifact_sizes import artifact_sizes
 from verifier.claims import collect_claims
-from verifier.code_bytes import count_code
+from verifier.code_bytes import count_code, declared_files
 from verifier.comparison import Comparison, compare_with_prior
 from verifier.data_flow import follow_run
 from verifier.data_flow.settings import read_settings
@@ -63,7 +63,7 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
     return Paper(
         submission=submission,
         claims=claims,
-        code_bytes=count_code(program),
+        code_bytes=count_code(program, declared_files(submission)),
         rules=static_outcomes(case, rulebook),
         score_followed=trace.stopped is None and bool(trace.claimed_scores()),
     )

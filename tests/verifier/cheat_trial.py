@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from tiny_track import tiny_track
 
 from verifier.cli import cli
-from verifier.rulebook import rules_folder
+from verifier.rulebook import load_rulebook, rules_folder
 from verifier.sandbox.bubblewrap import Bubblewrap
 from verifier.schemas.verdict_json import VerdictFile
 
@@ -33,21 +33,26 @@ LIMITS = {
     "train_overrun_seconds": 0.2,
     "hard_wall_seconds": 4,
 }
-RULES = {
-    "missing_file": "reject",
-    "failed_run": "reject",
-    "inconsistent_score": "reject",
-    "oversized_artifact": "reject",
-    "overlong_training": "reject",
-    "overlong_evaluation": "reject",
-    "hidden_code": "warn",
-    "network_access": "warn",
-    "undeclared_subprocess": "info",
-    "outside_file_read": "warn",
-    "external_data": "reject",
-    "validation_shards_in_training": "reject",
-}
-"""The record track's word on them; left out is what asks for logs, a claim or torch."""
+RULES = (
+    "missing_file",
+    "failed_run",
+    "inconsistent_score",
+    "oversized_artifact",
+    "overlong_training",
+    "overlong_evaluation",
+    "seed_ignored",
+    "artifact_ignored",
+    "rewritten_artifact",
+    "uncounted_evaluation_file",
+    "validation_seen_in_training",
+    "hidden_code",
+    "network_access",
+    "undeclared_subprocess",
+    "outside_file_read",
+    "external_data",
+    "validation_shards_in_training",
+)
+"""Left out is what asks for logs, for a claim, or for torch."""
 REFUSED = 2
 """The exit code for what cannot be run as it asks to be."""
 
@@ -74,7 +79,7 @@ def enter_court(folder: Path) -> None:
 
 
 def cheat_track(scored_bytes: int) -> dict:
-    track = tiny_track()
+    track, record_track = tiny_track(), load_rulebook("10min_16mb").track
     [family] = track["dataset"]["families"]
     for name, value in LIMITS.items():
         track["limits"][name]["value"] = value
@@ -83,7 +88,7 @@ def cheat_track(scored_bytes: int) -> dict:
         "min_seeds": track["min_seeds"] | {"value": 2},
         "dataset": track["dataset"]
         | {"families": [family | {"scored_tokens": NUM_VALIDATION, "scored_bytes": scored_bytes}]},
-        "rules": RULES,
+        "rules": {rule: record_track.rules[rule].value for rule in RULES},
     }
 
 

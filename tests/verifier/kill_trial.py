@@ -39,6 +39,8 @@ LONGEST_RUN_SECONDS = 60
 class Tally:
     """What the kills hit."""
 
+    calm_seconds: float = 0.0
+    """What a run takes that nobody kills."""
     kills: int = 0
     by_victim: dict[str, int] = field(default_factory=dict)
     by_finished: dict[int, int] = field(default_factory=dict)
@@ -79,6 +81,9 @@ def start(workplace: Path, out: Path) -> subprocess.Popen[str]:
 def kill_at_random(workplace: Path, num_kills: int, chance: random.Random) -> Tally:
     """Kill runs until there were so many kills; each run is resumed until it is complete."""
     tally, number = Tally(), 0
+    began = time.monotonic()
+    start(workplace, workplace / "calm").communicate(timeout=LONGEST_RUN_SECONDS)
+    tally.calm_seconds = time.monotonic() - began
     while tally.kills < num_kills:
         number += 1
         out = workplace / f"out{number}"
@@ -92,8 +97,7 @@ def kill_at_random(workplace: Path, num_kills: int, chance: random.Random) -> Ta
 def kill_once(workplace: Path, out: Path, chance: random.Random, tally: Tally) -> None:
     before, victim = finished(out), chance.choice(VICTIMS)
     harness = start(workplace, out)
-    # A run takes about two seconds, of which one goes before the first seed.
-    time.sleep(chance.uniform(0.2, 2.5))
+    time.sleep(chance.uniform(0.1, tally.calm_seconds))
     if harness.poll() is None:
         num_finished = len(finished(out))
         kill(harness, victim, chance)

@@ -5,28 +5,41 @@ import json
 import pytest
 
 from verifier.evidence import score_guarantee
-from verifier.schemas.run_record_json import Evidence
+from verifier.schemas.run_record_json import EvaluationPlan, Evidence
 
 
 @pytest.fixture
-def printed(request):
+def printed(request) -> Evidence:
     path = request.path.parent / "rule_cases" / "failed_run" / "clean.json"
-    return Evidence.model_validate_json(path.read_bytes()).measurements
+    return Evidence.model_validate_json(path.read_bytes())
 
 
 def added_up(measurement):
     return measurement.model_copy(update={"score_origin": "token_losses"})
 
 
+def divided(plan):
+    phase = EvaluationPlan(argv=("python",), environment={}, artifact=("a",), code=("b",))
+    return plan.model_copy(update={"evaluation": phase})
+
+
 def test_a_print_counts_as_seen_only_where_its_code_was_followed(printed):
-    assert score_guarantee(printed, score_followed=True).grade == "observed"
-    assert score_guarantee(printed, score_followed=False).grade == "absent"
+    plan, prints = printed.plan, printed.measurements
+    assert score_guarantee(plan, prints, score_followed=True).grade == "observed"
+    assert score_guarantee(plan, prints, score_followed=False).grade == "absent"
+
+
+def test_losses_count_as_seen_where_evaluation_was_apart(printed):
+    losses = tuple(map(added_up, printed.measurements))
+    plan = divided(printed.plan)
+    assert score_guarantee(plan, losses, score_followed=False).grade == "observed"
+    assert score_guarantee(printed.plan, losses, score_followed=False).grade == "absent"
 
 
 def test_the_seed_with_the_least_behind_it_decides(printed):
-    all_added = tuple(map(added_up, printed))
-    assert score_guarantee(all_added, score_followed=False).grade == "observed"
-    assert score_guarantee((*all_added[1:], printed[0]), score_followed=False).grade == "absent"
+    first, *others = map(added_up, printed.measurements)
+    mixed = (printed.measurements[0], *others)
+    assert score_guarantee(divided(printed.plan), mixed, score_followed=False).grade == "absent"
 
 
 def test_a_printed_score_decides_nothing_under_the_written_rule(pgolf, make_submission):

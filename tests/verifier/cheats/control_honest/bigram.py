@@ -38,14 +38,18 @@ def pack(counts):
     return zlib.compress(bytes(min(count, 255) for count in counts))
 
 
-def score(packed, text):
+def losses_under(counts, text):
     """Nats of every symbol but the first, given the one before it."""
-    counts = zlib.decompress(packed)
     totals = [sum(counts[row : row + VOCAB]) for row in range(0, len(counts), VOCAB)]
     return [
         -math.log(counts[before * VOCAB + after] / totals[before])
         for before, after in zip(text, text[1:])
     ]
+
+
+def score(packed, text):
+    """The losses under a packed model."""
+    return losses_under(zlib.decompress(packed), text)
 
 
 def bits_per_byte(losses, text):
@@ -66,11 +70,12 @@ def print_score(loss, bpb):
 
 def run_training():
     """Learn, pack, say how large it is."""
-    seed, began = int(os.environ["SEED"]), time.perf_counter()
+    seed, text, began = int(os.environ["SEED"]), tokens("train"), time.perf_counter()
     print(f"seed:{seed}")
-    for step, counts in enumerate(train(tokens("train"), seed), start=1):
+    for step, counts in enumerate(train(text, seed), start=1):
+        loss = sum(losses_under(counts, text[:500])) / 499
         milliseconds = 1000 * (time.perf_counter() - began)
-        print(f"step:{step}/{STEPS} train_loss:{4 / step:.4f} train_time:{milliseconds:.0f}ms")
+        print(f"step:{step}/{STEPS} train_loss:{loss:.4f} train_time:{milliseconds:.0f}ms")
     packed = pack(counts)
     ARTIFACT.write_bytes(packed)
     print(f"Serialized model int8+zlib: {len(packed)} bytes")
