@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts one comment on the pull request of HEAD_SHA, or renews the one that is there.
-# Everything in the reports folder is a stranger's word: only verdict.json is taken, and rendered anew.
+# Everything in the reports folder is a stranger's word: only verdict.json is taken (with its hash, which
+# the reader asks for), and rendered anew.
 set -euo pipefail
 
 reports=$1
@@ -12,6 +13,7 @@ find "$reports" -maxdepth 2 -name verdict.json -type f -size -2M -print0 2>/dev/
   while IFS= read -r -d '' verdict; do
     folder=$(mktemp -d)
     cp "$verdict" "$folder/verdict.json"
+    head -c 100000 "$(dirname "$verdict")/SHA256SUMS" > "$folder/SHA256SUMS" || continue
     pgolf-verify report "$folder" --format markdown > "$folder/comment.md" || continue
     # GitHub refuses comments of more than 65,536 characters.
     if [ $(( $(wc -m < "$body") + $(wc -m < "$folder/comment.md") )) -lt 65000 ]; then

@@ -56,11 +56,19 @@ def frontier_chart(dossier: Dossier) -> Chart | None:
     return Chart(
         name="frontier",
         title="The records over time",
-        description=f"This submission of {date}: {figures.bpb(bpb)} BPB, {said}. The frontier: "
-        + ", ".join(f"{r.date} {figures.bpb(r.mean_bpb)}" for r in chain(ledger)),
+        description=f"This submission of {date}: {figures.bpb(bpb)} BPB, {said}. "
+        f"{_frontier_text(ledger)} Rings are records, on the frontier or not.",
         height=bottom + 64,
         marks=tuple(marks),
     )
+
+
+def _frontier_text(ledger: Ledger) -> str:
+    rows = chain(ledger)
+    if not rows:
+        return "No record stands."
+    first, last = (f"{figures.bpb(row.mean_bpb)} ({row.date})" for row in (rows[0], rows[-1]))
+    return f"The frontier, {len(rows)} records, goes from {first} to {last}."
 
 
 def _own_point(dossier: Dossier) -> tuple[datetime.date, float, bool] | None:
