@@ -6,12 +6,13 @@ The ways in which real submissions broke the four conditions, as read in their c
   before the scored pass (train, then score).
 - Adaptation scores first, but inside a loop over epochs whose variable does not choose the
   tokens: the same tokens are scored again after the model has learned them; the last or the
-  lowest score counts. Or a finished pass leaves a table of counts with which a second pass scores.
+  lowest score counts. Or all tokens are scored and then learned, in several phases. Or a finished
+  pass leaves a table of counts with which a second pass scores.
 - A vector is fitted to the tokens of a window, then the same window is scored with it.
 - The probability of the realised token alone is mixed with a count found under a hash of context
   and that token, or spread over the token's bytes: there is no distribution over the vocabulary.
-- Whether an expert speaks at a position depends on what kind of token stands there, or the better
-  of two predictions is kept.
+- Whether an expert speaks at a position depends on what kind of token stands there, in Python or
+  in native code, or the better of two predictions is kept.
 - Statistics for quantisation are gathered on validation tokens, or on training tokens after the
   training clock.
 

@@ -27,22 +27,15 @@ def learned_before_scored(trace: Trace) -> Iterator[Sequence]:
 
 def scored_again(trace: Trace) -> Iterator[Sequence]:
     """Tokens that have been learned are scored once more, and that score counts."""
-    scores = trace.claimed_scores()
     for update in _validation_updates(trace):
         if update.numbered(LEAF):
             continue
         later = list(_later(trace, update))
-        in_rounds = [] if update.is_table else scores
-        if not (update.is_table or _within_scored_pass(update, trace)):
-            in_rounds, later = ([] if later else scores), []  # what is scored later is scored first
-        repeated = [
-            Sequence(update=update, score=score, loop=loop)
-            for score in in_rounds
-            if touches(update, score)
-            for loop in _repeating(update, score)
-        ]
+        if later and not (update.is_table or _within_scored_pass(update, trace)):
+            continue  # learned, and only then scored for the first time: another breach
         anew = (score for score in later if not _advancing(update, score))
-        yield from repeated[:1] or _first(Sequence(update=update, score=s) for s in anew)
+        in_rounds = [] if update.is_table else _scored_in_rounds(trace, update)
+        yield from in_rounds[:1] or _first(Sequence(update=update, score=s) for s in anew)
 
 
 def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
@@ -55,7 +48,7 @@ def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
 
 
 def is_fitted_to_context_only(trace: Trace, update: Update) -> bool:
-    """Whether the fit ends where the scored part begins, by the same name."""
+    """Whether the fit ends where the scored part begins: by name, or as far from the end."""
     ends = {mark.removeprefix(UP_TO) for mark in update.numbered(UP_TO)}
     begins = {mark.removeprefix(FROM) for mark in trace.claimed_marks() if mark.startswith(FROM)}
     fitted_from = {mark.removeprefix(FROM) for mark in update.numbered(FROM)}
@@ -91,6 +84,16 @@ def _within_scored_pass(update: Update, trace: Trace) -> bool:
 def _advancing(update: Update, score: Score) -> bool:
     shared = shared_loops(update, score)
     return any(loop.advances_by_itself or loop.mark in score.marks for loop in shared)
+
+
+def _scored_in_rounds(trace: Trace, update: Update) -> list[Sequence]:
+    """Scores that a loop repeats, with the update in between."""
+    return [
+        Sequence(update=update, score=score, loop=loop)
+        for score in trace.claimed_scores()
+        if touches(update, score)
+        for loop in _repeating(update, score)
+    ]
 
 
 def _repeating(update: Update, score: Score) -> list[Loop]:

@@ -12,9 +12,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     findings = []
     for calibration in case.trace.of_kind(Calibration):
         if VALIDATION in calibration.marks:
-            findings.append(
-                _finding(calibration, "quantisation is calibrated on validation tokens")
-            )
+            findings.append(_finding(calibration, "the model is calibrated on validation tokens"))
         elif _is_off_the_clock(case, rule):
             findings.append(
                 _finding(
