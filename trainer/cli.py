@@ -114,14 +114,19 @@ def train(**options: Unpack[TrainOptions]) -> None:
     """Train RECIPE, pack, evaluate, write the submission's folder."""
     from rich.console import Console
 
+    from trainer.model_plan import training_flops_per_token
     from trainer.pipeline import make_submission
-    from trainer.training_display import TrainingDisplay
+    from trainer.training_display import TrainingDisplay, Workload
 
     request = submission_request(options)
-    tokens_per_step = request.folder.resolved.recipe.batch.train_batch_tokens
+    recipe = request.folder.resolved.recipe
+    workload = Workload(
+        tokens_per_step=recipe.batch.train_batch_tokens,
+        flops_per_token=training_flops_per_token(recipe.model, recipe.batch.train_seq_len),
+    )
     try:
         console = Console(stderr=True, quiet=options["quiet"])
-        with TrainingDisplay(request.seeds, tokens_per_step, console) as display:
+        with TrainingDisplay(request.seeds, workload, console) as display:
             results = make_submission(request, display, warn_on_stderr)
     except KeyboardInterrupt:
         raise TrainerError(

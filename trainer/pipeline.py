@@ -15,6 +15,7 @@ from trainer.launcher import Launch, run_seed, seed_log
 from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.submission_folder.bundle_script import bundle_script
+from trainer.submission_folder.metrics import read_metrics
 from trainer.submission_folder.seed_results import SeedResult, read_seed_result
 from trainer.submission_folder.write_folder import (
     SCRIPT_NAME,
@@ -83,7 +84,12 @@ def make_submission(
         if read_seed_result(seed_log(folder.folder, seed), seed) is None:
             run_seed(launch, seed, partial(watch, seed))
         results.append(checked_result(launch, seed))
-    finish_folder(folder, results)
+    metrics = [
+        step
+        for seed in request.seeds
+        for step in read_metrics(seed_log(folder.folder, seed), seed, resolved.recipe)
+    ]
+    finish_folder(folder, results, metrics)
     if (largest := max(result.total_bytes for result in results)) > cap_bytes:
         warn(f"artifact and script take {largest:,} bytes, over the track's cap of {cap_bytes:,}")
     return results

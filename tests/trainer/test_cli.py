@@ -39,12 +39,14 @@ def test_the_folder_holds_what_is_handed_in_and_no_weights(submission):
     folder, _, _ = submission
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
+        "metrics.jsonl",
         "pgolf.yaml",
         "requirements.txt",
         "submission.json",
         "train_gpt.py",
         "train_seed42.log",
         "train_seed7.log",
+        "training.svg",
     ]
 
 

@@ -11,11 +11,15 @@ from trainer.quantization.codecs import OPTIONAL_PACKAGES
 from trainer.recipe import Recipe, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.run_log import ARTIFACT_NAME
+from trainer.submission_folder.metrics import StepMetrics, metrics_lines
 from trainer.submission_folder.pack_script import pack_script
+from trainer.submission_folder.run_figure import draw_run
 from trainer.submission_folder.seed_results import SeedResult
 
 SCRIPT_NAME = "train_gpt.py"
 READABLE_NAME = "train_gpt_readable.py"  # beside a packed script
+METRICS_NAME = "metrics.jsonl"
+FIGURE_NAME = "training.svg"
 CONTRACT_NAME = "pgolf.yaml"  # written with the script, so it marks a folder as one of ours
 
 
@@ -96,11 +100,16 @@ def _make_room(folder: Path, script: str, *, overwrite: bool, resume: bool) -> N
         )
 
 
-def finish_folder(request: FolderRequest, results: list[SeedResult]) -> None:
-    """Write README.md and submission.json from the results of all seeds."""
+def finish_folder(
+    request: FolderRequest, results: list[SeedResult], metrics: list[StepMetrics]
+) -> None:
+    """Write README.md, submission.json and the course of training from the seeds' logs."""
     figures = json.dumps(submission_record(request, results), indent=2) + "\n"
     (request.folder / "submission.json").write_text(figures, encoding="utf-8")
     (request.folder / "README.md").write_text(readme(request, results), encoding="utf-8")
+    (request.folder / METRICS_NAME).write_text(metrics_lines(metrics), encoding="utf-8")
+    figure = draw_run(metrics, f"{request.resolved.name}: training")
+    (request.folder / FIGURE_NAME).write_text(figure, encoding="utf-8")
 
 
 def submission_record(request: FolderRequest, results: list[SeedResult]) -> dict[str, object]:
@@ -161,6 +170,10 @@ def readme(request: FolderRequest, results: list[SeedResult]) -> str:
             *rows,
             "",
             f"{summary}. Hardware: {results[0].hardware}; PyTorch {results[0].torch_version}.",
+            "",
+            f"![Loss, learning rate and step time]({FIGURE_NAME})",
+            "",
+            f"Each logged step is a line of `{METRICS_NAME}`.",
             "",
             "## Run",
             "",
