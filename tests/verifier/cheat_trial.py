@@ -146,10 +146,12 @@ def put_on_trial(cheat: str, court: Path, folder: Path) -> VerdictFile | str:
 
     `folder` is new and stays, with the run directory in it.
     """
-    submission = hand_in(CHEATS / cheat, folder / "submission")
-    words = ["verify", str(submission), "--track", "cheats", "--data", str(court / "data")]
-    result = CliRunner().invoke(cli, [*words, "--out", str(folder / "out"), "--format", "json"])
-    if result.exit_code == REFUSED:
-        return result.stderr
-    assert result.stdout, result.stderr or repr(result.exception)
-    return VerdictFile.model_validate_json(result.stdout)
+    submission, out = hand_in(CHEATS / cheat, folder / "submission"), str(folder / "out")
+    words = ["run", str(submission), "--track", "cheats", "--data", str(court / "data")]
+    done = CliRunner().invoke(cli, [*words, "--out", out])
+    if done.exit_code == REFUSED:
+        return done.stderr
+    assert done.exit_code == 0, done.stderr or repr(done.exception)
+    # Under a named profile nothing but the verdict is written: no pages, no charts.
+    judged = ["judge", out, "--profile", "readme-strict", "--format", "json"]
+    return VerdictFile.model_validate_json(CliRunner().invoke(cli, judged).stdout)

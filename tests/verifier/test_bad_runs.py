@@ -17,6 +17,13 @@ CRASH_OR_LIMIT = {
     "syntax": ("def", "crash", "SyntaxError"),
     "exit_code": ("raise SystemExit(3)", "crash", "exit code 3"),
     "segfault": ("import os; os.kill(os.getpid(), 11)", "crash", "killed by signal 11"),
+    "torchrun": (
+        "print('RuntimeError: CUDA is required')\n"
+        "print('E1122 05:20:23 2 torch/distributed/elastic/multiprocessing/api.py:1002] failed')\n"
+        "raise SystemExit('raise ChildFailedError(')",
+        "crash",
+        "last words: RuntimeError: CUDA is required",
+    ),
     "silent": ("pass", "crash", "ended without a final score"),
     "nan": (HONEST_SCRIPT.replace("bpb:{bits_per_byte:.8f}", "bpb:nan"), "crash", "no positive"),
     "hangs": ("import time; time.sleep(60)", "violation", "ran past 5 s"),

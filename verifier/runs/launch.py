@@ -60,7 +60,7 @@ class Launcher:
             more = f" and {len(left_out) - MAX_NAMED} more" if len(left_out) > MAX_NAMED else ""
             parts.append(f"left out (need a shell): {', '.join(left_out[:MAX_NAMED])}{more}")
         if self.environment:
-            parts.append(f"set by --env: {', '.join(sorted(self.environment))}")
+            parts.append(f"set for this run: {', '.join(sorted(self.environment))}")
         return "; ".join(parts)
 
 

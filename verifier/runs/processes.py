@@ -1,5 +1,6 @@
 """One process of a seed in the sandbox, with its output on the way to files, reader and watcher."""
 
+import re
 import sys
 import time
 from array import array
@@ -18,6 +19,8 @@ from verifier.training_log import TrainingLogReader
 
 MAX_TIMED_LINES = 1_000_000
 MIN_WALL_SECONDS = 1.0
+_LAUNCHER = re.compile(r"torch[./]distributed[./]elastic")
+"""In the first line of the report that torchrun puts behind a rank's own last words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,7 @@ class Listener:
         self.reader = TrainingLogReader()
         self.seconds = array("d")
         self.last_words = ""
+        self._launcher_speaks = False
         self.offset = 0.0
         """Seconds of the seed before the process that speaks now."""
         self.launched: float | None = None
@@ -50,7 +54,8 @@ class Listener:
         """Read the next process's output by itself, its lines numbered on."""
         self.reader = TrainingLogReader()
         self.reader.skip_lines(len(self.seconds))
-        self.last_words, self.offset, self.launched = "", offset, None
+        self.last_words, self._launcher_speaks = "", False
+        self.offset, self.launched = offset, None
 
     def line(self, seconds: float, line: bytes) -> None:
         if self.launched is None:
@@ -62,7 +67,9 @@ class Listener:
             return
         self.seconds.append(at)
         text = line.decode("utf-8", "replace")
-        self.last_words = text.strip() or self.last_words
+        self._launcher_speaks |= _LAUNCHER.search(text) is not None
+        if text.strip() and not self._launcher_speaks:
+            self.last_words = text.strip()
         self.reader.feed(text)
         self._observer.line_read(at, self.reader)
 

@@ -69,7 +69,7 @@ def test_own_names_are_refused_from_the_command_line(pgolf, make_submission, nam
 def test_the_command_line_overrides_the_readme(pgolf, make_submission):
     plan = planned(pgolf, make_submission(), "--env", "STEPS=9")
     assert plan["environment"]["STEPS"] == "9"
-    assert "set by --env: STEPS" in plan["environment_origin"]
+    assert "set for this run: STEPS" in plan["environment_origin"]
 
 
 def test_values_that_need_a_shell_are_left_out_and_named(pgolf, make_submission):
