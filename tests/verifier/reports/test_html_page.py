@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -104,3 +105,15 @@ def test_no_request_leaves_the_page_in_a_browser(dossier, tmp_path):
     assert "REJECTED" in done.stdout
     assert "evil.example" in page.read_text()
     assert "https://evil.example" not in "".join(re.findall(r'"url":"[^"]*"', log.read_text()))
+
+
+def test_the_page_of_a_run_says_what_it_rests_on(pgolf, make_submission, tmp_path):
+    result = pgolf("verify", make_submission(), "--num-seeds", "2")
+    assert result.exit_code in (0, 3), result.stderr
+    page = (tmp_path / "out/report.html").read_text()
+    said = " ".join(read(page).words)
+    plan = json.loads((tmp_path / "out/plan.json").read_text())
+    for word in ("assigned by the hash", str(plan["seeds"][0]), "Seed by seed", "network"):
+        assert word in said
+    assert "planned under others" not in said
+    assert (tmp_path / "out/plots/seeds.png").read_bytes().startswith(b"\x89PNG")

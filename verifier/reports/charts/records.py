@@ -68,7 +68,7 @@ def _frontier_text(ledger: Ledger) -> str:
     if not rows:
         return "No record stands."
     first, last = (f"{figures.bpb(row.mean_bpb)} ({row.date})" for row in (rows[0], rows[-1]))
-    return f"The frontier, {len(rows)} records, goes from {first} to {last}."
+    return f"The frontier goes from {first} to {last}; records on it: {len(rows)}."
 
 
 def _own_point(dossier: Dossier) -> tuple[datetime.date, float, bool] | None:

@@ -107,6 +107,7 @@ def _seeds_text(samples: Sequence[_Sample], bar: float | None) -> str:
     return "; ".join(told) + ". Bars are 95 % intervals of the mean."
 
 
+PRINTED_DECIMALS = 3
 STAGES = ("before quantisation", "quantised", "final")
 
 
@@ -123,7 +124,7 @@ def stages_chart(dossier: Dossier) -> Chart | None:
         for s in verdict.claims.seeds
         if s.learning
     ]
-    told = [(tone, row) for tone, row in rows if len({v for v in row if v is not None}) > 1]
+    told = [(tone, row) for tone, row in rows if _moves(row)]
     if not told:
         return None
     top, bottom = 40.0, 210.0
@@ -147,6 +148,11 @@ def stages_chart(dossier: Dossier) -> Chart | None:
         height=bottom + 64,
         marks=tuple(marks),
     )
+
+
+def _moves(row: Sequence[float | None]) -> bool:
+    """Whether any stage differs in the digits that logs print: else there is nothing to see."""
+    return len({round(value, PRINTED_DECIMALS) for value in row if value is not None}) > 1
 
 
 def _stage_line(
