@@ -39,6 +39,11 @@ def seed_log(folder: Path, seed: int) -> Path:
     return folder / f"train_seed{seed}.log"
 
 
+def checkpoint_folder(launch: Launch, seed: int) -> Path:
+    """Where a seed's run keeps checkpoints, if its recipe wants any, until it has finished."""
+    return launch.log_folder / "checkpoints" / f"seed_{seed}"
+
+
 def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
     """Run the script in a scratch folder that holds nothing else; keep only its output.
 
@@ -73,6 +78,7 @@ def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
                 what += f"; {state.name} is kept as {kept}"
             raise LaunchError(f"seed {seed}: {what}; its output is in {partial}")
     partial.replace(log)
+    shutil.rmtree(checkpoint_folder(launch, seed), ignore_errors=True)
 
 
 def rank_logs(folder: Path) -> Path:
@@ -114,6 +120,7 @@ def start_training(launch: Launch, seed: int, folder: Path) -> subprocess.Popen[
     settings = {
         "SEED": str(seed),
         "RUN_ID": f"seed_{seed}",
+        "CHECKPOINT_FOLDER": str(checkpoint_folder(launch, seed).resolve()),
         "DATA_PATH": str(launch.data_path.resolve()),
         "TOKENIZER_PATH": str(launch.tokenizer_path.resolve()),
     }

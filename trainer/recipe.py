@@ -31,6 +31,7 @@ class RunOptions:
     run_id: str = option("run")  # names the log: logs/<run_id>.txt
     data_path: str = option("./data/datasets/fineweb10B_sp1024")
     tokenizer_path: str = option("./data/tokenizers/fineweb_1024_bpe.model")
+    checkpoint_folder: str = option("")  # where a run that is cut off goes on from; "": nowhere
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +121,7 @@ class ScheduleOptions:
     warmdown_iters: int = option(1200, at_least=0)  # steps over which the learning rate falls to 0
     train_log_every: int = option(200, at_least=0)  # steps; 0: first ten and last only
     val_loss_every: int = option(0, at_least=0)  # steps; 0: validation data stay closed
+    checkpoint_every: int = option(0, at_least=0)  # steps; 0: never
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from trainer.checkpoint import Position, Stateful, load_checkpoint, save_checkpoint
 from trainer.data.batches import Batch, train_batches
 from trainer.errors import TrainerError
 from trainer.optimizer.parameter_groups import Optimizers
@@ -38,17 +39,27 @@ class TrainingRun:
     optimizers: Optimizers
     train_paths: list[Path]
 
-    def batches(self) -> Iterator[Batch]:
-        """The training data from their beginning."""
-        return train_batches(self.train_paths, self.recipe, self.group)
+    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+        """The training data from what belongs to a step on."""
+        per_step = self.recipe.batch.micro_batches_per_step // self.group.world_size
+        first = first_step * per_step
+        return train_batches(self.train_paths, self.recipe, self.group, first=first)
+
+    def parts(self) -> dict[str, Stateful]:
+        """What changes while training."""
+        return {
+            "model": self.model,
+            "adam": self.optimizers.adam,
+            "muon": self.optimizers.muon,
+        }
 
 
 class TrainingClock:
     """Seconds of training; stands still while paused."""
 
-    def __init__(self, group: ProcessGroup) -> None:
+    def __init__(self, group: ProcessGroup, banked_seconds: float) -> None:
         self.group = group
-        self.banked_seconds = 0.0
+        self.banked_seconds = banked_seconds
         self.resume()
 
     def seconds(self) -> float:
@@ -94,9 +105,12 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     """
     schedule = run.recipe.schedule
     budget_seconds = open_budget(run)
-    batches = run.batches()
-    clock = TrainingClock(run.group)
-    step, elapsed_seconds = 0, 0.0
+    begin = load_checkpoint(run.recipe, run.group, run.parts())
+    step, elapsed_seconds = begin.step, begin.train_seconds
+    if step > 0:
+        run.log.write(f"resumed:step:{step} train_time:{1000 * elapsed_seconds:.0f}ms")
+    batches = run.batches(step)
+    clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
     while not is_last:
         if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
@@ -113,6 +127,9 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
         if is_last or _is_logged(step, schedule):
             progress = _progress(schedule, step, elapsed_seconds)
             run.log.write(progress.train_line(run.group.mean(loss).item()))
+        if not is_last:
+            reached = Position(step=step, train_seconds=elapsed_seconds)
+            save_checkpoint(run.recipe, run.group, run.parts(), reached)
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
         validate(progress)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,12 @@ class Batch:
     target_ids: Tensor  # (B, T) int64: the token after each input
 
 
-def train_batches(paths: list[Path], recipe: Recipe, group: ProcessGroup) -> Iterator[Batch]:
+def train_batches(
+    paths: list[Path], recipe: Recipe, group: ProcessGroup, *, first: int = 0
+) -> Iterator[Batch]:
     """This process's micro-batches, for ever, from the first token of the first shard.
+
+    With `first`, so many of them are left out at the beginning.
 
     The stream is cut into spans, one a micro-batch, dealt out to the processes in turn: the
     micro-batches of a step are the same for any number of processes.
@@ -39,7 +43,7 @@ def train_batches(paths: list[Path], recipe: Recipe, group: ProcessGroup) -> Ite
             f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
             f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
         )
-    for chunk in endless_chunks(paths, span * group.world_size):
+    for chunk in islice(endless_chunks(paths, span * group.world_size), first, None):
         own = chunk[span * group.rank : span * (group.rank + 1)]
         yield batch_on_device(own, recipe, group.device)
 

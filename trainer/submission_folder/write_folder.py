@@ -104,6 +104,7 @@ def finish_folder(
     request: FolderRequest, results: list[SeedResult], metrics: list[StepMetrics]
 ) -> None:
     """Write README.md, submission.json and the course of training from the seeds' logs."""
+    shutil.rmtree(request.folder / "checkpoints", ignore_errors=True)
     figures = json.dumps(submission_record(request, results), indent=2) + "\n"
     (request.folder / "submission.json").write_text(figures, encoding="utf-8")
     (request.folder / "README.md").write_text(readme(request, results), encoding="utf-8")
