@@ -11,6 +11,7 @@ from trainer.data.byte_lengths import load_byte_table
 from trainer.data.data_folder import find_datasets
 from trainer.data.token_shards import read_shard, shard_num_tokens, shard_paths
 from trainer.errors import DataError, LaunchError, RecipeError
+from trainer.evaluation.decoded_text import decoded_bytes
 from trainer.launcher import Launch, run_seed, seed_log
 from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
@@ -89,7 +90,9 @@ def make_submission(
         for seed in request.seeds
         for step in read_metrics(seed_log(folder.folder, seed), seed, resolved.recipe)
     ]
-    finish_folder(folder, results, metrics)
+    num_tokens = results[0].num_tokens
+    text_bytes = decoded_bytes(request.data.dataset, request.data.tokenizer, num_tokens)
+    finish_folder(folder, results, metrics, text_bytes)
     if (largest := max(result.total_bytes for result in results)) > cap_bytes:
         warn(f"artifact and script take {largest:,} bytes, over the track's cap of {cap_bytes:,}")
     return results

@@ -9,6 +9,7 @@ FIGURES = {
     "val_loss": r"^final_int\d_\w+_roundtrip_exact val_loss:([0-9.]+) ",
     "val_bpb": r"^final_int\d_\w+_roundtrip_exact val_loss:\S+ val_bpb:([0-9.]+)$",
     "eval_time_ms": r"^final_int\d_\w+_roundtrip val_loss:.* eval_time:(\d+)ms$",
+    "num_tokens": r"^val_loader:shards .* tokens:(\d+)$",
     "total_bytes": r"^Total submission size int\d\+\w+: (\d+) bytes$",
     "steps": r"^step:(\d+)/\d+ train_loss:",
     "train_time_ms": r"^step:\d+/\d+ train_loss:.* train_time:(\d+)ms",
@@ -26,6 +27,7 @@ class SeedResult:
     script_sha256: str
     val_bpb: float
     val_loss: float  # nats a token
+    num_tokens: int  # scored
     total_bytes: int  # artifact and code
     train_seconds: float
     eval_seconds: float
@@ -54,6 +56,7 @@ def read_seed_result(log: Path, seed: int) -> SeedResult | None:
         script_sha256=found["script_sha256"],
         val_bpb=float(found["val_bpb"]),
         val_loss=float(found["val_loss"]),
+        num_tokens=int(found["num_tokens"]),
         total_bytes=int(found["total_bytes"]),
         train_seconds=int(found["train_time_ms"]) / 1000.0,
         eval_seconds=int(found["eval_time_ms"]) / 1000.0,

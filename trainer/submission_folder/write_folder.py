@@ -1,6 +1,7 @@
 """The submission's folder: the script first, logs as seeds finish, then what is said of them."""
 
 import json
+import math
 import shutil
 import statistics
 from dataclasses import dataclass
@@ -101,19 +102,33 @@ def _make_room(folder: Path, script: str, *, overwrite: bool, resume: bool) -> N
 
 
 def finish_folder(
-    request: FolderRequest, results: list[SeedResult], metrics: list[StepMetrics]
+    request: FolderRequest,
+    results: list[SeedResult],
+    metrics: list[StepMetrics],
+    text_bytes: int,
 ) -> None:
-    """Write README.md, submission.json and the course of training from the seeds' logs."""
+    """Write README.md, submission.json and the course of training from the seeds' logs.
+
+    Args:
+        request: what is written.
+        results: of all seeds.
+        metrics: of all seeds' logged steps.
+        text_bytes: of the scored tokens' decoded text.
+    """
     shutil.rmtree(request.folder / "checkpoints", ignore_errors=True)
-    figures = json.dumps(submission_record(request, results), indent=2) + "\n"
+    figures = json.dumps(submission_record(request, results, text_bytes), indent=2) + "\n"
     (request.folder / "submission.json").write_text(figures, encoding="utf-8")
-    (request.folder / "README.md").write_text(readme(request, results), encoding="utf-8")
+    (request.folder / "README.md").write_text(
+        readme(request, results, text_bytes), encoding="utf-8"
+    )
     (request.folder / METRICS_NAME).write_text(metrics_lines(metrics), encoding="utf-8")
     figure = draw_run(metrics, f"{request.resolved.name}: training")
     (request.folder / FIGURE_NAME).write_text(figure, encoding="utf-8")
 
 
-def submission_record(request: FolderRequest, results: list[SeedResult]) -> dict[str, object]:
+def submission_record(
+    request: FolderRequest, results: list[SeedResult], text_bytes: int
+) -> dict[str, object]:
     """The content of submission.json; sizes and times in the units that its keys name."""
     bits = [result.val_bpb for result in results]
     record: dict[str, object] = {
@@ -125,6 +140,10 @@ def submission_record(request: FolderRequest, results: list[SeedResult]) -> dict
         "track": request.resolved.track,
         "val_bpb": round(statistics.fmean(bits), 8),
         "val_loss": round(statistics.fmean(result.val_loss for result in results), 8),
+        "decoded_text": {
+            "bytes": text_bytes,
+            "bits_per_byte": round(bits_per_decoded_byte(results, text_bytes), 8),
+        },
         "seeds": [result.seed for result in results],
         "seed_results": {str(result.seed): _seed_record(result) for result in results},
         "bytes_total": max(result.total_bytes for result in results),
@@ -149,7 +168,13 @@ def _seed_record(result: SeedResult) -> dict[str, Value]:
     }
 
 
-def readme(request: FolderRequest, results: list[SeedResult]) -> str:
+def bits_per_decoded_byte(results: list[SeedResult], text_bytes: int) -> float:
+    """The mean score if the decoded text's bytes are the denominator."""
+    mean_nats = statistics.fmean(result.val_loss * result.num_tokens for result in results)
+    return mean_nats / math.log(2.0) / text_bytes
+
+
+def readme(request: FolderRequest, results: list[SeedResult], text_bytes: int) -> str:
     """The content of README.md."""
     rows = [
         f"| {result.seed} | {result.val_bpb:.8f} | {result.val_loss:.8f} | {result.steps} | "
@@ -171,6 +196,8 @@ def readme(request: FolderRequest, results: list[SeedResult]) -> str:
             *rows,
             "",
             f"{summary}. Hardware: {results[0].hardware}; PyTorch {results[0].torch_version}.",
+            f"Over the {text_bytes:,} bytes that the scored tokens decode to, "
+            f"{bits_per_decoded_byte(results, text_bytes):.6f} bits per byte.",
             "",
             f"![Loss, learning rate and step time]({FIGURE_NAME})",
             "",
