@@ -33,7 +33,7 @@ def rule_pages() -> Iterator[tuple[str, str]]:
 
 
 def rule_page(rule: Rule, severities: dict[str, str]) -> str:
-    """One rule: what, why, example, source, where it is asked for, its numbers."""
+    """One rule: what, why, example, mend, source, where it is asked for, its numbers."""
     where = ", ".join(f"{track} ({severity})" for track, severity in severities.items())
     numbers = [f"- {name}: {value:g}" for name, value in rule.parameters.items()]
     parts = [
@@ -44,6 +44,7 @@ def rule_page(rule: Rule, severities: dict[str, str]) -> str:
         rule.what,
         f"**Why.** {rule.why}",
         f"**Example.** {rule.example}",
+        f"**How to mend it.** {rule.mend}",
         f"**Source.** {rule.source}",
         f"**Asked for on** {where or 'no track'}.",
         *(["**Numbers.**\n\n" + "\n".join(numbers)] if numbers else []),

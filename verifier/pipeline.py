@@ -1,5 +1,6 @@
 """The main path: a folder in, a verdict out, one call a stage."""
 
+import shlex
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -295,4 +296,4 @@ def _deciding_command(submission: str, rulebook: Rulebook, verdict: Verdict) -> 
     hardware = rulebook.track.hardware
     gpus = f"{hardware.num_gpus} x {hardware.gpu_name or 'GPU'}"
     machine = f"a machine with {gpus}" if hardware.num_gpus else "any machine"
-    return f"pgolf-verify {submission} --track {rulebook.track.id} on {machine}"
+    return f"pgolf-verify {shlex.quote(submission)} --track {rulebook.track.id} on {machine}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from verifier.cli import cli
 from verifier.commands.starting import TEMPLATE
-from verifier.rulebook import rules_folder
+from verifier.rulebook import load_rules, rules_folder
 
 
 @pytest.fixture
@@ -75,3 +76,25 @@ def test_its_script_evaluates_what_it_trained(tmp_path, jargon):
         )
         scores.append(done.stdout.splitlines()[-1].split(" eval_time")[0])
     assert scores[0] == scores[1] and "val_bpb:" in scores[0]
+
+
+def test_every_rule_says_how_to_mend_it():
+    rules = load_rules()
+    assert len(rules) > 40
+    assert not [name for name, rule in rules.items() if len(rule.mend) < 20]
+
+
+def test_a_broken_rule_is_told_with_its_mend(tmp_path):
+    invoke("init", str(tmp_path / "mine"))
+    (tmp_path / "mine/README.md").unlink()
+    told = invoke("check", str(tmp_path / "mine")).stdout
+    assert f"to mend missing_file: {load_rules()['missing_file'].mend}" in told.replace("\n", " ")
+
+
+def test_the_deciding_command_can_be_pasted(tmp_path):
+    invoke("init", str(tmp_path / "it's $(touch pwned)"))
+    verdict = json.loads(
+        invoke("check", str(tmp_path / "it's $(touch pwned)"), "--format", "json").stdout
+    )
+    words = shlex.split(verdict["next_command"])
+    assert words[1] == str(tmp_path / "it's $(touch pwned)")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
+from verifier.findings import Outcome
 from verifier.ledger import load_ledger
 from verifier.reports.console import print_verdict
 from verifier.reports.dossier import Dossier
@@ -92,10 +93,20 @@ def show(told: Sequence[Told], options: Options) -> None:
     if form == "text":
         for one in told:
             print_verdict(one.verdict, result_console(options))
+            _print_mends(one.verdict, result_console(options))
         return
     if form == "html" and len(told) != 1:
         raise UsageError("--format html tells of one submission; give --out DIR for several")
     click.echo(_rendered(form, told), nl=False)
+
+
+def _print_mends(verdict: VerdictFile, console: Console) -> None:
+    """What an author does about each broken rule."""
+    for rule in verdict.rules:
+        if rule.outcome is Outcome.BROKEN:
+            known = _rules(rules_folder()).get(rule.rule)
+            if known:
+                console.print(f"to mend {rule.rule}: {known.mend}", markup=False)
 
 
 def _rendered(form: str, told: Sequence[Told]) -> str:

@@ -65,6 +65,7 @@ def explain(rule: Rule) -> str:
         f"What: {rule.what}",
         f"Why: {rule.why}",
         f"Example: {rule.example}",
+        f"Mend: {rule.mend}",
         f"Source: {rule.source}",
     ]
     return "\n".join([*parts, *([f"Parameters: {parameters}"] if parameters else [])])

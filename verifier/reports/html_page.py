@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ def _largest(values: Sequence[float | None]) -> float | None:
 def _repeat(dossier: Dossier) -> tuple[str, ...]:
     """The commands that lead to this verdict again."""
     verdict = dossier.verdict
-    name = dossier.folder or verdict.submission
+    name = shlex.quote(dossier.folder or verdict.submission)
     rules = f"--track {verdict.track} --profile {verdict.profile}"
     if dossier.evidence is None:
         return (f"pgolf-verify check {name} {rules}",)

@@ -76,13 +76,18 @@ def _driver(rules: Mapping[str, Rule]) -> Json:
                 "name": rule.id,
                 "shortDescription": {"text": rule.title},
                 "fullDescription": {"text": rule.what},
-                "help": {"text": f"{rule.why}\n\nExample: {rule.example}\n\nSource: {rule.source}"},
+                "help": {"text": _help(rule)},
                 "defaultConfiguration": {"level": LEVELS[rule.severity]},
                 "properties": {"tags": [rule.violation_class, rule.condition]},
             }
             for rule in rules.values()
         ],
     }
+
+
+def _help(rule: Rule) -> str:
+    parts = (rule.why, f"To mend it: {rule.mend}", f"Example: {rule.example}", rule.source)
+    return "\n\n".join(parts)
 
 
 def _told(rule: RuleRecord, folder: str) -> list[Json]:

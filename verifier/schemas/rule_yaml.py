@@ -44,5 +44,7 @@ class Rule(StrictModel):
     what: str
     why: str
     example: str
+    mend: str = ""
+    """What an author does about it."""
     source: str
     parameters: dict[str, float] = {}
