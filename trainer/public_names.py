@@ -16,6 +16,7 @@ from trainer.recipe import Value, options_by_path
 ALIASES = {
     "QAT": "quantization.qat_enabled",  # #50
     "SW_EVAL_BATCH": "evaluation.eval_batch_seqs",  # #65
+    "NEGATIVE_SLOPE": "model.leaky_relu_slope",  # #1204
 }
 # Another word for an option's value too: name → path, and what each value means there.
 TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {
@@ -24,10 +25,12 @@ TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {
 }
 # What the trainer lacks, because no record used it: name → the one value that goes without.
 WITHOUT = {
-    "NUM_LOOPS": "1",  # #50
     "LORA_RANK": "0",
     "LORA_LR": "0.01",
     "ZSTD_LEVEL": "22",  # #63: the level that the compressor always takes
+    "EMBEDDING_DIM": "512",  # #1218: the model's own, without a projection
+    "ATTN_OUT_GATE_SRC": "proj",  # #1667
+    "ROPE_YARN": "0",  # #1530
 }
 # Variables of drivers and libraries: no part of a recipe.
 SYSTEM_NAME = re.compile(r"(CUDA|NCCL|OMP|MKL|PYTHON|PYTORCH|TORCH|TORCHINDUCTOR|TRITON)_\w+")
@@ -61,19 +64,25 @@ def environment_settings(environment: Mapping[str, str]) -> dict[str, object]:
     Raises:
         RecipeError: one asks for what the trainer lacks, or means nothing.
     """
-    refuse_what_is_lacking(environment)
     names = public_names()
     return {
-        names[name]: translated(name, text) for name, text in environment.items() if name in names
+        names[name]: translated(name, text)
+        for name, text in without_what_is_off(environment).items()
+        if name in names
     }
 
 
-def refuse_what_is_lacking(environment: Mapping[str, str]) -> None:
-    """See to it that no technique is asked for that the trainer does not have.
+def without_what_is_off(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment, less what only says that a technique is not wanted which we lack.
+
+    #50, known by its LORA_RANK, counts passes through all blocks as NUM_LOOPS, where later scripts
+    count more passes through a few: its NUM_LOOPS=1 is none.
 
     Raises:
-        RecipeError: with all that are, one a line.
+        RecipeError: such a technique is wanted; with all that are, one a line.
     """
+    if "LORA_RANK" in environment and environment.get("NUM_LOOPS") == "1":
+        environment = {name: text for name, text in environment.items() if name != "NUM_LOOPS"}
     mistakes = [
         f"{name}={environment[name]}: the trainer has no such technique; leave it at {off}"
         for name, off in WITHOUT.items()
@@ -81,6 +90,7 @@ def refuse_what_is_lacking(environment: Mapping[str, str]) -> None:
     ]
     if mistakes:
         raise RecipeError("\n".join(mistakes))
+    return {name: text for name, text in environment.items() if name not in WITHOUT}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,15 +120,13 @@ def parse_command(command: str) -> PublicCommand:
     launch = " ".join(words[num_assignments:])
     if ".py" not in launch:
         raise RecipeError("the command line should read: NAME=value … torchrun … train_gpt.py")
-    refuse_what_is_lacking(assignments)
+    wanted = without_what_is_off(assignments)
     processes = NUM_PROCESSES.search(launch)
     if processes and not (processes[1] or "").isdecimal():
         raise RecipeError(f"the command line has {processes[0]!r}: expected a number of processes")
     return PublicCommand(
         assignments={
-            name: text
-            for name, text in assignments.items()
-            if name not in WITHOUT and not SYSTEM_NAME.fullmatch(name)
+            name: text for name, text in wanted.items() if not SYSTEM_NAME.fullmatch(name)
         },
         num_processes=int(processes[1]) if processes else None,
     )

@@ -10,8 +10,10 @@ from typing import Any, Literal, TypeVar
 
 CONTROL_TENSORS = (
     "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,"
-    "skip_weight,skip_weights"
+    "skip_weight,skip_weights,skip_gates,parallel_post_lambdas,parallel_resid_lambdas,lane_merge,"
+    "attn_gate_w,smear_gate"
 )
+BOS_ID = 1  # the token that every document of a shard begins with
 
 
 Value = int | float | bool | str
@@ -64,13 +66,19 @@ class ModelOptions:
     model_dim: int = option(512, at_least=1)
     num_heads: int = option(8, at_least=1)
     num_kv_heads: int = option(4, at_least=1)
-    mlp_mult: int = option(2, at_least=1)
+    mlp_mult: float = option(2.0, above=0)
     mlp_hidden: int = option(0, at_least=0)  # of the feed-forward layers; 0: mlp_mult x model_dim
+    leaky_relu_slope: float = option(0.0)  # below zero, before the square (#493: 0.5); 0: relu²
     tie_embeddings: bool = option(True)
     tied_embed_init_std: float = option(0.005, above=0)
     qk_gain_init: float = option(1.5)
     rope_base: float = option(10_000.0, above=0)
     rope_train_seq_len: int = option(0, at_least=0)  # longer sequences: NTK scaling (#60); 0: none
+    rope_dims: int = option(0, at_least=0)  # channels of a head that are turned (#315); 0: all
+    ln_scale: bool = option(False)  # norms of block i times 1/sqrt(i + 1) (#315)
+    xsa_last_n: int = option(
+        0, at_least=0
+    )  # blocks whose attention leaves out a token's own (#265)
     logit_softcap: float = option(30.0, above=0)
     use_smeargate: bool = option(False)  # each embedding mixed with the one before it (#65)
     bigram_hash_buckets: int = option(0, at_least=0)  # embeddings of token pairs (#65); 0: none
@@ -78,11 +86,46 @@ class ModelOptions:
     orthogonal_init: bool = option(False)  # of matrices that do not start at zero (#65)
     overtone_init: bool = option(False)  # singular values of the tied embedding ~ 1/sqrt(k) (#60)
     phased_resid_mix: bool = option(False)  # early blocks lean on the embedding at first (#60)
+    # A gate on each head's output; its input is the first channels of what the block attends from.
+    gate_window: int = option(12, at_least=1)  # channels
+    attn_out_gate_enabled: bool = option(False)  # 2 sigmoid(W x), at first 1 (#1667)
+    sparse_attn_gate_enabled: bool = option(False)  # sigmoid(scale W x), at first 1/2 (#1787)
+    sparse_attn_gate_init_std: float = option(0.0, at_least=0)
+    sparse_attn_gate_scale: float = option(1.0, above=0)
+    gated_attn_enabled: bool = option(False)  # sigmoid(W x) of all channels (#1736)
+    gated_attn_init_std: float = option(0.01, at_least=0)
+    smear_gate_enabled: bool = option(False)  # a gated share of the embedding before (#1667)
+    smear_gate_bos_fix: bool = option(True)  # nothing across the beginning of a document (#1851)
+    ve_enabled: bool = option(False)  # a second embedding, added to values (#374)
+    ve_dim: int = option(128, at_least=1)
+    ve_layers: str = option("")  # numbers of the blocks that get it
+    skip_gates_enabled: bool = option(False)  # skips are blended in, not added (#1089)
+    # Blocks loop_start to loop_end are gone through num_loops times more (#1204, #1394).
+    num_loops: int = option(0, at_least=0)
+    loop_start: int = option(0, at_least=0)
+    loop_end: int = option(-1, at_least=-1)
+    # From this block on both sublayers read the same stream (#1412); -1: from none.
+    parallel_residual_start: int = option(-1, at_least=-1)
+    # From this block on attention and feed-forward have a stream each; 0: from none.
+    parallel_start_layer: int = option(0, at_least=0)
+    # Either each adds to both with learnt weights (#1529), or they meet at the end alone (#1477).
+    parallel_lanes: Literal["routed", "merged"] = option("routed")
+    parallel_final_lane: Literal["mean", "attn", "mlp"] = option("mean")  # of routed lanes
 
     @property
     def hidden_dim(self) -> int:
         """Channels of the feed-forward layers."""
-        return self.mlp_hidden or self.mlp_mult * self.model_dim
+        return self.mlp_hidden or int(self.mlp_mult * self.model_dim)
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of a head."""
+        return self.model_dim // self.num_heads
+
+    @property
+    def kv_dim(self) -> int:
+        """Channels of all keys, and of all values."""
+        return self.num_kv_heads * self.head_dim
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

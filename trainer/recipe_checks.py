@@ -6,7 +6,7 @@ from dataclasses import Field
 from typing import Any, get_args
 
 from trainer.errors import RecipeError
-from trainer.recipe import Recipe, Value, options_by_path, section_types
+from trainer.recipe import ModelOptions, Recipe, Value, options_by_path, section_types
 
 
 def build_recipe(
@@ -137,5 +137,39 @@ def contradictions(recipe: Recipe) -> list[str]:
         ),
         f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
         f"{model.num_kv_heads}": model.num_heads % model.num_kv_heads == 0,
+    }
+    found = [message for message, holds in checks.items() if not holds]
+    return found + model_contradictions(model)
+
+
+def model_contradictions(model: ModelOptions) -> list[str]:
+    """What is wrong between the model's own options."""
+    last = model.num_layers - 1
+    is_looped, has_lanes = model.num_loops > 0, model.parallel_start_layer > 0
+    gates = ("attn_out_gate_enabled", "sparse_attn_gate_enabled", "gated_attn_enabled")
+    numbers = [number.strip() for number in model.ve_layers.split(",")]
+    checks = {
+        f"model.rope_dims {model.rope_dims} must be even and at most model_dim / num_heads = "
+        f"{model.head_dim}": model.rope_dims % 2 == 0 and model.rope_dims <= model.head_dim,
+        f"model.gate_window {model.gate_window} must be at most model_dim {model.model_dim}": (
+            model.gate_window <= model.model_dim
+        ),
+        f"model.{', '.join(gates)}: set one at most": sum(getattr(model, g) for g in gates) <= 1,
+        f"model.num_loops {model.num_loops} repeats the blocks loop_start {model.loop_start} to "
+        f"loop_end {model.loop_end}: set both, from 0 to {last}": (
+            not is_looped or model.loop_start <= model.loop_end <= last
+        ),
+        f"model.parallel_start_layer {model.parallel_start_layer} must be at most {last}, and "
+        f"above loop_end {model.loop_end} where blocks are looped": (
+            not has_lanes
+            or (model.loop_end if is_looped else 0) < model.parallel_start_layer <= last
+        ),
+        "model.parallel_residual_start and parallel_start_layer: set one at most": (
+            not has_lanes or model.parallel_residual_start < 0
+        ),
+        f"model.ve_layers {model.ve_layers!r} must be numbers from 0 to {last} where ve_enabled": (
+            not model.ve_enabled
+            or all(number.isdecimal() and int(number) <= last for number in numbers)
+        ),
     }
     return [message for message, holds in checks.items() if not holds]

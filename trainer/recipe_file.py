@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from trainer.errors import RecipeError
-from trainer.public_names import parse_command, public_names, refuse_what_is_lacking, translated
+from trainer.public_names import parse_command, public_names, translated, without_what_is_off
 from trainer.recipe import Recipe, options_by_path, section_types
 from trainer.recipe_checks import build_recipe
 
@@ -137,7 +137,7 @@ def environment_changes(environment: Mapping[str, str]) -> dict[str, tuple[str, 
         RecipeError: a variable is nearly called like an option, which is most likely a slip, or
             asks for what the trainer lacks.
     """
-    refuse_what_is_lacking(environment)
+    environment = without_what_is_off(environment)
     names = public_names()
     slips = [
         f"environment variable {name} is no option; did you mean {near[0]}?"

@@ -37,7 +37,8 @@ def test_the_environment_sets_options_by_public_name():
 
 def test_a_public_command_line_is_read():
     parsed = parse_command(
-        "# as in #50\nNCCL_IB_DISABLE=1 \\\nNUM_LOOPS=1 RUN_ID='a b' \\\nEVAL_STRIDE=64 \\\n"
+        "# as in #50\nNCCL_IB_DISABLE=1 \\\nNUM_LOOPS=1 LORA_RANK=0 RUN_ID='a b' \\\n"
+        "EVAL_STRIDE=64 \\\n"
         "  torchrun --standalone --nproc_per_node=8 \\\n  train_gpt.py"
     )
     assert parsed.assignments == {"RUN_ID": "a b", "EVAL_STRIDE": "64"}
@@ -57,7 +58,7 @@ def test_the_number_of_processes_is_that_of_the_launcher(command, num_processes)
     [
         ("WARMDOWN_ITERS=1200", "should read: NAME=value"),
         ("A='1 torchrun train_gpt.py", "cannot be read: No closing quotation"),
-        ("NUM_LOOPS=3 torchrun train_gpt.py", "NUM_LOOPS=3: the trainer has no such technique"),
+        ("LORA_RANK=3 torchrun train_gpt.py", "LORA_RANK=3: the trainer has no such technique"),
         ("torchrun --nproc_per_node=all train_gpt.py", "expected a number of processes"),
     ],
 )

@@ -43,6 +43,16 @@ def test_all_mistakes_are_reported_at_once():
         ({"schedule.reserve_seconds": 5}, "clock loop covers nothing"),
         ({"schedule.clock": "everything", "schedule.val_loss_every": 5}, "set val_loss_every 0"),
         ({"optimizer.muon_momentum": 1}, "must be below 1"),
+        ({"model.rope_dims": 5}, "rope_dims 5 must be even"),
+        ({"model.rope_dims": 66}, "at most model_dim / num_heads = 64"),
+        ({"model.gated_attn_enabled": 1, "model.attn_out_gate_enabled": 1}, "set one at most"),
+        ({"model.num_loops": 1}, "repeats the blocks .* set both, from 0 to 8"),
+        ({"model.parallel_start_layer": 9}, "parallel_start_layer 9 must be at most 8"),
+        (
+            {"model.parallel_start_layer": 8, "model.parallel_residual_start": 7},
+            "parallel_residual_start and parallel_start_layer: set one",
+        ),
+        ({"model.ve_enabled": 1, "model.ve_layers": "3,9"}, "must be numbers from 0 to 8"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(settings, complaint):

@@ -16,8 +16,8 @@ import numpy as np
 
 from trainer.data.byte_lengths import count_bytes, load_byte_table, load_sentencepiece
 from trainer.data.documents import Document, text_hashes
-from trainer.data.tokenizers import BOS_ID
 from trainer.errors import DataError
+from trainer.recipe import BOS_ID
 
 BATCH_CHARS = 500_000
 

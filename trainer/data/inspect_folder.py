@@ -12,7 +12,8 @@ from trainer.data.data_folder import DatasetLocation, find_datasets
 from trainer.data.manifest import Manifest, SplitEntry, file_sha256, read_manifest
 from trainer.data.progress import ProgressCallback
 from trainer.data.token_shards import read_shard, shard_num_tokens, shard_paths
-from trainer.data.tokenizers import BOS_ID, decode_tokens, tokenizer_vocab_size
+from trainer.data.tokenizers import decode_tokens, tokenizer_vocab_size
+from trainer.recipe import BOS_ID
 
 SAMPLE_DOCUMENTS = 3
 SAMPLE_TOKENS = 40

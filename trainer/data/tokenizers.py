@@ -10,8 +10,8 @@ import sentencepiece
 
 from trainer.data.byte_lengths import PURE_BYTE_OFFSET, load_sentencepiece, pure_byte_table
 from trainer.errors import DataError
+from trainer.recipe import BOS_ID
 
-BOS_ID = 1
 MAX_VOCAB_SIZE = 65536  # token ids are stored as uint16
 
 # The options of the published tokenizers (parameter-golf, data/download_hf_docs_and_tokenize.py).

@@ -6,7 +6,8 @@ import numpy as np
 
 from trainer.data.byte_lengths import load_sentencepiece
 from trainer.data.token_shards import read_shard, shard_paths
-from trainer.data.tokenizers import BOS_ID, decode_tokens
+from trainer.data.tokenizers import decode_tokens
+from trainer.recipe import BOS_ID
 
 DOCUMENTS_AT_ONCE = 1000
 

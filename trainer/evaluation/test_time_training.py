@@ -13,20 +13,20 @@ on the others beside it; #77 draws each one's own.
 B documents, T tokens, C channels, K rank, N targets in all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.tokenizers import BOS_ID
-from trainer.model.attention import CausalSelfAttention
-from trainer.model.linear import CastedLinear
+from trainer.model.deltas import BlockDeltas, Deltas
 from trainer.model.transformer import GPT
 from trainer.process_group import ProcessGroup
-from trainer.recipe import EvaluationOptions, Recipe
+from trainer.recipe import BOS_ID, EvaluationOptions, Recipe
 
 ADAM_EPS = 1e-10
 ADAPTER_SEED = 0
@@ -82,14 +82,19 @@ class Adapters:
     """All adapters of a batch of documents, with the optimizer that moves them."""
 
     def __init__(self, model: GPT, recipe: Recipe) -> None:
-        options, device = recipe.evaluation, model.tok_emb.weight.device
-        self.layers: dict[CastedLinear, Adapter] = {}
-        for module in model.modules():
-            if isinstance(module, CausalSelfAttention):
-                for layer in (module.c_q, module.c_v):
-                    self.layers[layer] = _adapter(layer.weight, options, device)
-        self.head = _adapter(model.tok_emb.weight, options, device)
-        self.all = [*self.layers.values(), self.head]
+        options = recipe.evaluation
+        layers = [f"blocks.{step.layer}.attn" for step in model.steps]
+        queries = [_adapter(model, f"{layer}.c_q", options) for layer in layers]
+        values = [_adapter(model, f"{layer}.c_v", options) for layer in layers]
+        self.head = _adapter(model, "tok_emb", options)
+        self.deltas = Deltas(
+            blocks=[
+                BlockDeltas(query=query, value=value)
+                for query, value in zip(queries, values, strict=True)
+            ],
+            head=self.head,
+        )
+        self.all = [*chain.from_iterable(zip(queries, values, strict=True)), self.head]
         self.optimizer = torch.optim.Adam(
             [part for adapter in self.all for part in (adapter.down, adapter.up)],
             lr=options.ttt_lora_lr,
@@ -104,28 +109,24 @@ class Adapters:
             adapter.reset(random)
         self.optimizer.state.clear()
 
-    @contextmanager
-    def attached(self, model: GPT) -> Iterator[None]:
-        """Within it, the model uses the adapters and its own weights are fixed."""
-        wanted_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
-        model.requires_grad_(False)
-        for layer, adapter in self.layers.items():
-            layer.adapter = adapter
-        model.head_adapter = self.head
-        try:
-            yield
-        finally:
-            model.head_adapter = None
-            for layer in self.layers:
-                layer.adapter = None
-            for parameter, wanted in wanted_grad.items():
-                parameter.requires_grad_(wanted)
+
+@contextmanager
+def fixed_weights(model: GPT) -> Iterator[None]:
+    """Within it, the model's own weights are not trained."""
+    wanted_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    model.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, wanted in wanted_grad.items():
+            parameter.requires_grad_(wanted)
 
 
-def _adapter(weight: Tensor, options: EvaluationOptions, device: torch.device) -> Adapter:
+def _adapter(model: GPT, layer: str, options: EvaluationOptions) -> Adapter:
+    weight = model.get_parameter(f"{layer}.weight")
     num_outputs, num_inputs = weight.shape
-    shape = (num_outputs, num_inputs)
-    return Adapter(options.ttt_batch_size, shape, options.ttt_lora_rank).to(device)
+    adapter = Adapter(options.ttt_batch_size, (num_outputs, num_inputs), options.ttt_lora_rank)
+    return adapter.to(weight.device)
 
 
 def score_with_training(
@@ -144,18 +145,19 @@ def score_with_training(
     first = len(documents) * group.rank // group.world_size
     end = len(documents) * (group.rank + 1) // group.world_size
     adapters = Adapters(model, recipe)
-    with adapters.attached(model):
+    forward = partial(model, deltas=adapters.deltas)
+    with fixed_weights(model):
         for batch in batches_of(documents[first:end], recipe.evaluation):
             adapters.reset()
             for chunk in chunks_of(batch, recipe.evaluation, group.device):
-                token_losses = score(model, chunk, device_tokens, losses)
+                token_losses = score(forward, chunk, device_tokens, losses)
                 learn(adapters, chunk, token_losses, recipe.evaluation)
     group.sum_in_place(losses)
     return losses
 
 
 def score(
-    model: GPT,
+    forward: Callable[[Tensor, Tensor], Tensor],
     chunk: Chunk,
     tokens: Tensor,  # (N + 1,) int32
     losses: Tensor,  # (N,) fp32: receives the chunk's scores
@@ -167,7 +169,7 @@ def score(
         torch.set_grad_enabled(not chunk.is_last),
         torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"),
     ):
-        token_losses: Tensor = model(inputs, targets).view(chunk.places.shape)
+        token_losses = forward(inputs, targets).view(chunk.places.shape)
     losses[chunk.places[chunk.is_scored]] = token_losses.detach()[chunk.is_scored]
     return token_losses
 

@@ -1,50 +1,127 @@
-"""Causal attention with fewer key-value heads than query heads.
+"""Causal attention with fewer key-value heads than query heads: the one core of all passes.
 
-B batch, T tokens, C channels, H heads, D channels of a head.
+Training, evaluation, calibration and test-time training go through `CausalSelfAttention.forward`;
+its steps are projection, norm, rotation, gain, attention, XSA, head gate, projection.
+
+B batch, T tokens, C channels, H query heads, K key-value heads, D channels of a head, R of them
+turned, W channels that a gate sees.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.model.attention_kernels import Attention
+from trainer.model.deltas import BlockDeltas, with_delta
 from trainer.model.linear import CastedLinear, rms_norm
 from trainer.model.rotary import apply_rotary
 from trainer.recipe import ModelOptions
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What attention in all blocks of a forward pass shares."""
+
+    cosine: Tensor  # (T, R/2)
+    sine: Tensor  # (T, R/2)
+    attention: Attention  # who attends to whom
+    value_embeddings: Mapping[int, Tensor]  # layer → (B, T, K * D), added to its values
+
+
 class CausalSelfAttention(nn.Module):
     """Queries and keys are normed and turned; a learnt gain per head sets the sharpness."""
 
-    def __init__(self, options: ModelOptions) -> None:
+    def __init__(self, options: ModelOptions, layer: int) -> None:
         super().__init__()
-        self.head_dim = options.model_dim // options.num_heads
-        self.shares_keys = options.num_kv_heads != options.num_heads
-        kv_dim = options.num_kv_heads * self.head_dim
+        self.layer = layer
+        self.head_dim = options.head_dim
+        self.has_xsa = layer >= options.num_layers - options.xsa_last_n
         self.c_q = CastedLinear(options.model_dim, options.model_dim)
-        self.c_k = CastedLinear(options.model_dim, kv_dim)
-        self.c_v = CastedLinear(options.model_dim, kv_dim)
+        self.c_k = CastedLinear(options.model_dim, options.kv_dim)
+        self.c_v = CastedLinear(options.model_dim, options.kv_dim)
         self.proj = CastedLinear(options.model_dim, options.model_dim, zero_init=True)
         self.q_gain = nn.Parameter(torch.full((options.num_heads,), options.qk_gain_init))
+        self.gate = head_gate(options)
+        self.attn_gate_w = None
+        if self.gate is not None:
+            self.attn_gate_w = nn.Parameter(self.gate.initial_weight(options.num_heads))
 
     def forward(
         self,
         inputs: Tensor,  # (B, T, C)
-        cosine: Tensor,  # (T, D/2)
-        sine: Tensor,  # (T, D/2)
+        around: Surroundings,
+        deltas: BlockDeltas,
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
-        queries = apply_rotary(rms_norm(self._heads(self.c_q, inputs)), cosine, sine)
-        keys = apply_rotary(rms_norm(self._heads(self.c_k, inputs)), cosine, sine)
-        gathered = F.scaled_dot_product_attention(
-            queries * self.q_gain.to(queries.dtype)[:, None, None],
-            keys,
-            self._heads(self.c_v, inputs),
-            is_causal=True,
-            enable_gqa=self.shares_keys,
-        )
-        merged: Tensor = self.proj(gathered.transpose(1, 2).flatten(2))
-        return merged
+        queries = self._heads(with_delta(self.c_q(inputs), deltas.query, inputs))
+        keys = self._heads(with_delta(self.c_k(inputs), deltas.key, inputs))
+        values = self._heads(with_delta(self.c_v(inputs), deltas.value, inputs))
+        if self.layer in around.value_embeddings:
+            values = values + self._heads(around.value_embeddings[self.layer])
+        queries = apply_rotary(rms_norm(queries), around.cosine, around.sine)
+        keys = apply_rotary(rms_norm(keys), around.cosine, around.sine)
+        queries = queries * self.q_gain.to(queries.dtype)[:, None]
+        gathered = around.attention(queries, keys, values)
+        if self.has_xsa:
+            gathered = without_own_value(gathered, values)
+        if self.gate is not None and self.attn_gate_w is not None:
+            gathered = gathered * self.gate.factors(self.attn_gate_w, inputs)[..., None]
+        merged: Tensor = self.proj(gathered.flatten(2))
+        return with_delta(merged, deltas.out, inputs)
 
-    def _heads(self, projection: CastedLinear, inputs: Tensor) -> Tensor:  # (B, H, T, D)
-        projected: Tensor = projection(inputs)
-        return projected.view(*projected.shape[:-1], -1, self.head_dim).transpose(1, 2)
+    def _heads(self, projected: Tensor) -> Tensor:  # (B, T, heads * D) → (B, T, heads, D)
+        return projected.view(*projected.shape[:-1], -1, self.head_dim)
+
+
+def without_own_value(
+    gathered: Tensor,  # (B, T, H, D)
+    values: Tensor,  # (B, T, K, D)
+) -> Tensor:  # (B, T, H, D)
+    """Take out of each head what points along its own position's value (#265, arXiv 2603.09078).
+
+    y becomes y - (y · u) u with u = v / |v|; the heads that share a value lose the same direction.
+    """
+    num_rows, num_tokens, num_kv_heads, head_dim = values.shape
+    groups = gathered.reshape(num_rows, num_tokens, num_kv_heads, -1, head_dim)  # (B, T, K, H/K, D)
+    direction = F.normalize(values, dim=-1)[:, :, :, None]
+    along = (groups * direction).sum(dim=-1, keepdim=True) * direction
+    return (groups - along).flatten(2, 3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadGate:
+    """A factor on each head's output: height * sigmoid(scale * W x), x the first channels."""
+
+    window: int
+    init_std: float
+    scale: float = 1.0
+    height: float = 1.0
+
+    def initial_weight(self, num_heads: int) -> Tensor:  # (H, W)
+        return torch.randn(num_heads, self.window) * self.init_std
+
+    def factors(
+        self,
+        weight: Tensor,  # (H, W)
+        inputs: Tensor,  # (B, T, C)
+    ) -> Tensor:  # (B, T, H)
+        seen = inputs[..., : self.window]
+        return self.height * torch.sigmoid(self.scale * F.linear(seen, weight.to(seen.dtype)))
+
+
+def head_gate(options: ModelOptions) -> HeadGate | None:
+    """The gate that the recipe asks for, one at most."""
+    if options.attn_out_gate_enabled:
+        return HeadGate(window=options.gate_window, init_std=0.0, height=2.0)
+    if options.sparse_attn_gate_enabled:
+        return HeadGate(
+            window=options.gate_window,
+            init_std=options.sparse_attn_gate_init_std,
+            scale=options.sparse_attn_gate_scale,
+        )
+    if options.gated_attn_enabled:
+        return HeadGate(window=options.model_dim, init_std=options.gated_attn_init_std)
+    return None

@@ -1,19 +1,26 @@
-"""The squared-relu feed-forward layer. B batch, T tokens, C channels."""
+"""The feed-forward layer with a squared activation. B batch, T tokens, C channels."""
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.model.linear import CastedLinear
+from trainer.recipe import ModelOptions
 
 
 class FeedForward(nn.Module):
-    """Widen, relu², narrow; the second matrix starts at zero, so that a block starts as nothing."""
+    """Widen, bend, square, narrow; the second matrix starts at zero: a block starts as nothing.
 
-    def __init__(self, model_dim: int, hidden_dim: int) -> None:
+    The bend is a leaky relu: with slope 0 the square is relu², with 0.5 it is x² or x²/4 (#493).
+    """
+
+    def __init__(self, options: ModelOptions) -> None:
         super().__init__()
-        self.fc = CastedLinear(model_dim, hidden_dim)
-        self.proj = CastedLinear(hidden_dim, model_dim, zero_init=True)
+        self.slope = options.leaky_relu_slope
+        self.fc = CastedLinear(options.model_dim, options.hidden_dim)
+        self.proj = CastedLinear(options.hidden_dim, options.model_dim, zero_init=True)
 
     def forward(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
-        narrowed: Tensor = self.proj(torch.relu(self.fc(inputs)).square())
+        widened = self.fc(inputs)
+        bent = F.leaky_relu(widened, self.slope) if self.slope else F.relu(widened)
+        narrowed: Tensor = self.proj(bent.square())
         return narrowed

@@ -10,12 +10,10 @@ class CastedLinear(nn.Linear):
     """No bias; weights stay fp32 for the optimizer and are cast to the input's type at use.
 
     In training mode, `fake_quantize` (if set) stands between the weight and its use: what later
-    is stored in few bits is trained as if it were stored so already. What `adapter` (if set) makes
-    of the input is added to the output.
+    is stored in few bits is trained as if it were stored so already.
     """
 
     fake_quantize: Callable[[Tensor], Tensor] | None = None
-    adapter: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, num_inputs: int, num_outputs: int, *, zero_init: bool = False) -> None:
         super().__init__(num_inputs, num_outputs, bias=False)
@@ -27,8 +25,7 @@ class CastedLinear(nn.Linear):
         weight = self.weight.to(inputs.dtype)
         if self.training and self.fake_quantize is not None:
             weight = self.fake_quantize(weight)
-        outputs = F.linear(inputs, weight)
-        return outputs if self.adapter is None else outputs + self.adapter(inputs)
+        return F.linear(inputs, weight)
 
 
 def rms_norm(inputs: Tensor) -> Tensor:

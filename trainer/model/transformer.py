@@ -1,67 +1,41 @@
-"""The public baseline's transformer, top to bottom.
+"""The transformer, top to bottom.
 
-B batch, T tokens, C channels, V vocabulary. Parameters keep the names of the public scripts.
+B batch, T tokens, C channels, V vocabulary, S boundaries. Parameters keep the names of the public
+scripts where these have them.
 """
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.model.attention import CausalSelfAttention
-from trainer.model.embeddings import BigramHash, SmearGate
-from trainer.model.feed_forward import FeedForward
+from trainer.model.attention import Surroundings
+from trainer.model.attention_kernels import Attention, causal_attention, document_attention
+from trainer.model.block import Block
+from trainer.model.deltas import NO_DELTAS, Deltas
+from trainer.model.embeddings import BigramHash, InputSmearGate, SmearGate, ValueEmbeddings
 from trainer.model.initialization import orthogonalize_, overtone_, phase_
+from trainer.model.lanes import Lanes, two_lanes
 from trainer.model.linear import CastedLinear, rms_norm
 from trainer.model.rotary import ntk_base, rotary_tables
+from trainer.model.topology import num_skips, topology
 from trainer.recipe import ModelOptions
-
-
-class Block(nn.Module):
-    """Attention, then feed-forward; the embedding is mixed in again before each."""
-
-    def __init__(self, options: ModelOptions) -> None:
-        super().__init__()
-        self.attn = CausalSelfAttention(options)
-        self.mlp = FeedForward(options.model_dim, options.hidden_dim)
-        self.attn_scale = nn.Parameter(torch.ones(options.model_dim))
-        self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
-        keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)
-        self.resid_mix = nn.Parameter(torch.stack((keep, add)))
-
-    def forward(
-        self,
-        stream: Tensor,  # (B, T, C) residual stream
-        embedded: Tensor,  # (B, T, C) what the stream began as
-        cosine: Tensor,  # (T, D/2)
-        sine: Tensor,  # (T, D/2)
-    ) -> Tensor:  # (B, T, C)
-        """The stream after this block."""
-        keep, add = self.resid_mix.to(stream.dtype)
-        stream = keep * stream + add * embedded
-        gathered = self.attn(rms_norm(stream), cosine, sine)
-        stream = stream + self.attn_scale.to(stream.dtype) * gathered
-        stream = stream + self.mlp_scale.to(stream.dtype) * self.mlp(rms_norm(stream))
-        return stream
 
 
 class GPT(nn.Module):
     """Token ids and targets in, the loss of each target in nats out.
 
-    The first half of the blocks leaves its outputs on a stack, the second half adds them back,
-    last in, first out, each channel with a learnt weight (a U-Net over depth).
+    The blocks are gone through in the order of `topology`: its first half leaves its outputs on a
+    stack, its second half takes them back, last in, first out, each channel with a learnt weight
+    (a U-Net over depth).
     """
 
-    cosine: Tensor  # (T, D/2)
-    sine: Tensor  # (T, D/2)
-    head_adapter: Callable[[Tensor], Tensor] | None = None  # (B, T, C) → (B, T, V), added to logits
+    cosine: Tensor  # (T, R/2)
+    sine: Tensor  # (T, R/2)
 
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
         self.options = options
         self.softcap = options.logit_softcap
-        self.num_encoder_layers = options.num_layers // 2
         self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
         self.bigram_hash = None
         if options.bigram_hash_buckets:
@@ -69,13 +43,20 @@ class GPT(nn.Module):
                 options.bigram_hash_buckets, options.bigram_hash_dim, options.model_dim
             )
         self.smeargate = SmearGate(options.model_dim) if options.use_smeargate else None
-        self.skip_weights = nn.Parameter(torch.ones(self.num_encoder_layers, options.model_dim))
-        self.blocks = nn.ModuleList(Block(options) for _ in range(options.num_layers))
+        self.smear_gate = InputSmearGate(options) if options.smear_gate_enabled else None
+        self.ve_shared = ValueEmbeddings(options) if options.ve_enabled else None
+        self.skip_weights = nn.Parameter(torch.ones(num_skips(options), options.model_dim))
+        self.skip_gates = None
+        if options.skip_gates_enabled:
+            self.skip_gates = nn.Parameter(torch.zeros(num_skips(options), options.model_dim))
+        self.blocks = nn.ModuleList(Block(options, layer) for layer in range(options.num_layers))
+        self.lanes = two_lanes(options)
         self.lm_head = None
         if not options.tie_embeddings:
             self.lm_head = CastedLinear(options.model_dim, options.vocab_size, zero_init=True)
         self._initialize()
         self.use_positions(num_positions)
+        self.use_loops(wanted=True)
 
     def _initialize(self) -> None:
         options = self.options
@@ -89,44 +70,93 @@ class GPT(nn.Module):
             for index, block in enumerate(self.blocks):
                 phase_(block.get_parameter("resid_mix"), index, options.num_layers)
 
-    def use_positions(self, num_positions: int) -> None:
-        """Be ready for sequences of up to so many tokens, turned as that length wants it."""
+    def use_positions(self, num_positions: int, longest_document: int = 0) -> None:
+        """Be ready for rows of up to so many tokens, turned as that length wants it.
+
+        Args:
+            num_positions: the most tokens of a row.
+            longest_document: the most tokens of a document in packed rows; 0: of a row.
+        """
         options = self.options
-        head_dim = options.model_dim // options.num_heads
-        base = ntk_base(options.rope_base, num_positions, options.rope_train_seq_len, head_dim)
+        rope_dims = options.rope_dims or options.head_dim
+        base = ntk_base(options.rope_base, num_positions, options.rope_train_seq_len, rope_dims)
         device = self.tok_emb.weight.device
         for name, table in zip(
-            ("cosine", "sine"), rotary_tables(num_positions, head_dim, base), strict=True
+            ("cosine", "sine"), rotary_tables(num_positions, rope_dims, base), strict=True
         ):
             self.register_buffer(name, table.to(device), persistent=False)
+        self.longest_document = longest_document or num_positions
+
+    def use_loops(self, *, wanted: bool) -> None:
+        """Go through looped blocks again and again, or through every block once."""
+        self.steps = topology(self.options, looped=wanted)
 
     def forward(
         self,
         input_ids: Tensor,  # (B, T) int64
         target_ids: Tensor,  # (B, T) int64
+        boundaries: Tensor | None = None,  # (S,) int32: where documents begin, rows end to end
+        deltas: Deltas | None = None,
     ) -> Tensor:  # (B * T,) fp32
-        """The cross-entropy of each target, in nats."""
-        stream = self._final_stream(input_ids)
+        """The cross-entropy of each target, in nats.
+
+        Without boundaries each row is one document; what adapters add comes as `deltas`.
+        """
+        stream = self.final_stream(input_ids, boundaries, deltas)
         head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
         raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
-        if self.head_adapter is not None:
-            raw = raw + self.head_adapter(stream).flatten(0, 1)
+        if deltas is not None and deltas.head is not None:
+            raw = raw + deltas.head(stream).flatten(0, 1)
         logits = self.softcap * torch.tanh(raw / self.softcap)
         return F.cross_entropy(logits.float(), target_ids.flatten(), reduction="none")
 
-    def _final_stream(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
-        num_tokens = input_ids.size(1)
-        tables = self.cosine[:num_tokens], self.sine[:num_tokens]
+    def final_stream(
+        self,
+        input_ids: Tensor,  # (B, T) int64
+        boundaries: Tensor | None,  # (S,) int32
+        deltas: Deltas | None,
+    ) -> Tensor:  # (B, T, C)
+        """What the head sees."""
+        around = self._surroundings(input_ids, boundaries)
         embedded = stream = self._embed(input_ids)
         skips: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
-            if index >= self.num_encoder_layers and skips:
-                weight = self.skip_weights[index - self.num_encoder_layers]
-                stream = stream + weight.to(stream.dtype) * skips.pop()
-            stream = block(stream, embedded, *tables)
-            if index < self.num_encoder_layers:
+        lanes: Lanes | None = None
+        for place, step in enumerate(self.steps):
+            block = self.blocks[step.layer]
+            own_deltas = NO_DELTAS if deltas is None else deltas.blocks[place]
+            before_skip = stream
+            if step.skip is not None:
+                stream = self._with_skip(stream, skips.pop(), step.skip)
+            if self.lanes is not None and step.has_two_lanes:
+                lanes = (stream, lanes[1]) if lanes else self.lanes.open(before_skip, stream)
+                lanes = self.lanes(block, lanes, embedded, around, own_deltas)
+                stream = lanes[0]
+            else:
+                stream = block(stream, embedded, around, own_deltas)
+            if step.keeps:
                 skips.append(stream)
+        if self.lanes is not None and lanes is not None:
+            stream = self.lanes.join(lanes)
         return rms_norm(stream)
+
+    def _surroundings(self, input_ids: Tensor, boundaries: Tensor | None) -> Surroundings:
+        num_tokens = input_ids.size(1)
+        attention: Attention = causal_attention
+        if boundaries is not None:
+            attention = document_attention(boundaries, input_ids.numel(), self.longest_document)
+        return Surroundings(
+            cosine=self.cosine[:num_tokens],
+            sine=self.sine[:num_tokens],
+            attention=attention,
+            value_embeddings={} if self.ve_shared is None else self.ve_shared(input_ids),
+        )
+
+    def _with_skip(self, stream: Tensor, skip: Tensor, row: int) -> Tensor:  # (B, T, C)
+        weighted = self.skip_weights[row].to(stream.dtype) * skip
+        if self.skip_gates is None:
+            return stream + weighted
+        own_share = torch.sigmoid(self.skip_gates[row].to(stream.dtype))
+        return torch.lerp(weighted, stream, own_share)
 
     def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
         embedded = self.tok_emb(input_ids)
@@ -134,4 +164,6 @@ class GPT(nn.Module):
             embedded = embedded + self.bigram_hash(input_ids)
         if self.smeargate is not None:
             embedded = self.smeargate(embedded)
+        if self.smear_gate is not None:
+            embedded = self.smear_gate(embedded, input_ids)
         return rms_norm(embedded)

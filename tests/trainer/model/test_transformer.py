@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
+from trainer.model.deltas import BlockDeltas, Deltas
 from trainer.model.rotary import apply_rotary, ntk_base, rotary_tables
 from trainer.model.transformer import GPT
-from trainer.recipe import ModelOptions
+from trainer.recipe import BOS_ID, ModelOptions
 
 TINY = {"vocab_size": 50, "model_dim": 16, "num_heads": 2, "num_kv_heads": 1}
 
@@ -26,9 +27,27 @@ def trained_looking(**options):
 
 
 PAIRS = {"use_smeargate": True, "bigram_hash_buckets": 40, "bigram_hash_dim": 8}
+MODERN = {
+    "num_layers": 6,
+    "rope_dims": 4,
+    "ln_scale": True,
+    "xsa_last_n": 6,
+    "leaky_relu_slope": 0.5,
+    "skip_gates_enabled": True,
+    "smear_gate_enabled": True,
+    "ve_enabled": True,
+    "ve_layers": "4,5",
+    "num_loops": 2,
+    "loop_start": 1,
+    "loop_end": 2,
+}
+ROUTED = MODERN | {"parallel_start_layer": 4, "sparse_attn_gate_enabled": True}
+MERGED = ROUTED | {"parallel_lanes": "merged"}
+PARALLEL = MODERN | {"parallel_residual_start": 3, "gated_attn_enabled": True}
+STACKS = [PAIRS, ROUTED, MERGED, PARALLEL]
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 1}, {"tie_embeddings": False}, PAIRS])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 1}, {"tie_embeddings": False}, *STACKS])
 def test_a_loss_does_not_depend_on_later_tokens(options):
     model = trained_looking(**options)
     ids = torch.randint(50, (1, 13))
@@ -39,8 +58,9 @@ def test_a_loss_does_not_depend_on_later_tokens(options):
     assert (before[0, 7:] != after[0, 7:]).all()
 
 
-def test_sequences_of_a_batch_do_not_see_each_other():
-    model = trained_looking()
+@pytest.mark.parametrize("options", [{}, ROUTED])
+def test_sequences_of_a_batch_do_not_see_each_other(options):
+    model = trained_looking(**options)
     ids = torch.randint(50, (3, 13))
     together = token_losses(model, ids)
     alone = token_losses(model, ids[1:2])
@@ -51,6 +71,81 @@ def test_the_feed_forward_layers_are_as_wide_as_asked():
     narrow, wide = trained_looking(mlp_hidden=24), trained_looking(mlp_mult=3)
     widths = [model.blocks[0].mlp.fc.weight.size(0) for model in (narrow, wide)]
     assert widths == [24, 48]
+
+
+@pytest.mark.parametrize("options", [{}, ROUTED, MERGED, PARALLEL])
+def test_packed_documents_score_as_each_would_alone(options):
+    model = trained_looking(**options)
+    documents = [[BOS_ID, 5, 9, 7], [BOS_ID, 3], [BOS_ID, 8, 2, 2, 6, 4]]
+    ids = torch.tensor([sum(documents, [])])
+    boundaries = torch.tensor([0, 4, 6, 12, 12], dtype=torch.int32)
+    with torch.no_grad():
+        packed = model(ids, ids, boundaries)
+        apart = [model(torch.tensor([own]), torch.tensor([own])) for own in documents]
+    assert torch.allclose(packed, torch.cat(apart), atol=1e-4)
+
+
+@pytest.mark.parametrize("options", STACKS)
+def test_adapters_that_add_nothing_change_nothing_and_others_do(options):
+    model = trained_looking(**options)
+    ids = torch.randint(50, (2, 7))
+    plain = model(ids, ids)
+
+    def deltas(**own):
+        return Deltas(blocks=[BlockDeltas(**own) for _ in model.steps])
+
+    nothing = dict.fromkeys(("query", "key", "out"), lambda inputs: torch.zeros(1))
+    assert torch.equal(model(ids, ids, deltas=deltas(**nothing)), plain)
+    for place, width in (("query", 16), ("key", 8), ("value", 8), ("out", 16), ("mlp", 16)):
+        added = deltas(**{place: lambda inputs, width=width: inputs[..., :width]})
+        assert not torch.allclose(model(ids, ids, deltas=added), plain), place
+
+
+def test_each_use_of_a_looped_block_has_adapters_of_its_own():
+    model = trained_looking(**ROUTED)
+    ids = torch.randint(50, (1, 7))
+    assert [step.layer for step in model.steps].count(1) == 3
+    losses = []
+    for place, step in enumerate(model.steps):
+        own = [BlockDeltas() for _ in model.steps]
+        own[place] = BlockDeltas(mlp=lambda inputs: inputs)
+        losses += [model(ids, ids, deltas=Deltas(blocks=own)).sum()] if step.layer == 1 else []
+    assert len(torch.stack(losses).unique()) == 3
+
+
+def test_without_loops_every_block_is_used_once():
+    model = trained_looking(**ROUTED)
+    ids = torch.randint(50, (1, 7))
+    looped = model(ids, ids)
+    model.use_loops(wanted=False)
+    straight = trained_looking(**ROUTED | {"num_loops": 0})
+    own = model.state_dict() | {"skip_weights": model.skip_weights[:3]}
+    straight.load_state_dict(own | {"skip_gates": model.skip_gates[:3]})
+    assert torch.equal(model(ids, ids), straight(ids, ids))
+    assert not torch.allclose(model(ids, ids), looped)
+
+
+def test_norms_of_later_blocks_are_smaller():
+    scales = [block.norm_scale for block in trained_looking(**ROUTED).blocks]
+    assert scales == pytest.approx([1, 2**-0.5, 3**-0.5, 1 / 2, 5**-0.5, 6**-0.5])
+
+
+def test_turning_leaves_the_other_channels_of_a_head_alone():
+    heads = torch.randn(1, 5, 2, 8)
+    turned = apply_rotary(heads, *rotary_tables(5, 4, 100.0))
+    assert torch.equal(turned[..., 4:], heads[..., 4:])
+    assert torch.equal(turned[:, 0], heads[:, 0]) and not torch.equal(turned, heads)
+
+
+def test_the_whole_stack_is_one_graph():
+    short = {"num_layers": 3, "loop_end": 1, "parallel_start_layer": 2, "ve_layers": "2"}
+    model = trained_looking(**ROUTED | short)
+    forward = torch.compile(model, fullgraph=True, dynamic=False, backend="eager")
+    ids = torch.randint(50, (1, 12))
+    boundaries = torch.tensor([0, 5, 12, 12], dtype=torch.int32)
+    for wanted in (True, False):
+        model.use_loops(wanted=wanted)
+        assert torch.equal(forward(ids, ids, boundaries), model(ids, ids, boundaries))
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -72,8 +167,8 @@ def test_losses_are_those_of_a_normalised_distribution():
 def test_turned_queries_and_keys_meet_by_distance_alone():
     torch.manual_seed(0)
     tables = rotary_tables(32, 8, 100.0)
-    query, key = (torch.randn(8).expand(1, 1, 32, 8) for _ in range(2))
-    products = apply_rotary(query, *tables)[0, 0] @ apply_rotary(key, *tables)[0, 0].T
+    query, key = (torch.randn(8).expand(1, 32, 1, 8) for _ in range(2))
+    products = apply_rotary(query, *tables)[0, :, 0] @ apply_rotary(key, *tables)[0, :, 0].T
     assert products[9, 4] == pytest.approx(products[25, 20].item(), abs=1e-4)
     assert products[9, 4] != pytest.approx(products[9, 5].item(), abs=1e-2)
 

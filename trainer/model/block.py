@@ -1,0 +1,61 @@
+"""A block of the transformer.
+
+B batch, T tokens, C channels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from trainer.model.attention import CausalSelfAttention, Surroundings
+from trainer.model.deltas import BlockDeltas, with_delta
+from trainer.model.feed_forward import FeedForward
+from trainer.model.linear import rms_norm
+from trainer.recipe import ModelOptions
+
+
+class Block(nn.Module):
+    """Attention and feed-forward; the embedding is mixed in again before them."""
+
+    def __init__(self, options: ModelOptions, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.attn = CausalSelfAttention(options, layer)
+        self.mlp = FeedForward(options)
+        self.attn_scale = nn.Parameter(torch.ones(options.model_dim))
+        self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
+        keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)
+        self.resid_mix = nn.Parameter(torch.stack((keep, add)))
+        self.norm_scale = (layer + 1) ** -0.5 if options.ln_scale else 1.0
+        self.is_parallel = 0 <= options.parallel_residual_start <= layer
+
+    def forward(
+        self,
+        stream: Tensor,  # (B, T, C) residual stream
+        embedded: Tensor,  # (B, T, C) what the stream began as
+        around: Surroundings,
+        deltas: BlockDeltas,
+    ) -> Tensor:  # (B, T, C)
+        """The stream after this block; in parallel, both sublayers read what came in (#1412)."""
+        mixed = self.mix(stream, embedded)
+        attended = mixed + self.attend(mixed, around, deltas)
+        return attended + self.feed(mixed if self.is_parallel else attended, deltas)
+
+    def mix(self, stream: Tensor, embedded: Tensor) -> Tensor:  # (B, T, C)
+        """The stream with the embedding mixed in again."""
+        keep, add = self.resid_mix.to(stream.dtype).unbind()
+        return keep * stream + add * embedded
+
+    def attend(
+        self, stream: Tensor, around: Surroundings, deltas: BlockDeltas
+    ) -> Tensor:  # (B, T, C)
+        """What attention adds to a stream."""
+        gathered: Tensor = self.attn(self._normed(stream), around, deltas)
+        return self.attn_scale.to(gathered.dtype) * gathered
+
+    def feed(self, stream: Tensor, deltas: BlockDeltas) -> Tensor:  # (B, T, C)
+        """What the feed-forward layer adds to a stream."""
+        normed = self._normed(stream)
+        return self.mlp_scale.to(stream.dtype) * with_delta(self.mlp(normed), deltas.mlp, normed)
+
+    def _normed(self, stream: Tensor) -> Tensor:
+        return rms_norm(stream) * self.norm_scale
