@@ -76,6 +76,12 @@ run_options = stack(
         type=click.Choice(["paper", "rehearsal", "floor", "probe", "rerun", "stream"]),
         help="Climb to this rung; the default is as far as this machine allows.",
     ),
+    click.option(
+        "--floor-minutes",
+        type=click.FloatRange(0, 600, min_open=True),
+        metavar="M",
+        help="Minutes of training on the rung floor; the default is the track's.",
+    ),
     click.option("--data", type=click.Path(path_type=Path), help="Folder of the track's data."),
     click.option("--gpus", type=click.IntRange(1, 64), help="Processes that torchrun starts."),
     click.option("--env", "environment", multiple=True, metavar="K=V", help="For the script."),

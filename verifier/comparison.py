@@ -29,8 +29,8 @@ def compare_with_prior(
     Every planned seed must have completed with a score: leaving out those that failed would be
     choosing seeds.
     """
-    if evidence.plan.rung == "rehearsal":
-        return Comparison(record=None, reason="a rehearsal's score is of a run cut short")
+    if evidence.plan.rung in ("rehearsal", "floor"):
+        return Comparison(record=None, reason="the score is of a run cut short")
     scored = [m for m in evidence.measurements if m.outcome == "completed" and m.val_bpb]
     if len(scored) < len(evidence.plan.seeds):
         missing = len(evidence.plan.seeds) - len(scored)

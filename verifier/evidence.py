@@ -8,6 +8,7 @@ from verifier.learning import learning_of
 from verifier.runs.harness import Executed
 from verifier.runs.loss_curve import losses_sha256
 from verifier.sandbox.base import Enforcement
+from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
     ClaimedValues,
@@ -43,6 +44,7 @@ class Seen:
     executed: Executed
     enforcements: tuple[Enforcement, ...]
     host: HostReport
+    floor: FloorRecord | None = None
 
 
 def claimed_values(paper: Paper) -> ClaimedValues:
@@ -150,6 +152,7 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
         replications=seen.executed.replications,
         mutations=seen.executed.mutations,
         independence=seen.executed.independence,
+        floor=seen.floor,
         guarantees=(
             *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),
             score_guarantee(plan, seen.executed.measurements, paper.score_followed),

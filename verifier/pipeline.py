@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from verifier.artifact_sizes import artifact_sizes
 from verifier.claims import collect_claims
@@ -32,6 +33,9 @@ from verifier.static_checks.base import PaperCase
 from verifier.submission import load_submission
 from verifier.verdict import Verdict, decide
 
+if TYPE_CHECKING:
+    from verifier.floor.world import World
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRequest:
@@ -41,6 +45,8 @@ class RunRequest:
     out: Path | None
     resume: bool
     observer: RunObserver
+    world: "World | None" = None
+    """On the rung 'floor': what the data of the plan were drawn from."""
 
 
 def audit(path: Path, rulebook: Rulebook) -> Paper:
@@ -113,7 +119,8 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
-    from verifier.runs.execute import execute  # psutil, which no paper check needs
+    from verifier.floor.climb import climb  # numpy and psutil, which no paper check needs
+    from verifier.runs.execute import execute
     from verifier.runs.host import describe_host, find_gpus, missing_hardware
 
     if request.options.against is not None and rulebook.track.claims_record:
@@ -139,10 +146,12 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             journal=journal,
             observer=request.observer,
         )
+        climbed = climb(request.world, prepared, harness) if request.world else None
         seen = Seen(
-            executed=execute(prepared, harness),
+            executed=climbed.executed if climbed else execute(prepared, harness),
             enforcements=enforcements,
             host=describe_host(rulebook.track.hardware),
+            floor=climbed.floor if climbed else None,
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
     return journal
@@ -197,6 +206,7 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         measurements=evidence.measurements,
         replications=evidence.replications,
         mutations=evidence.mutations,
+        floor=evidence.floor,
         sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
         significance=judged.comparison.record,
         guarantees=evidence.guarantees,

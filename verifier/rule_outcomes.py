@@ -14,6 +14,7 @@ from verifier.static_checks import STATIC_CHECKS
 from verifier.static_checks.base import PaperCase
 
 Case = TypeVar("Case")
+SMALL_RUNGS = {"rehearsal": "in rehearsal", "floor": "in the floor run"}
 
 
 def static_outcomes(case: PaperCase, rulebook: Rulebook) -> tuple[RuleRecord, ...]:
@@ -32,20 +33,23 @@ def evidence_outcomes(case: EvidenceCase, rulebook: Rulebook) -> tuple[RuleRecor
         RulebookError: a rule has no check.
     """
     checks = dict(EVIDENCE_CHECKS)
-    if case.evidence is not None and case.evidence.plan.rung == "rehearsal":
-        checks = {name: _in_small(check) for name, check in checks.items()}
+    rung = case.evidence.plan.rung if case.evidence is not None else None
+    if rung in SMALL_RUNGS:
+        checks = {name: _in_small(check, rung) for name, check in checks.items()}
     return _outcomes("evidence", rulebook, case, checks)
 
 
-def _in_small(check: EvidenceCheck) -> EvidenceCheck:
-    """Most rules are about full runs: what a rehearsal saw of them is told and decides nothing."""
+def _in_small(check: EvidenceCheck, rung: str) -> EvidenceCheck:
+    """Most rules are about full runs: what a small one saw of them is told and decides nothing."""
 
     def answer(case: EvidenceCase, rule: Rule) -> CheckResult:
         result = check(case, rule)
-        if rule.decided_from == "rehearsal":
+        if rule.decided_from in ("rehearsal", rung):
             return result
         found = result.findings[0].message if result.findings else result.not_evaluated
-        return cannot_tell(f"in rehearsal: {found or 'nothing against it'}; full runs decide")
+        return cannot_tell(
+            f"{SMALL_RUNGS[rung]}: {found or 'nothing against it'}; full runs decide"
+        )
 
     return answer
 

@@ -39,7 +39,7 @@ def decide(
         return Verdict(decision="rejected", because=f"broken: {', '.join(broken)}")
     unknown = [r.rule for r in required if r.outcome is Outcome.NOT_EVALUATED]
     if unknown:
-        because = f"{_rehearsed(evidence)}not evaluated: {', '.join(unknown)}"
+        because = f"{_small_run(evidence)}not evaluated: {', '.join(unknown)}"
         return Verdict(decision="inconclusive", because=because)
     doubt = "nothing was run" if evidence is None else _doubt(evidence, profile, num_seeds)
     if doubt:
@@ -47,14 +47,13 @@ def decide(
     return Verdict(decision="accepted", because=f"all {len(required)} required rules passed")
 
 
-def _rehearsed(evidence: Evidence | None) -> str:
-    """Whether the submission ran here, where no more than that was asked."""
-    if evidence is None or evidence.plan.rung != "rehearsal":
+def _small_run(evidence: Evidence | None) -> str:
+    """How a run ended that decides a few rules only."""
+    if evidence is None or evidence.plan.rung not in ("rehearsal", "floor"):
         return ""
+    rung = evidence.plan.rung
     failed = [m for m in evidence.measurements if m.outcome != "completed"]
-    return (
-        f"rehearsal failed here: {failed[0].detail}; " if failed else "rehearsal completed here; "
-    )
+    return f"{rung} failed here: {failed[0].detail}; " if failed else f"{rung} completed here; "
 
 
 def _doubt(evidence: Evidence, profile: Profile, num_seeds: int) -> str | None:

@@ -4,7 +4,11 @@ What only a run needs is imported where it is needed: a check on paper answers a
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,12 +23,18 @@ from verifier.commands.options import (
     track_of,
 )
 from verifier.commands.rendering import Told, exit_code, show, write_reports
+from verifier.errors import UsageError
+from verifier.evidence import Paper
 from verifier.rehearsal import rehearse
 from verifier.reports.verdict_file import json_schema
 from verifier.rulebook import Rulebook, load_rulebook
 from verifier.runs.journal import Journal, read_record
+from verifier.runs.plan import PlanOptions
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
+
+if TYPE_CHECKING:
+    from verifier.floor.world import World
 
 
 def verify(submission: str, options: Options) -> int:
@@ -50,7 +60,8 @@ def run(submission: str, options: Options) -> int:
     rulebook = _rulebook(submission, options)
     if options["plan_only"]:
         paper = pipeline.audit(submission_path(submission), rulebook)
-        plan = pipeline.plan_run(paper, rulebook, plan_options(submission, options))
+        with _inputs(paper, rulebook, plan_options(submission, options), options) as inputs:
+            plan = pipeline.plan_run(paper, inputs.rulebook, inputs.options)
         click.echo(json.dumps(plan.model_dump(mode="json"), indent=2))  # ASCII, so that none acts
         return 0
     _, folder = _execute(submission, rulebook, options)
@@ -95,15 +106,48 @@ def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evi
     from verifier.sandbox.choice import sandbox_named
 
     rulebook.profile(options["profile"])
-    planned = plan_options(submission, options)
     paper = pipeline.audit(submission_path(submission), rulebook)
-    if planned.rung == "rehearsal":
-        small = rehearse(rulebook, planned)
-        rulebook, planned = small.rulebook, small.options
-    sandbox = sandbox_named(planned.sandbox)
-    with stoppable(), LiveRun(progress_console(options), options["quiet"]) as live:
+    with (
+        stoppable(),
+        _inputs(paper, rulebook, plan_options(submission, options), options) as inputs,
+        LiveRun(progress_console(options), options["quiet"]) as live,
+    ):
         request = pipeline.RunRequest(
-            options=planned, out=options["out"], resume=options["resume"], observer=live
+            options=inputs.options,
+            out=options["out"],
+            resume=options["resume"],
+            observer=live,
+            world=inputs.world,
         )
-        journal = pipeline.run(paper, rulebook, request, sandbox)
+        sandbox = sandbox_named(inputs.options.sandbox)
+        journal = pipeline.run(paper, inputs.rulebook, request, sandbox)
     return journal.evidence(), journal.folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Inputs:
+    """What a run takes on its rung."""
+
+    rulebook: Rulebook
+    options: PlanOptions
+    world: "World | None" = None
+
+
+@contextmanager
+def _inputs(
+    paper: Paper, rulebook: Rulebook, planned: PlanOptions, options: Options
+) -> Iterator[_Inputs]:
+    """The track's own data and budgets, or the small ones of a rehearsal or a floor run."""
+    if options["floor_minutes"] is not None and planned.rung != "floor":
+        raise UsageError("--floor-minutes: for --rung floor alone")
+    if planned.rung == "floor":
+        from verifier.floor.inputs import floor_inputs  # numpy, which no other rung needs
+
+        minutes = options["floor_minutes"]
+        with floor_inputs(paper.submission, rulebook, planned, minutes) as drawn:
+            yield _Inputs(rulebook=drawn.rulebook, options=drawn.options, world=drawn.world)
+    elif planned.rung == "rehearsal":
+        small = rehearse(rulebook, planned)
+        yield _Inputs(rulebook=small.rulebook, options=small.options)
+    else:
+        yield _Inputs(rulebook=rulebook, options=planned)

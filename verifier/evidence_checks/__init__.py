@@ -2,10 +2,13 @@
 
 from verifier.evidence_checks import (
     artifact_ignored,
+    below_entropy_floor,
+    dropped_tokens,
     failed_run,
     inconsistent_score,
     insignificant_claim,
     insignificant_improvement,
+    miscounted_bytes,
     overlong_evaluation,
     overlong_training,
     oversized_artifact,
@@ -29,6 +32,9 @@ EVIDENCE_CHECKS: tuple[tuple[str, EvidenceCheck], ...] = (
     ("rewritten_artifact", rewritten_artifact.check),
     ("uncounted_evaluation_file", uncounted_evaluation_file.check),
     ("validation_seen_in_training", validation_seen_in_training.check),
+    ("below_entropy_floor", below_entropy_floor.check),
+    ("dropped_tokens", dropped_tokens.check),
+    ("miscounted_bytes", miscounted_bytes.check),
     ("unreproduced_claim", unreproduced_claim.check),
     ("unreplicated_seed", unreplicated_seed.check),
     ("insignificant_improvement", insignificant_improvement.check),

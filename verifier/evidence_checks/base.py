@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from verifier.findings import CheckResult, Finding
+from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
+from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import (
@@ -65,6 +66,14 @@ def each_seed(
     if not answers:
         reasons = ["no seed completed"]
     return CheckResult(findings=findings, not_evaluated=reasons[0] if reasons else None)
+
+
+def floor_record(case: EvidenceCase) -> FloorRecord | CheckResult:
+    """What a run on a world of known entropy showed, or why there is nothing to judge by."""
+    record = case.evidence.floor if case.evidence else None
+    if record is None:
+        return not_offered("no run on a source of known entropy; --rung floor makes one")
+    return cannot_tell(record.not_evaluated) if record.not_evaluated else record
 
 
 def log_file(measurement: SeedMeasurement) -> str:

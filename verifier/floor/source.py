@@ -76,6 +76,11 @@ class Source:
         weights = np.stack([np.arange(1.0, half + 1) ** -exponent for exponent in EXPONENTS])
         self._probabilities = weights / weights.sum(axis=1, keepdims=True)  # (2, M)
 
+    @property
+    def num_parameters(self) -> int:
+        """Probabilities in its table."""
+        return int(self._by_rank.size)
+
     def draw_training(self, num_tokens: int) -> NDArray[np.uint16]:
         """Documents of both kinds in random order, cut at `num_tokens`, which is one at least."""
         lengths = self._lengths(num_tokens)

@@ -58,6 +58,7 @@ def draw_world(size: WorldSize, secret: str | None = None) -> World:
         num_targets=size.num_targets,
         num_bytes=count_bytes(pieces, tape.tokens),
         floor_nats=tape.floor_nats,
+        num_parameters=source.num_parameters,
     )
     return World(record=record, training=training, tape=tape, tokenizer=encode_model(pieces))
 

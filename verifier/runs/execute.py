@@ -41,7 +41,7 @@ def execute(prepared: PreparedRun, harness: Harness) -> Executed:
             _finish(seed, journal.replica_folder(seed), setting, f"the author's seed {seed}")
             for seed in plan.replicated_seeds
         ),
-        mutations=mutate(setting, measurements),
+        mutations=() if plan.rung == "floor" else mutate(setting, measurements),
         independence=check_independence(setting, measurements[0]),
     )
 

@@ -34,6 +34,11 @@ class Setting:
     def text(self) -> ScoredText:
         return scored_text(self.harness.track, self.prepared.data.scored_tokens)
 
+    @property
+    def keeps_losses(self) -> bool:
+        """Whether the losses of single tokens are looked at after the run."""
+        return self.prepared.plan.rung == "floor"
+
 
 class Listener:
     """Takes each line of a running seed to its files, the log reader and whoever watches."""

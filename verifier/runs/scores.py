@@ -1,12 +1,18 @@
 """A score from the losses that a run wrote, token by token."""
 
 import math
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from verifier.log_lines import FinalMetric
+from verifier.runs.delivery import disk_errors
 from verifier.runs.left_files import WrittenFile
 from verifier.schemas.run_record_json import ScoreOrigin, TokenLosses
 from verifier.units import bits_per_byte
+
+KEPT_LOSSES = "token_losses.f32"
+"""In a seed's folder, where a later look at single tokens needs them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +43,17 @@ def read_token_losses(file: WrittenFile | None, num_tokens: int) -> TokenLosses 
         mean_nats=finite(float(losses.mean(dtype=np.float64))) if low >= 0 else None,
         all_alike=low == high,
     )
+
+
+def keep_token_losses(file: WrittenFile | None, folder: Path, num_tokens: int) -> None:
+    """Copy the losses of a small run into its folder; a file of any other size is left behind.
+
+    Raises:
+        RunDirectoryError: the disk refuses.
+    """
+    if file is not None and file.num_bytes <= 4 * num_tokens:
+        with disk_errors(folder):
+            shutil.copyfile(file.location, folder / KEPT_LOSSES, follow_symlinks=False)
 
 
 def recomputed_loss(losses: TokenLosses | None) -> float | None:

@@ -12,7 +12,7 @@ from verifier.runs.launch import TOKEN_LOSSES_FILE
 from verifier.runs.left_files import Artifact, named_artifact, sized_artifact, written_files
 from verifier.runs.measure import SeedRun, Stage
 from verifier.runs.processes import Listener, Process, Setting, run_process
-from verifier.runs.scores import read_token_losses
+from verifier.runs.scores import keep_token_losses, read_token_losses
 from verifier.runs.visibility import Mounts, all_data, training_data
 from verifier.schemas.run_record_json import EvaluationPlan
 
@@ -71,7 +71,10 @@ def _run_whole(
             if contract.get("artifact")
             else sized_artifact(written, stage.log.model_bytes)
         )
-        losses = read_token_losses(written.get(TOKEN_LOSSES_FILE), setting.text.num_tokens)
+        losses_file = written.get(TOKEN_LOSSES_FILE)
+        losses = read_token_losses(losses_file, setting.text.num_tokens)
+        if setting.keeps_losses:
+            keep_token_losses(losses_file, folder, setting.text.num_tokens)
     return SeedRun(
         seed=seed,
         stages=(stage,),

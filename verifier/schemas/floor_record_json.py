@@ -21,3 +21,52 @@ class WorldRecord(StrictModel):
     num_bytes: int
     floor_nats: float
     """L*: −ln P of the tape."""
+    num_parameters: int
+    """Probabilities in the source's table."""
+
+    @property
+    def hindsight_nats(self) -> float:
+        """How far below −ln P the table comes that fits the tape best: half a nat a parameter.
+
+        Wilks' theorem: twice the gain in log-likelihood is chi-square with that many degrees.
+        """
+        return self.num_parameters / 2
+
+
+class FloorRecord(StrictModel):
+    """What a script claimed on a world, against what is possible; odds in nats, e-values' logs."""
+
+    world: WorldRecord
+    not_evaluated: str | None = None
+    """Why the score tells nothing about the floor; what could be read is told all the same."""
+    loss_nats: float | None = None
+    """The printed mean, a token."""
+    rounding_nats: float | None = None
+    """Half a unit of its last digit, a token."""
+    stated_tokens: int | None = None
+    """How many targets the script says it scored."""
+    num_losses: int | None = None
+    """How many losses it wrote; None where it wrote none."""
+    implied_bytes_low: float | None = None
+    implied_bytes_high: float | None = None
+    """What printed loss and BPB imply, with their rounding."""
+    total_odds_nats: float | None = None
+    """How far the claimed code length of the whole tape lies below its −ln P, rounding and the
+    tolerated error of arithmetic granted."""
+    betting_odds_nats: float | None = None
+    """The most that bets on each token's loss won."""
+    no_betting: str | None = None
+    """Why there were no bets."""
+
+    @property
+    def odds_nats(self) -> float | None:
+        """The larger of the two."""
+        odds = [o for o in (self.total_odds_nats, self.betting_odds_nats) if o is not None]
+        return max(odds, default=None)
+
+    @property
+    def gap_nats(self) -> float | None:
+        """How far the printed loss lies above the entropy, a token."""
+        if self.loss_nats is None:
+            return None
+        return self.loss_nats - self.world.floor_nats / self.world.num_targets

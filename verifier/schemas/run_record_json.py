@@ -7,6 +7,7 @@ from pydantic import Field
 
 from verifier.endings import Ending, Grade
 from verifier.schemas.base import StrictModel
+from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.learning_json import Learning
 from verifier.schemas.rule_record_json import RuleRecord
 
@@ -293,5 +294,7 @@ class Evidence(StrictModel):
     """Runs of the author's seeds: they check his logs and count in no test."""
     mutations: tuple[Mutation, ...] = ()
     independence: Independence | None = None
+    floor: FloorRecord | None = None
+    """What the run showed, where it was on a world of known entropy."""
     guarantees: tuple[Guarantee, ...]
     host: HostReport

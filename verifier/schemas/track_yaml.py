@@ -6,6 +6,7 @@ from pydantic import Field
 
 from verifier.findings import Severity
 from verifier.schemas.base import Quantity, StrictModel
+from verifier.schemas.floor_record_json import SourceKind
 
 
 class Hardware(StrictModel):
@@ -81,6 +82,25 @@ class Rehearsal(StrictModel):
     """Data with more tokens is cut to so many."""
 
 
+class Floor(StrictModel):
+    """A short run on a world of known entropy."""
+
+    source: SourceKind
+    environment: dict[str, str]
+    """Set over the run command's own values, as in a rehearsal."""
+    train_minutes: Quantity
+    """What MAX_WALLCLOCK_SECONDS is set to; --floor-minutes overrides it."""
+    other_seconds: Quantity
+    """For everything else until the harness ends the run: start, compilation, packing, scoring."""
+    vocab_size: Quantity
+    """Where neither the user, nor the run command, nor the script names one."""
+    document_tokens: Quantity
+    training_tokens: Quantity
+    validation_tokens: Quantity
+    tolerance_nats: Quantity
+    """By how much a token's probabilities may fail to add up to one before it counts."""
+
+
 class Track(StrictModel):
     """Everything that the referee holds a submission to on one track."""
 
@@ -94,6 +114,7 @@ class Track(StrictModel):
     dataset: Dataset
     launch: Launch
     rehearsal: Rehearsal
+    floor: Floor
     required_files: tuple[str, ...]
     """Kinds that a folder must hold: readme, metadata, script, log."""
     ledger_pooled_std_bpb: Quantity
