@@ -1,8 +1,9 @@
 """The calls of a module by the outside name that they mean, as its imports tell it."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from verifier.findings import Finding
 from verifier.program import Module
@@ -40,13 +41,12 @@ def finding_at(module: Module, node: ast.AST, message: str) -> Finding:
     return Finding(message=message, file=file, line=line, evidence=source.strip()[:200])
 
 
-def named_calls(module: Module) -> Iterator[NamedCall]:
+@lru_cache(maxsize=8)  # several rules ask about the same few modules, one rule after another
+def named_calls(module: Module) -> tuple[NamedCall, ...]:
     """Every call of a plain or dotted name, in the order of the tree."""
     names = _imported_names(module)
-    for node in module.of_kind(ast.Call):
-        name = dotted_name(node.func, names)
-        if name is not None:
-            yield NamedCall(name=name, node=node, module=module)
+    named = ((dotted_name(node.func, names), node) for node in module.of_kind(ast.Call))
+    return tuple(NamedCall(name=name, node=node, module=module) for name, node in named if name)
 
 
 def dotted_name(node: ast.expr, names: Mapping[str, str]) -> str | None:

@@ -5,6 +5,7 @@ Starts at the main script and follows imports and strings that name files of the
 """
 
 import ast
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,7 +16,7 @@ from verifier.bounded_files import read_bounded
 from verifier.literal_evaluation import Files
 from verifier.python_source import all_nodes, parse_python
 from verifier.submission import FileKind, Submission, SubmissionFile
-from verifier.unpacking import PackedCode, Unreadable, runs_code, unpack
+from verifier.unpacking import RUNNER_NAMES, PackedCode, Unreadable, unpack
 
 MAX_DEPTH = 6  # times that code may be packed in code
 MAX_BLOB_BYTES = 8 << 20
@@ -24,7 +25,7 @@ _Kind = Literal["packed", "loaded", "broken", "needs_library"]
 _KINDS: dict[str, _Kind] = {"code": "packed", "library": "needs_library"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)  # hashed by identity, not by its tree
 class Module:
     """One piece of Python that could be parsed: a file as shipped, or code packed inside it."""
 
@@ -163,7 +164,7 @@ class _Reader:
             if path.suffix and str(path) in self._others_by_name:
                 found = self._others_by_name[str(path)]
                 self._named[found] = self._others[found]
-        if not runs_code(module.nodes):
+        if RUNNER_NAMES.isdisjoint(_names(module)):
             return
         unpacked = unpack(module.tree, module.file.path, Files(read=self._content))
         for bad in unpacked.unreadable:
@@ -212,9 +213,9 @@ class _Reader:
 def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
     tree = parse_python(text)
     nodes = all_nodes(tree)
-    by_kind: dict[type[ast.AST], list[ast.AST]] = {}
+    by_kind: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)
     for node in nodes:
-        by_kind.setdefault(type(node), []).append(node)
+        by_kind[type(node)].append(node)
     return Module(
         name=name,
         file=file,
@@ -222,9 +223,19 @@ def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
         text=text,
         depth=depth,
         nodes=nodes,
-        nodes_by_kind=by_kind,
+        nodes_by_kind=dict(by_kind),
         lines=text.split("\n"),
     )
+
+
+def _names(module: Module) -> set[str]:
+    """Every name by which the module may reach a function that runs code."""
+    names = {node.attr for node in module.of_kind(ast.Attribute)}
+    names -= {"exec", "eval"}  # `model.eval()`; `loader.exec_module` follows from its spec
+    names |= {node.id for node in module.of_kind(ast.Name)}
+    names |= {alias.name.rpartition(".")[2] for alias in module.of_kind(ast.alias)}
+    texts = {node.value for node in module.of_kind(ast.Constant) if isinstance(node.value, str)}
+    return names | (texts & {"builtins", "__builtins__"})
 
 
 def _mentioned_paths(module: Module) -> list[PurePosixPath]:

@@ -61,29 +61,6 @@ def all_nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
     return tuple(nodes)
 
 
-def same_code(one: ast.Module, other: ast.Module) -> bool:
-    """Whether two trees differ in nothing but places."""
-    pairs: list[tuple[object, object]] = [(one, other)]
-    for mine, its in pairs:
-        if type(mine) is not type(its):
-            return False
-        if not isinstance(mine, ast.AST):
-            if mine != its:
-                return False
-            continue
-        for name in mine._fields:
-            value, other_value = getattr(mine, name, None), getattr(its, name, None)
-            if value is other_value:  # names and contexts, mostly
-                continue
-            if not isinstance(value, list) or not isinstance(other_value, list):
-                pairs.append((value, other_value))
-            elif len(value) == len(other_value):
-                pairs += zip(value, other_value, strict=True)
-            else:
-                return False
-    return True
-
-
 def with_older_fstrings(text: str) -> str:
     """The same script with f-strings that Python 3.11 reads.
 

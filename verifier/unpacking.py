@@ -30,10 +30,11 @@ _RUNNERS: Mapping[str, RunnerKind] = {
     "importlib.util.spec_from_file_location": "second path",
     "importlib.machinery.SourceFileLoader": "second path",
 }
-_RUNNER_NAMES = {
+RUNNER_NAMES = {
     *("exec", "eval", "builtins", "__builtins__", "marshal", "CodeType", "runpy", "run_path"),
     *("spec_from_file_location", "SourceFileLoader", "__import__", "import_module"),
 }
+"""A script that names none of these runs no other code."""
 _MAX_STATEMENTS = 100_000
 _MAX_CALL_DEPTH = 4
 
@@ -63,25 +64,6 @@ class Unpacked:
     packed: tuple[PackedCode, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     written: tuple[PackedCode, ...] = ()  # Python files that it writes for itself
-
-
-def runs_code(nodes: Iterable[ast.AST]) -> bool:
-    """Whether a script may hold a place that runs other code: a cheap first look."""
-    for node in nodes:
-        if isinstance(node, ast.Name):
-            name = node.id
-        elif isinstance(node, ast.Attribute):
-            # `model.eval()` is no such place, `spec.loader.exec_module` follows from its spec.
-            name = node.attr if node.attr not in ("exec", "eval") else ""
-        elif isinstance(node, ast.alias):
-            name = node.name.rpartition(".")[2]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            name = node.value if "builtins" in node.value else ""
-        else:
-            continue
-        if name in _RUNNER_NAMES:
-            return True
-    return False
 
 
 def unpack(tree: ast.Module, own_path: PurePosixPath, files: Files) -> Unpacked:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ from verifier.errors import PgolfError, UsageError
 from verifier.fetching import changed_submissions
 from verifier.reports.console import print_overview
 from verifier.reports.foreign_text import visible
-from verifier.rulebook import DEFAULT_TRACK, load_rulebook
+from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
 from verifier.schemas.verdict_json import VerdictFile
 from verifier.source_record import read_commit
 from verifier.verdict import GRAVITY, Decision
@@ -41,7 +41,7 @@ def check(submissions: Sequence[str], options: Options) -> int:
 
     Of several, one that cannot be read is named and the others go on; the exit code is then 2.
     """
-    load_rulebook(options["track"] or DEFAULT_TRACK).profile(options["profile"])  # no wrong names
+    _rulebook(options["track"] or DEFAULT_TRACK).profile(options["profile"])  # no wrong names
     if len(submissions) == 1:
         verdict = _check_one(submissions[0], options["track"], options["profile"])
         if isinstance(verdict, PgolfError):
@@ -127,7 +127,13 @@ def _check_one(submission: str, track: str | None, profile: str) -> VerdictFile 
     """One submission; an error is handed back, because another process may have to tell it."""
     path = submission_path(submission)
     try:
-        rulebook = load_rulebook(track_of(path, track))
+        rulebook = _rulebook(track_of(path, track))
         return pipeline.check(path, rulebook, profile, read_commit(path))
     except PgolfError as error:
         return error
+
+
+@cache
+def _rulebook(track: str) -> Rulebook:
+    """A track's rulebook, read once, however many submissions are held to it."""
+    return load_rulebook(track)

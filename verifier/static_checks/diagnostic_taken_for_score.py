@@ -10,8 +10,11 @@ from verifier.static_checks.base import PaperCase
 from verifier.static_checks.claim_contradicts_log import is_carried
 
 _PASS = re.compile(
-    r"(?i)(.{0,80}?(?:\b|_)(?:epoch|pass)[ _:=#]{0,2})(\d{1,4})\b.{0,80}?bpb[ :=]{1,2}(\d\.\d{3,12})"
+    r"(?i)(.{0,80}?(?:\b|_)(?:epoch|pass)[ _:=#]{0,2})(\d{1,4})\b"
+    r".{0,80}?bpb[ :=]{1,2}(\d\.\d{3,12})"
 )
+
+_SCORE = re.compile(r"(?i)bpb[ :=]")
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -30,8 +33,8 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         if final.val_bpb is not None
     ]
     claimed = sorted({*stated, *([headline] if headline is not None else [])})
-    best = (_best_pass(claim, value, tolerance) for claim in case.claims.logs for value in claimed)
-    findings = [finding for finding in best if finding]
+    best = (_best_pass(claim, claimed, tolerance) for claim in case.claims.logs)
+    findings = [finding for found in best for finding in found]
     for value in sorted(stated):
         if any(abs(value - final) <= tolerance for final in finals):
             continue
@@ -60,23 +63,31 @@ def _carried(claim: LogClaim, value: float, tolerance: float) -> Iterator[Findin
             )
 
 
-def _best_pass(claim: LogClaim, value: float, tolerance: float) -> Finding | None:
-    """The claimed score as that of a pass over the text, where a later pass scores worse.
+def _best_pass(claim: LogClaim, claimed: list[float], tolerance: float) -> Iterator[Finding]:
+    """A claimed score as that of a pass over the text, where a later pass scores worse.
 
     A learner does not know beforehand which of its passes will be the best one.
     """
+    series = _passes(claim.file.text or "")
+    for value in claimed:
+        for label, passes in series.items():
+            (best, line), (last, _) = min(passes), passes[-1]
+            if abs(best - value) <= tolerance and last > value + tolerance:
+                yield Finding(
+                    message=f"the claimed {value:.5f} BPB is the best of {len(passes)} passes "
+                    f"({label.strip()}); the last one gives {last}",
+                    file=str(claim.file.path),
+                    line=line,
+                )
+                break
+
+
+def _passes(text: str) -> dict[str, list[tuple[float, int]]]:
+    """By the text before its number: what each pass scored, and the line that says so."""
     series: dict[str, list[tuple[float, int]]] = {}
-    for number, text in enumerate((claim.file.text or "").split("\n"), start=1):
-        found = _PASS.match(text[:400])
+    for number, line in enumerate(text.split("\n"), start=1):
+        # The pattern looks for a pass at every place; few lines have a score at all.
+        found = _PASS.match(line[:400]) if _SCORE.search(line) else None
         if found:
             series.setdefault(found[1], []).append((float(found[3]), number))
-    for label, passes in series.items():
-        (best, line), (last, _) = min(passes), passes[-1]
-        if abs(best - value) <= tolerance and last > value + tolerance:
-            return Finding(
-                message=f"the claimed {value:.5f} BPB is the best of {len(passes)} passes "
-                f"({label.strip()}); the last one gives {last}",
-                file=str(claim.file.path),
-                line=line,
-            )
-    return None
+    return series

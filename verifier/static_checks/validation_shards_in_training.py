@@ -95,8 +95,18 @@ class _Switches:
         return {s: branch.test for branch in self._module.of_kind(ast.If) for s in branch.body}
 
     @cached_property
-    def _defaults(self) -> Mapping[str, tuple[str, str | None]]:
-        return _environment_switches(self._module)
+    def _bindings(self) -> Mapping[str, list[ast.expr]]:
+        """What each name is bound to."""
+        module = self._module
+        bindings = [
+            (name, node.value) for node in module.of_kind(ast.Assign) for name in node.targets
+        ]
+        bindings += [(n.target, n.value) for n in module.of_kind(ast.AnnAssign) if n.value]
+        values: dict[str, list[ast.expr]] = {}
+        for target, value in bindings:
+            if isinstance(target, ast.Name):
+                values.setdefault(target.id, []).append(value)
+        return values
 
     def are_on(self, test: ast.expr) -> bool:
         """Whether one of the names in a test was switched on; an unknown name counts as off."""
@@ -106,28 +116,19 @@ class _Switches:
 
     def _value(self, name: str) -> str | None:
         """What a name was set to: in the logs, by the README's command, else by its default."""
-        variable, default = self._defaults.get(name, (None, None))
+        variable, default = self._variable(name)
         for key in (variable, name):
             if key is not None and key.lower() in self._settings:
                 return self._settings[key.lower()]
         return default
 
-
-def _environment_switches(module: Module) -> dict[str, tuple[str, str | None]]:
-    """`name = bool(int(os.environ.get("VARIABLE", "default")))` → variable, default."""
-    bindings: list[tuple[list[ast.expr], ast.expr | None]]
-    bindings = [(node.targets, node.value) for node in module.of_kind(ast.Assign)]
-    bindings += [([node.target], node.value) for node in module.of_kind(ast.AnnAssign)]
-    switches: dict[str, tuple[str, str | None]] = {}
-    for targets, value in bindings:
-        names = [target.id for target in targets if isinstance(target, ast.Name)]
-        if value is None or not names:
-            continue
-        texts = [str(n.value) for n in ast.walk(value) if isinstance(n, ast.Constant)][:2]
-        if texts:
-            default = texts[1].lower() if len(texts) > 1 else None
-            switches |= {name: (texts[0], default) for name in names if name not in switches}
-    return switches
+    def _variable(self, name: str) -> tuple[str | None, str | None]:
+        """`name = bool(int(os.environ.get("VARIABLE", "default")))` → variable, default."""
+        for value in self._bindings.get(name, ()):
+            texts = [str(n.value) for n in ast.walk(value) if isinstance(n, ast.Constant)][:2]
+            if texts:
+                return texts[0], texts[1].lower() if len(texts) > 1 else None
+        return None, None
 
 
 def _settings(case: PaperCase) -> dict[str, str]:
