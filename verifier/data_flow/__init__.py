@@ -26,7 +26,7 @@ from verifier.data_flow.interpreter import Interpreter
 from verifier.data_flow.recorder import OutOfStepsError
 from verifier.data_flow.settings import Settings
 from verifier.data_flow.trace import Report, Trace
-from verifier.program import Program
+from verifier.program import Program, read_module
 
 
 def follow_run(program: Program, settings: Settings) -> Trace:
@@ -35,20 +35,33 @@ def follow_run(program: Program, settings: Settings) -> Trace:
     if settings.trusts_silence and not trace.claimed_scores():
         # The logs are those of another stage: what they do not say may have been done.
         trace = _follow(program, replace(settings, trusts_silence=False))
+    if program.unreachable and not _is_told(trace, settings):
+        aside = [module for file in program.unreachable if (module := read_module(file))]
+        wider = replace(program, modules=(*program.modules, *aside))
+        found = _follow(wider, settings)
+        trace = found if _is_told(found, settings) else trace
+    if any(trace.of_kind(Report)) and not _is_told(trace, settings):
+        trace.stopped = trace.stopped or "no script that could be followed prints the claimed score"
     return trace
+
+
+def _is_told(trace: Trace, settings: Settings) -> bool:
+    """Whether a followed script prints the claimed figure, or any where no log has the claim."""
+    reports = trace.of_kind(Report)
+    return any(report.is_claim or not settings.claiming_lines for report in reports)
 
 
 def _follow(program: Program, settings: Settings) -> Trace:
     interpreter = Interpreter({module.name: module for module in program.modules}, settings)
     trace = interpreter.trace
-    # The main script first, then what it unpacks or executes, until one of them prints a score.
+    # The main script first, then what it unpacks or executes, until one prints the claimed score.
     main = [module for module in program.modules if module.file is program.modules[0].file]
     others = [module for module in program.modules if module.file is not program.modules[0].file]
     try:
         for module in main:
             interpreter.run_module(module)
         for module in others:
-            if not any(trace.of_kind(Report)):
+            if not _is_told(trace, settings):
                 interpreter.run_module(module)
     except OutOfStepsError:
         trace.stopped = "the script is longer than this analysis follows"

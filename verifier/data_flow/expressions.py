@@ -50,6 +50,24 @@ _ORIGINS = frozenset({VALIDATION, TRAINING})
 _ONE_NUMBER = frozenset({LOSS, TARGET_PROBABILITY})
 
 
+def taken_off(node: ast.expr) -> str:
+    """The code of what is subtracted: `stride` of `0 if first else max(length - stride, 0)`."""
+    cases = [node]
+    if isinstance(node, ast.IfExp):
+        cases = [node.body, node.orelse]
+    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "max":
+        cases = node.args
+    cases = [case for case in cases if not isinstance(case, ast.Constant)]
+    if len(cases) != 1:
+        return ""
+    case = cases[0]
+    if case is not node:
+        return taken_off(case)
+    if isinstance(case, ast.BinOp) and isinstance(case.op, ast.Sub):
+        return ast.unparse(case.right)
+    return ""
+
+
 def _method_kind(function: Function | None) -> str:
     """`classmethod` or `staticmethod` where a method is decorated so."""
     decorators = getattr(function.node, "decorator_list", []) if function is not None else []
@@ -236,11 +254,12 @@ class Expressions(Recorder):
         """A bound of slices, told from others by what it leaves off at the end, else by name."""
         if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant):
             node = node.left
-        if not isinstance(node, ast.Name):
-            return set()
-        value = scope.find(node.id)
+        bound = taken_off(node)
+        if not bound and isinstance(node, ast.Name):
+            value = scope.find(node.id)
+            bound = (value.taken_off if value else "") or node.id
         where = self.call_names[-1] if self.call_names else ""
-        return {f"{prefix}{where}.{(value.taken_off if value else '') or node.id}"}
+        return {f"{prefix}{where}.{bound}"} if bound else set()
 
     def _binary(self, node: ast.BinOp, scope: Scope) -> Value:
         left, right = self.evaluate(node.left, scope), self.evaluate(node.right, scope)
@@ -317,6 +336,7 @@ class Expressions(Recorder):
     def _compare(self, node: ast.Compare, scope: Scope) -> Value:
         values = [self.evaluate(part, scope) for part in (node.left, *node.comparators)]
         marks = set().union(*(value.marks for value in values))
+        marks -= {SCRAMBLED, HASHED}  # a yes or no is no key
         constant: object = UNKNOWN
         if len(values) == 2:
             one, other = (self._comparable(value) for value in values)

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from verifier.data_flow import constants
 from verifier.data_flow.calls import Calls
+from verifier.data_flow.expressions import taken_off
 from verifier.data_flow.settings import Settings, logged_constant
 from verifier.data_flow.values import (
     BUCKETS,
@@ -20,6 +21,7 @@ from verifier.data_flow.values import (
     LOOP,
     PIECE,
     PIECE_LENGTH,
+    RANK,
     TOKEN_CLASS,
     UNKNOWN,
     VALIDATION,
@@ -87,8 +89,8 @@ class Interpreter(Calls):
         self._heard: dict[tuple[str, str], bool] = {}  # by module and printing function
 
     def run_module(self, module: Module, name: str = "__main__") -> Scope:
-        """Follow a module once; later calls return its names."""
-        if module.name in self._module_scopes:
+        """Follow a module once, and anew where it is run as a script; else return its names."""
+        if module.name in self._module_scopes and name != "__main__":
             return self._module_scopes[module.name]
         names = {"__name__": Value(constant=name)}
         outer, self.module_name = self.module_name, module.name
@@ -156,8 +158,8 @@ class Interpreter(Calls):
         value = self.evaluate(node.value, scope)
         if self.gates:
             value = value.view(self.gating(value))
-        if taken_off := _taken_off(node.value):
-            value = replace(value, taken_off=taken_off)
+        if off_the_end := taken_off(node.value):
+            value = replace(value, taken_off=off_the_end)
         for target in node.targets:
             self.assign(target, self._as_logged(target, value), scope)
 
@@ -221,7 +223,7 @@ class Interpreter(Calls):
         known = constants.truth(test.constant)
         if node.body and isinstance(node.body[-1], ast.Raise):
             known = False  # the claimed run came to its end
-        elif known is False and self._left_traces(node.body):
+        elif known is False and RANK not in test.marks and self._left_traces(node.body):
             known = True
         elif known is None and self.settings.trusts_silence and self._is_unheard(node.body):
             known = False
@@ -276,7 +278,7 @@ class Interpreter(Calls):
     def _left_traces(self, statements: list[ast.stmt]) -> bool:
         """Whether the logs carry a text that only these statements would print."""
         calls = (n for s in statements for n in ast.walk(s) if isinstance(n, ast.Call))
-        printed = {t for n in calls for t in _literal_texts(n) if self.settings.is_printed(t)}
+        printed = {t for n in calls for t in _literal_texts(n) if self.settings.is_left_by_run(t)}
         return any(not self._is_elsewhere(text, statements) for text in printed)
 
     def _is_unheard(self, statements: list[ast.stmt]) -> bool:
@@ -428,24 +430,6 @@ def _literal_texts(node: ast.Call) -> Iterable[str]:
         for part in parts:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield part.value
-
-
-def _taken_off(node: ast.expr) -> str:
-    """The code of what is subtracted: `stride` of `0 if first else max(length - stride, 0)`."""
-    cases = [node]
-    if isinstance(node, ast.IfExp):
-        cases = [node.body, node.orelse]
-    elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "max":
-        cases = node.args
-    cases = [case for case in cases if not isinstance(case, ast.Constant)]
-    if len(cases) != 1:
-        return ""
-    case = cases[0]
-    if case is not node:
-        return _taken_off(case)
-    if isinstance(case, ast.BinOp) and isinstance(case.op, ast.Sub):
-        return ast.unparse(case.right)
-    return ""
 
 
 def _only_counts(node: ast.expr) -> bool:

@@ -29,6 +29,7 @@ from verifier.data_flow.values import (
     PICKED,
     PIECE,
     PIECE_LENGTH,
+    RANK,
     TARGET_PROBABILITY,
     UNKNOWN,
     VALIDATION,
@@ -42,6 +43,7 @@ _CASTS = {"to", "float", "half", "bfloat16", "cpu", "cuda"}
 _PASSING = {"values", "detach", "eval", "data_as", "contiguous"} | _CASTS
 _NATIVE_LOADERS = {"CDLL", "LoadLibrary", "load_inline"}
 _SIZES = {"numel", "size", "dim"}
+_RANKS = {"RANK", "LOCAL_RANK"}
 _LOSSES = {"cross_entropy", "nll_loss", "softcapped_cross_entropy", "linear_cross_entropy"}
 _PIECES = {"id_to_piece", "IdToPiece", "encode", "decode", "piece_to_bytes"}
 _PICKING = {"gather", "take_along_dim", "take_along_axis", "index_select"}
@@ -315,10 +317,14 @@ class Library(Expressions):
         if isinstance(key, str) and key in self.settings.environment:
             value = self.settings.environment[key]
             marks = set(default.marks) if default else set()
+            marks |= {RANK} if key in _RANKS else set()
             if value is None:
                 return Value(marks=marks | {DISPUTED})
             return Value(constant=value, marks=marks)
         return default if default is not None else Value(constant=None)
+
+    def _rank(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        return Value(constant=0, marks={RANK})
 
     def _enumerate(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
         return Value(element=Value(items=[Value(), arguments.first().any_element()]))
@@ -367,6 +373,7 @@ class Library(Expressions):
     _FUNCTIONS: ClassVar[Mapping[str, Callable[..., Value]]] = {
         "get": _environment,
         "getenv": _environment,
+        "get_rank": _rank,
         "deepcopy": _deepcopy,
         "enumerate": _enumerate,
         "zip": _zip,

@@ -33,6 +33,7 @@ SPREAD: Final = "spread"  # a token's loss divided among its bytes
 FILE_NAME: Final = "file name"  # or another name: says where the data lie; no data yet
 TOKEN_CLASS: Final = "token class"  # a table of the alphabet read at a validation token
 
+RANK: Final = "rank"  # which of the processes this is: the first one is followed
 DISPUTED: Final = "disputed"  # a setting on which the folder disagrees with itself
 DORMANT: Final = "dormant"  # reached with a strength that is set to zero
 

@@ -62,6 +62,21 @@ def test_mixing_before_picking_the_target_is_no_mixture_of_one_token(follow, mix
     assert bool(found) is not mixed_first
 
 
+def test_positions_picked_by_comparisons_are_no_hashed_keys(follow):
+    trace = follow(
+        """
+        table = {}
+        for i in range(9):
+            x, y = tokens[i:], tokens[i + 1 :]
+            sure = (table.get(x, 0) * 2 > 1) & (x * 3 > 9)
+            p = torch.softmax(model.forward(x), -1).gather(-1, y)
+            print(f"val_bpb:{-np.log(p + table.get(x, 0)[sure])}")
+        """
+    )
+    mixtures = trace.claimed_oddities(MIXTURE)
+    assert mixtures and not any(HASHED in odd.marks for odd in mixtures)
+
+
 STACKED = """
 counts, totals = np.zeros(1024), np.zeros(1024)
 for i in range(9):

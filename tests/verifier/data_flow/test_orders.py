@@ -63,14 +63,22 @@ model.load_state_dict(torch.load("model.pt"))
 
 
 @pytest.mark.parametrize(
-    "part, is_causal", [("[:s]", True), ("[9:s]", True), ("[s:]", False), ("", False)]
+    "part, is_causal",
+    [
+        ("[:s]", True),
+        ("[9:s]", True),
+        ("[: max(64 - 32, 0)]", True),
+        ("[: max(64 - 16, 0)]", False),
+        ("[s:]", False),
+        ("", False),
+    ],
 )
 def test_a_fit_to_the_context_is_told_from_a_fit_to_the_scored_part(follow, part, is_causal):
     fit = f"F.cross_entropy((model.head(x) + delta){part}, y{part}).backward()"
     trace = follow(
         passes(
             [
-                "s = 32",
+                "s = max(64 - 32, 0)",
                 "delta = torch.zeros(8, requires_grad=True)",
                 f"o = torch.optim.SGD([delta]); {fit}; o.step()",
                 "loss_sum += F.cross_entropy(model.head(x) + delta, y)[s:]",

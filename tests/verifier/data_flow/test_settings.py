@@ -73,3 +73,54 @@ def test_logs_that_carry_no_score_of_the_script_say_nothing_of_its_branches(foll
     evaluation = 'print("now the evaluation")\nprint(f"val_bpb:{model(tokens, tokens)}")'
     branch = "if model.evaluates():\n" + "\n".join(f"    {s}" for s in evaluation.splitlines())
     assert follow(f"{code}\n{branch}", log="\n".join(lines)).claimed_scores()
+
+
+ASIDE = """
+from train_gpt import model, tokens
+import torch
+torch.optim.SGD(model.parameters()).step(model(tokens[:9], tokens[1:]).backward())
+print(f"tilted bpb={model(tokens, tokens)}")
+"""
+
+
+@pytest.mark.parametrize("claimed, is_learned", [("tilted bpb=", True), ("val_bpb:", False)])
+def test_a_script_aside_is_followed_if_it_alone_prints_the_claim(
+    follow, tmp_path, claimed, is_learned
+):
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2345}')
+    (tmp_path / "score.py").write_text(ASIDE)
+    trace = follow('print(f"val_bpb:{model(tokens, tokens)}")', log=f"{claimed}1.23450\n")
+    assert learned(trace) is is_learned
+
+
+def test_a_claim_that_no_script_prints_is_not_followed(follow, tmp_path):
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2345}')
+    trace = follow('print(f"val_bpb:{model(tokens, tokens)}")', log="cooled bpb=1.23450\n")
+    assert "prints the claimed score" in (trace.stopped or "")
+
+
+def test_of_labels_near_a_mean_the_nearest_on_average_is_the_claim(read, tmp_path):
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.1000}')
+    log = "bare bpb:1.1021\nbare bpb:1.1011\ntilted bpb:1.1008\ntilted bpb:1.0995\n"
+    settings, _ = read(log=log)
+    assert settings.claiming_lines == ("tilted bpb:1.1008", "tilted bpb:1.0995")
+
+
+@pytest.mark.parametrize(
+    "rank", ['int(os.environ.get("RANK", "0"))', "torch.distributed.get_rank()"]
+)
+def test_what_another_process_printed_was_not_done_by_the_first(follow, rank):
+    code = OFF_BY_DEFAULT.replace('int(os.environ.get("ADAPT", "0"))', rank)
+    assert not learned(follow(code, log="adapting to the validation set\n"))
+
+
+@pytest.mark.parametrize("adapted, is_learned", [(True, True), (False, False)])
+def test_of_logs_with_other_settings_the_claimed_one_decides(follow, tmp_path, adapted, is_learned):
+    (tmp_path / "submission.json").write_text('{"val_bpb": 1.2345}')
+    code = OFF_BY_DEFAULT.replace('int(os.environ.get("ADAPT", "0"))', "Settings.adapt_first")
+    code = "class Settings:\n    adapt_first = model.adapts()\n" + code
+    dump = "Hyperparameters:\n  adapt_first: {}\n{}val_bpb:{}\n"
+    trial = dump.format(not adapted, "adapting to the validation set\n", "1.3000")
+    (tmp_path / "trial.log").write_text(trial)
+    log = dump.format(adapted, "", "1.2345")
+    assert learned(follow(code, log=log)) is is_learned
