@@ -44,6 +44,7 @@ _VALIDATION_FILES = re.compile(r"(?i)(?:fineweb|_|\b)val(?:idation)?_.{0,40}\.bi
 _TRAINING_FILES = re.compile(r"(?i)(?:fineweb|_|\b)train_.{0,40}\.bin|fineweb_train")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _SCRAMBLING = (ast.BitXor, ast.Mult, ast.LShift)
+_SIZE_TESTS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _FOLDING = (ast.BitAnd, ast.Mod)
 _DISTRIBUTIONS = frozenset({DISTRIBUTION, LOG_DISTRIBUTION})
 _ORIGINS = frozenset({VALIDATION, TRAINING})
@@ -337,6 +338,8 @@ class Expressions(Recorder):
         values = [self.evaluate(part, scope) for part in (node.left, *node.comparators)]
         marks = set().union(*(value.marks for value in values))
         marks -= {SCRAMBLED, HASHED}  # a yes or no is no key
+        if COUNT in marks and isinstance(node.ops[0], _SIZE_TESTS):
+            marks |= self.hindsight(node, values)
         constant: object = UNKNOWN
         if len(values) == 2:
             one, other = (self._comparable(value) for value in values)

@@ -18,6 +18,7 @@ from verifier.data_flow.values import (
     EARLIER,
     GATE,
     HASHED,
+    HINDSIGHT,
     LOOP,
     PIECE,
     PIECE_LENGTH,
@@ -229,7 +230,8 @@ class Interpreter(Calls):
             known = False
         if known is not None:
             return self.execute(node.body if known else node.orelse, scope)
-        gate = self._gate(node, test)
+        better = {mark for mark in test.marks if mark.startswith(HINDSIGHT)}
+        gate = self._gate(node, test) | better
         before = dict(scope.names)
         self.gates.append(gate)
         with self.inside_branch(test) as branch:

@@ -20,6 +20,7 @@ from verifier.data_flow.trace import (
 from verifier.data_flow.values import (
     DORMANT,
     GRADIENT,
+    HINDSIGHT,
     LEAF,
     LOOP,
     LOSS,
@@ -103,9 +104,12 @@ class Recorder:
 
     def gating(self, value: Value) -> set[str]:
         """The decisions that a value owes its place to; a loss is past them, it is only counted."""
-        is_settled = any(mark.startswith(SCORE) for mark in value.marks)
-        is_settled = is_settled or value.constant is not UNKNOWN
-        return set() if is_settled else set().union(*self.gates)
+        marks = set().union(*self.gates)
+        if value.constant is not UNKNOWN:
+            return set()
+        if any(mark.startswith(SCORE) for mark in value.marks):
+            return {mark for mark in marks if mark.startswith(HINDSIGHT)}
+        return marks
 
     def score(self, node: ast.AST, marks: set[str], *, is_derived: bool = False) -> set[str]:
         """A loss is made: note it if it is one of validation tokens; the marks it carries on."""

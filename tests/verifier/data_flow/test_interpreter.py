@@ -2,7 +2,7 @@ import pytest
 
 from verifier.data_flow.recorder import MAX_STEPS
 from verifier.data_flow.trace import Update
-from verifier.data_flow.values import HASHED, MIXTURE
+from verifier.data_flow.values import HASHED, HINDSIGHT, MIXTURE
 
 
 def test_a_score_is_followed_through_functions_handed_on(follow):
@@ -75,6 +75,25 @@ def test_positions_picked_by_comparisons_are_no_hashed_keys(follow):
     )
     mixtures = trace.claimed_oddities(MIXTURE)
     assert mixtures and not any(HASHED in odd.marks for odd in mixtures)
+
+
+KEPT_IF_BETTER = """
+table = {}
+for i in range(9):
+    x, y = tokens[i:], tokens[i + 1 :]
+    bare = -F.log_softmax(model.forward(x), -1)[y]
+    mixed = bare - np.log(table.get(x, 0))
+    if mixed < %s:
+        bare[i] = mixed
+    print(f"val_bpb:{bare}")
+"""
+
+
+@pytest.mark.parametrize("other, is_hindsight", [("bare", True), ("9.0", False)])
+def test_a_loss_kept_where_it_is_the_lower_of_two_is_hindsight(follow, other, is_hindsight):
+    trace = follow(KEPT_IF_BETTER % other)
+    assert trace.claimed_scores()
+    assert bool(trace.claimed_oddities(HINDSIGHT)) is is_hindsight
 
 
 STACKED = """
