@@ -18,7 +18,6 @@ TINY_LIMITS = {
     "train_seconds": 2,
     "train_overrun_seconds": 1,
     "eval_seconds": 2,
-    "hard_wall_seconds": 5,
     "memory_bytes": 2**28,
     "scratch_bytes": 2**23,
     "output_bytes": 2**19,
@@ -27,17 +26,18 @@ TINY_LIMITS = {
 TINY_TOKENS, TINY_BYTES = 999, 2_500
 
 
-def tiny_track() -> dict:
+def tiny_track(name: str = "tiny", hard_wall_seconds: int = 5) -> dict:
     """The record track with limits that a test can afford to pass."""
     track = load_rulebook("10min_16mb").track.model_dump(mode="json")
-    limits = {n: {"value": v, "unit": "x", "source": "test"} for n, v in TINY_LIMITS.items()}
+    values = TINY_LIMITS | {"hard_wall_seconds": hard_wall_seconds}
+    limits = {n: {"value": v, "unit": "x", "source": "test"} for n, v in values.items()}
     family = {"tokenizer": "tiny", "scored_tokens": TINY_TOKENS, "scored_bytes": TINY_BYTES}
     wanted = (
         *("missing_file", "failed_run", "oversized_artifact", "overlong_training"),
         "inconsistent_score",
     )
     return track | {
-        "id": "tiny",
+        "id": name,
         "claims_record": False,
         "hardware": {"num_gpus": 0, "source": "test"},
         "limits": limits,

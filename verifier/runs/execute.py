@@ -86,5 +86,6 @@ def _attempt(seed: int, folder: Path, setting: Setting) -> tuple[SeedRun, str | 
     with Telemetry(folder) as telemetry:
         run = run_seed(seed, folder, setting)
     results = [stage.result for stage in run.stages]
-    memory_bytes = psutil.virtual_memory().total
-    return run, machine_fault(results, telemetry.samples, os.cpu_count() or 1, memory_bytes)
+    memory_bytes, num_cpus = psutil.virtual_memory().total, os.cpu_count() or 1
+    crashed = run.stages[-1].rank_failed
+    return run, machine_fault(results, telemetry.samples, num_cpus, memory_bytes, crashed)

@@ -22,7 +22,11 @@ SIGKILL = 9
 
 
 def machine_fault(
-    results: Sequence[ExecResult], samples: Sequence[Sample], num_cpus: int, memory_bytes: int
+    results: Sequence[ExecResult],
+    samples: Sequence[Sample],
+    num_cpus: int,
+    memory_bytes: int,
+    rank_failed: bool = False,
 ) -> str | None:
     """Why an attempt at a seed does not count; None where the machine did its part.
 
@@ -31,6 +35,7 @@ def machine_fault(
         samples: of the attempt.
         num_cpus: cores of the machine.
         memory_bytes: of the machine.
+        rank_failed: whether a rank had ended by itself, with an error, before the limit.
     """
     if not samples:
         return None
@@ -48,7 +53,9 @@ def machine_fault(
         and 2 * held < (memory_bytes - free)
     ):
         return f"memory ran out, and {memory_bytes - free - held:,} bytes of it were others'"
-    return _crowded_out(samples, num_cpus) if last.ending == "wall_limit" else None
+    if last.ending != "wall_limit" or rank_failed:
+        return None
+    return _crowded_out(samples, num_cpus)
 
 
 def _crowded_out(samples: Sequence[Sample], num_cpus: int) -> str | None:

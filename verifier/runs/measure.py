@@ -37,6 +37,8 @@ class Stage:
     result: ExecResult
     log: TrainingLog
     last_words: str
+    rank_failed: bool
+    """Whether the launcher told that a rank ended by itself, with an error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,9 +132,10 @@ def _outcome(run: SeedRun) -> tuple[SeedOutcome, str]:
     """Crash: the script failed by itself. Violation: the harness had to end it."""
     stage, final = run.stages[-1], run.scored.headline
     result, where = stage.result, f"{stage.name}: " if run.is_divided else ""
-    if result.ending not in ("exited", "signalled"):
+    ended_by_itself = result.ending in ("exited", "signalled") or stage.rank_failed
+    if not ended_by_itself:
         return "violation", where + result.detail
-    if result.ending == "signalled" or result.exit_code != 0:
+    if result.exit_code != 0:
         said = f"; last words: {stage.last_words}" if stage.last_words else ""
         return "crash", (where + result.detail + said)[:MAX_DETAIL_CHARACTERS]
     if run.is_divided and len(run.stages) < 2:

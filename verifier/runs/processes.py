@@ -21,6 +21,8 @@ MAX_TIMED_LINES = 1_000_000
 MIN_WALL_SECONDS = 1.0
 _LAUNCHER = re.compile(r"torch[./]distributed[./]elastic")
 """In the first line of the report that torchrun puts behind a rank's own last words."""
+_RANK_FAILED = re.compile(r"failed \(exitcode: -?\d{1,3}\) local_rank: \d")
+"""In that report, where a rank ended by itself: torchrun is also heard when it is killed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +49,7 @@ class Listener:
         self.reader = TrainingLogReader()
         self.seconds = array("d")
         self.last_words = ""
+        self.rank_failed = False
         self._launcher_speaks = False
         self.offset = 0.0
         """Seconds of the seed before the process that speaks now."""
@@ -59,7 +62,7 @@ class Listener:
         """Read the next process's output by itself, its lines numbered on."""
         self.reader = TrainingLogReader()
         self.reader.skip_lines(len(self.seconds))
-        self.last_words, self._launcher_speaks = "", False
+        self.last_words, self.rank_failed, self._launcher_speaks = "", False, False
         self.offset, self.launched = offset, None
 
     def line(self, seconds: float, line: bytes) -> None:
@@ -75,6 +78,7 @@ class Listener:
         self._launcher_speaks |= _LAUNCHER.search(text) is not None
         if text.strip() and not self._launcher_speaks:
             self.last_words = text.strip()
+        self.rank_failed |= self._launcher_speaks and _RANK_FAILED.search(text) is not None
         self.reader.feed(text)
         self._observer.line_read(at, self.reader)
 
@@ -116,6 +120,7 @@ def run_process(process: Process, setting: Setting, listener: Listener) -> Stage
         result=result,
         log=listener.reader.result(),
         last_words=listener.last_words,
+        rank_failed=listener.rank_failed,
     )
 
 

@@ -73,3 +73,8 @@ def test_the_machine_is_at_fault(result, samples, fault):
 )
 def test_the_submission_is_at_fault(result, samples):
     assert machine_fault([result], samples, 4, MEMORY_BYTES) is None
+
+
+def test_a_rank_that_crashed_before_the_time_ran_out_is_not_the_machines_fault():
+    assert machine_fault([TOO_LONG], [CROWDED], 4, MEMORY_BYTES)
+    assert machine_fault([TOO_LONG], [CROWDED], 4, MEMORY_BYTES, rank_failed=True) is None
