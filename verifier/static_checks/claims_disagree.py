@@ -53,7 +53,7 @@ def _table_findings(case: PaperCase, rule: Rule) -> list[Finding]:
     for line in prose_lines(case.submission):
         cell = _FIRST_CELL.match(line.text)
         scores = _scores(line.text, rule)
-        told.update(scores)
+        told.update(scores if line.file.lower().endswith(".md") else ())
         if cell and cell[1] in stated and scores:
             rows.setdefault(cell[1], []).append(line)
     findings = []
