@@ -112,13 +112,13 @@ clock_option = click.option(
 @click.option("-q", "--quiet", is_flag=True, help="No progress; the results alone.")
 def train(**options: Unpack[TrainOptions]) -> None:
     """Train RECIPE, pack, evaluate, write the submission's folder."""
+    request = submission_request(options)
     from rich.console import Console
 
     from trainer.model_plan import training_flops_per_token
     from trainer.pipeline import make_submission
     from trainer.training_display import TrainingDisplay, Workload
 
-    request = submission_request(options)
     recipe = request.folder.resolved.recipe
     workload = Workload(
         tokens_per_step=recipe.batch.train_batch_tokens,
@@ -149,14 +149,17 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
         RecipeError: recipe, changes or seeds cannot be understood.
         DataError: the data are not where they should be.
     """
-    from trainer.pipeline import SubmissionRequest, locate_data
     from trainer.recipe_file import replayed_processes
-    from trainer.submission_folder.write_folder import FolderRequest
 
     if options["overwrite"] and options["resume"]:
         raise RecipeError("--overwrite and --resume exclude each other")
     clock = (f"schedule.clock={options['clock']}",) if options["clock"] else ()
     resolved = resolve(options["recipe"], clock + options["changes"], options["replay"])
+    seeds = parse_seeds(options["seeds"] or str(resolved.recipe.run.seed))
+    # These import torch, for which a mistake on the command line shall not wait.
+    from trainer.pipeline import SubmissionRequest, locate_data
+    from trainer.submission_folder.write_folder import FolderRequest
+
     data = locate_data(options["data"], resolved.recipe)
     folder = FolderRequest(
         resolved=resolved,
@@ -172,7 +175,7 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
     return SubmissionRequest(
         folder=folder,
         data=data,
-        seeds=parse_seeds(options["seeds"] or str(resolved.recipe.run.seed)),
+        seeds=seeds,
         overwrite=options["overwrite"],
         resume=options["resume"],
     )
