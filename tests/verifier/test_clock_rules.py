@@ -60,3 +60,22 @@ def test_a_scripts_calibration_clock_breaks_and_never_passes(outcome, said, ours
 def test_calibration_is_free_where_the_loop_alone_counts(outcome):
     figures = {"script_train_seconds": 600.0, "script_calibration_seconds": 60.0}
     assert outcome("overlong_training", "leaderboard-apr29", **figures) is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("validation", "num_validations", "expected"),
+    [(None, 0, "passed"), (35.0, 1, "passed"), (150.0, 1, "not_evaluated"), (150.0, 14, "passed")],
+)
+def test_validation_among_the_steps_is_free_while_it_takes_what_validation_takes(
+    outcome, validation, num_validations, expected
+):
+    phases = {"training": 599.0, "validation": validation}
+    figures = {"script_train_seconds": 599.0, "num_validations": num_validations}
+    profile = "leaderboard-apr29"
+    assert outcome("overlong_training", profile, phases=phases, **figures) == expected
+
+
+def test_training_over_the_budget_is_not_excused_by_validation(outcome):
+    phases = {"training": 610.0, "validation": 5.0}
+    answer = outcome("overlong_training", phases=phases, num_validations=1)
+    assert answer is Outcome.BROKEN

@@ -18,13 +18,29 @@ def training_seconds(seed: SeedMeasurement, clock: str) -> float | None:
         return None
     if clock == "everything":
         outside = [phases.start, phases.training, phases.serialise]
-        return None if None in outside else sum(s for s in outside if s is not None)
+        known = [s for s in (*outside, phases.validation) if s is not None]
+        return None if None in outside else sum(known)
     return max(known) + counted_calibration(seed.script_calibration_seconds, clock)
 
 
 def counted_calibration(calibration_seconds: float | None, clock: str) -> float:
     """What calibration adds to the loop: all of it, unless the loop alone counts."""
     return 0.0 if clock == "loop" else calibration_seconds or 0.0
+
+
+def _unproved_validation(seed: SeedMeasurement, left_seconds: float, rule: Rule) -> str | None:
+    """Why a script's word that it only validated is not enough; None where it is."""
+    start, each = (
+        rule.parameters["validation_start_seconds"],
+        rule.parameters["validation_pass_seconds"],
+    )
+    validation = seed.phases.validation or 0.0
+    if validation - (start + each * seed.num_validations) <= left_seconds:
+        return None
+    return (
+        f"seed {seed.seed}: {validation:.1f} s passed among the training steps before "
+        f"{seed.num_validations} validation lines; only the script says that no training ran then"
+    )
 
 
 def _unproved_calibration(seed: SeedMeasurement, left_seconds: float, clock: str) -> str | None:
@@ -87,7 +103,10 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         if seconds is None:
             return f"seed {seed.seed}: no line of the run marks its training time"
         if seconds <= allowed:
-            return _unproved_calibration(seed, allowed - seconds, clock)
+            left_seconds = allowed - seconds
+            if clock != "everything" and (doubt := _unproved_validation(seed, left_seconds, rule)):
+                return doubt
+            return _unproved_calibration(seed, left_seconds, clock)
         return Finding(
             message=f"seed {seed.seed}: {seconds:.1f} s of training, "
             f"{seconds - limits.train_seconds.value:.1f} s over the budget",

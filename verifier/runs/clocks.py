@@ -9,9 +9,10 @@ from array import array
 from dataclasses import dataclass
 
 from verifier.schemas.run_record_json import Phases
-from verifier.training_log import TrainingLog
+from verifier.training_log import TrainingLog, TrainPoint, ValidationPoint
 
 Seconds = float | None
+ClockedPoint = TrainPoint | ValidationPoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,10 @@ def phases(timeline: Timeline, training: TrainingLog, evaluation: TrainingLog) -
         else:
             load = None
     start, loop = first, _between(first, last)
+    validation = None
+    if loop is not None and timeline.training_end is None:
+        validation = _validation(timeline, training)
+        loop = max(loop - (validation or 0.0), 0.0)
     if loop is not None and start is not None:
         # The first step line stands at that step's end, so its own time is training too; what the
         # script says of it counts no further than our clock allows.
@@ -56,6 +61,7 @@ def phases(timeline: Timeline, training: TrainingLog, evaluation: TrainingLog) -
     return Phases(
         start=start,
         training=loop,
+        validation=validation,
         calibration=_calibration(timeline, training),
         serialise=_between(last, serialised),
         load=load,
@@ -72,6 +78,34 @@ def _marks(log: TrainingLog, timeline: Timeline) -> tuple[Seconds, Seconds, Seco
     ends += [log.lines["train_seconds"]] if "train_seconds" in log.lines else []
     before = [line for line in ends if packed is None or line < packed]
     return timeline.at(first), timeline.at(max(before, default=None)), timeline.at(packed)
+
+
+def validations_in_training(log: TrainingLog) -> tuple[tuple[ClockedPoint, ValidationPoint], ...]:
+    """Each validation among the training steps, and the line of the loop before it."""
+    packed = log.lines.get("model_bytes")
+    told: list[ClockedPoint] = sorted(
+        (*log.train_points, *log.validation_points), key=lambda point: point.line
+    )
+    return tuple(
+        (before, point)
+        for before, point in zip(told, told[1:], strict=False)
+        if isinstance(point, ValidationPoint) and (packed is None or point.line < packed)
+    )
+
+
+def _validation(timeline: Timeline, log: TrainingLog) -> Seconds:
+    """What validations took among the training steps; the rules' training clock stops for them.
+
+    Steps that no line told may lie before a validation's line: what the script's training clock
+    went on meanwhile stays training.
+    """
+    passed = []
+    for before, point in validations_in_training(log):
+        seconds = _between(timeline.at(before.line), timeline.at(point.line))
+        if seconds is not None:
+            steps_seconds = (point.train_seconds or 0.0) - (before.train_seconds or 0.0)
+            passed.append(min(max(seconds - steps_seconds, 0.0), seconds))
+    return sum(passed) if passed else None
 
 
 def _calibration(timeline: Timeline, log: TrainingLog) -> Seconds:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from verifier.learning import learning_of
 from verifier.log_lines import FinalMetric
-from verifier.runs.clocks import Timeline, phases
+from verifier.runs.clocks import Timeline, phases, validations_in_training
 from verifier.runs.left_files import Artifact
 from verifier.runs.loss_curve import loss_per_log_step, losses_sha256
 from verifier.runs.scores import ScoredText, choose_score, finite, recomputed_loss
@@ -101,6 +101,7 @@ def measure(run: SeedRun, text: ScoredText) -> SeedMeasurement:
         scored_tokens=run.scored.val_tokens,
         implied_bytes=_implied(run.scored, final),
         num_steps=training.steps,
+        num_validations=len(validations_in_training(training)),
         losses_sha256=losses_sha256(training.train_points),
         first_losses=tuple(p.train_loss for p in training.train_points[:NUM_FIRST_LOSSES]),
         loss_per_log_step=loss_per_log_step(training.train_points),

@@ -82,7 +82,10 @@ class Phases(StrictModel):
     start: float | None = None
     """Launch to the first training step: imports, loading, compile warm-up."""
     training: float | None = None
-    """First to last training step."""
+    """First to last training step, without validation."""
+    validation: float | None = None
+    """What passed among the training steps before lines that tell a validation's score, less what
+    the script's own training clock went on meanwhile; None where no such line is."""
     calibration: float | None = None
     """Part of what lies between training and the artifact: to the line that times calibration from
     the line before it."""
@@ -149,6 +152,8 @@ class SeedMeasurement(StrictModel):
     scored_tokens: int | None
     implied_bytes: float | None
     num_steps: int | None
+    num_validations: int = 0
+    """Lines among the training steps that tell a validation's score."""
     peak_memory_bytes: int
     output_bytes: int
     log_sha256: str

@@ -16,6 +16,7 @@ step:13000/20000 val_loss:2.07 val_bpb:1.22 train_time:600010ms step_avg:44ms
 stopping_early: wallclock_cap train_time:600010ms step:13000/20000
 Serialized model int8+zlib: 15000000 bytes (payload:1 raw_torch:1 payload_ratio:3.9x)
 final_int8_zlib_roundtrip_exact val_loss:2.08 val_bpb:1.23 eval_time:1500ms"""
+STEPS = "step:12800/20000 train_loss:2.1 train_time:592110ms step_avg:46ms"
 LATER = """\
   seed: 42
 1/20000 train_loss: 8.99 train_time: 0.0m tok/s: 8100000
@@ -87,3 +88,11 @@ def test_a_look_after_the_score_is_no_look():
 def test_a_process_that_marks_no_step_trains_all_the_time():
     cut = ledger("final x val_loss:1 val_bpb:1", 700, training_end=650, evaluation_begin=650)
     assert (cut.start, cut.training) == (0, 650)
+
+
+def test_validation_among_the_steps_is_no_training_and_unlogged_steps_are():
+    # 180 steps, 7.9 s by the script's clock, lie between its last two lines; the rest validates.
+    log = BASELINE.replace("step:200/20000 train_loss:2.9 train_time:8700ms step_avg:43ms", STEPS)
+    cut = ledger(log, 5, 30, 31, 623, 663, 663, 672, 690)
+    assert cut.validation == pytest.approx(40 - 7.9)
+    assert cut.training == pytest.approx(663 - 31 + 0.044 - cut.validation)

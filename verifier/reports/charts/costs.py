@@ -56,7 +56,7 @@ def clock_chart(dossier: Dossier) -> Chart | None:
     groups = [
         _group(f"training, limit {train_limit:,.0f} s", training, train_limit),
         _group(f"evaluation, limit {eval_limit:,.0f} s", evaluation, eval_limit),
-        _group("start, packing, end", [_rest(m) for m in verdict.measurements], None),
+        _group("start, validation, packing, end", [_rest(m) for m in verdict.measurements], None),
     ]
     return _bars_chart(
         _Frame(
@@ -116,7 +116,10 @@ def _rest(seed: SeedMeasurement) -> _Bar | None:
     """What counts for neither limit; serialising includes calibration, which is drawn above."""
     phases = seed.phases
     packing = max(0.0, (phases.serialise or 0.0) - (phases.calibration or 0.0))
-    return _bar(str(seed.seed), [(s, "light") for s in (phases.start, packing, phases.finish)])
+    return _bar(
+        str(seed.seed),
+        [(s, "light") for s in (phases.start, phases.validation, packing, phases.finish)],
+    )
 
 
 def _claimed_training(seed: SeedClaimed) -> _Bar | None:
