@@ -11,9 +11,9 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if isinstance(record, CheckResult):
         return record
     low, high = record.implied_bytes_low, record.implied_bytes_high
-    if low is None or high is None:
+    num_bytes, tolerance = record.scored_bytes, rule.parameters["tolerance_relative"]
+    if low is None or high is None or num_bytes is None:
         return cannot_tell("it printed no BPB beside its loss")
-    num_bytes, tolerance = record.world.num_bytes, rule.parameters["tolerance_relative"]
     if low <= num_bytes * (1 + tolerance) and high >= num_bytes * (1 - tolerance):
         return CheckResult()
     implied = (low + high) / 2

@@ -48,7 +48,7 @@ class Allowance:
 
 def assess(world: World, claimed: Claimed, allowance: Allowance) -> FloorRecord:
     """All that the claims say about the floor."""
-    final, tape = claimed.final, world.tape
+    final = claimed.final
     record = FloorRecord(
         world=world.record,
         not_evaluated=_why_not(world, claimed, allowance),
@@ -57,30 +57,35 @@ def assess(world: World, claimed: Claimed, allowance: Allowance) -> FloorRecord:
     )
     if final is None or final.val_loss is None:
         return record
-    rounding = 0.5 * 10.0**-final.loss_decimals
-    low, high = _implied_bytes(final, _stated(world, claimed) or tape.num_targets)
+    num_scored = _stated(world, claimed) or world.tape.num_targets
+    low, high = _implied_bytes(final, num_scored)
     record = record.model_copy(
         update={
             "loss_nats": final.val_loss,
-            "rounding_nats": rounding,
+            "rounding_nats": 0.5 * 10.0**-final.loss_decimals,
+            "scored_bytes": int(world.target_bytes[:num_scored].sum()),
             "implied_bytes_low": low,
             "implied_bytes_high": high,
         }
     )
     if record.not_evaluated is not None:
         return record
-    losses, no_betting = _aligned(tape, claimed.losses)
-    granted = final.val_loss + rounding + allowance.tolerance_nats
-    bets = None
-    if losses is not None:
-        bets = betting_log_odds(tape.surprisal[: len(losses)] - losses - allowance.tolerance_nats)
-    return record.model_copy(
-        update={
-            "total_odds_nats": _total(tape, granted, _stated(world, claimed)),
-            "betting_odds_nats": bets,
-            "no_betting": no_betting,
-        }
-    )
+    return record.model_copy(update=_odds(record, world, claimed, allowance.tolerance_nats))
+
+
+def _odds(
+    record: FloorRecord, world: World, claimed: Claimed, tolerance_nats: float
+) -> dict[str, float | str | None]:
+    """The record's odds, of the total and of bets."""
+    granted_nats = (record.loss_nats or 0.0) + (record.rounding_nats or 0.0) + tolerance_nats
+    num_scored = _stated(world, claimed) or world.tape.num_targets
+    total = None
+    if world.tape.num_targets - num_scored < MAX_TAIL_TOKENS:
+        possible = _possible_targets(record, world.tape, num_scored)
+        total = min(total_log_odds(float(s.sum()), granted_nats * len(s)) for s in possible)
+    ratios, no_betting = _log_ratios(world.tape, claimed.losses)
+    bets = None if ratios is None else betting_log_odds(ratios - tolerance_nats)
+    return {"total_odds_nats": total, "betting_odds_nats": bets, "no_betting": no_betting}
 
 
 def _why_not(world: World, claimed: Claimed, allowance: Allowance) -> str | None:
@@ -98,7 +103,7 @@ def _why_not(world: World, claimed: Claimed, allowance: Allowance) -> str | None
         )
     for count in allowance.known_counts:
         # A sum over the tape divided by a count that is not the tape's.
-        if 1 <= final.val_loss * count / world.tape.floor_nats < 2 and count > 2 * num_targets:
+        if 0.99 < final.val_loss * count / world.tape.floor_nats < 2 and count > 2 * num_targets:
             return f"its loss is a sum over the tape divided by {count:,}: that count is built in"
     return None
 
@@ -109,20 +114,31 @@ def _stated(world: World, claimed: Claimed) -> int | None:
     return world.tape.num_targets if is_file else claimed.stated_tokens
 
 
-def _total(tape: Tape, mean_nats: float, stated_tokens: int | None) -> float | None:
-    """Odds of the mean, times as many targets as it can be of; None where that is too few."""
-    num_scored = tape.num_targets if stated_tokens is None else stated_tokens
-    if tape.num_targets - num_scored >= MAX_TAIL_TOKENS:
-        return None
+def _possible_targets(
+    record: FloorRecord, tape: Tape, num_scored: int
+) -> list[NDArray[np.float64]]:
+    """−ln P of the targets that the mean may be of: all of them, or all but starts of documents.
+
+    Loss and BPB are of one sum, so with the tape's bytes they imply how many targets it was
+    divided by. Where their digits tell numbers apart that differ by the starts, that decides.
+    """
     surprisal = tape.surprisal[:num_scored]
-    words = surprisal[tape.tokens[1 : num_scored + 1] != BOS]
-    return min(total_log_odds(float(s.sum()), mean_nats * len(s)) for s in (surprisal, words))
+    is_start = tape.tokens[1 : num_scored + 1] == BOS
+    implied = (record.implied_bytes_low, record.implied_bytes_high)
+    off = [abs((b or 0.0) / (record.scored_bytes or 1) - 1) for b in implied]
+    if max(off) < is_start.mean() / 4:
+        return [surprisal]
+    return [surprisal, surprisal[~is_start]]
 
 
-def _aligned(
+def _log_ratios(
     tape: Tape, losses: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float64] | None, str | None]:
-    """The losses as bets take them, or why they cannot be set against the tape's tokens."""
+    """Nats of q_i/p_i to bet on, or why the losses cannot be set against the tape's tokens.
+
+    Nothing is bet on a document's first token: only we know which kind comes next, so an honest
+    predictor must lose there.
+    """
     if losses is None:
         return None, "no losses a token were written"
     if not 0 <= tape.num_targets - len(losses) < MAX_TAIL_TOKENS or not len(losses):
@@ -130,11 +146,12 @@ def _aligned(
     if np.isnan(losses).any():
         return None, "a loss is no number"
     upper = np.nextafter(losses, np.float32(np.inf)).astype(np.float64)  # their own rounding
+    surprisal = tape.surprisal[: len(upper)]
     for begin in range(0, len(upper), BLOCK_TOKENS):
         block = slice(begin, begin + BLOCK_TOKENS)
-        if _correlation(upper[block], tape.surprisal[: len(upper)][block]) < MIN_CORRELATION:
+        if _correlation(upper[block], surprisal[block]) < MIN_CORRELATION:
             return None, f"the losses from token {begin:,} on do not follow the tape's tokens"
-    return upper, None
+    return np.where(tape.tokens[: len(upper)] == BOS, 0.0, surprisal - upper), None
 
 
 def _correlation(losses: NDArray[np.float64], surprisal: NDArray[np.float64]) -> float:

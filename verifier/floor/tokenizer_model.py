@@ -82,8 +82,11 @@ def _word(number: int) -> Piece:
     return Piece(text=text, kind=_NORMAL, num_bytes=len(letters.encode()))
 
 
-def count_bytes(pieces: tuple[Piece, ...], tokens: NDArray[np.uint16]) -> int:
-    """Bytes of text that the targets `tokens[1:]` stand for, as the public scripts count them.
+def target_bytes(
+    pieces: tuple[Piece, ...],
+    tokens: NDArray[np.uint16],  # (N + 1,)
+) -> NDArray[np.int64]:  # (N,)
+    """Bytes of text that each of the targets `tokens[1:]` stands for, as public scripts count them.
 
     A space before a piece counts unless it would start a document.
     """
@@ -91,7 +94,7 @@ def count_bytes(pieces: tuple[Piece, ...], tokens: NDArray[np.uint16]) -> int:
     has_space = np.array([piece.has_space for piece in pieces])
     starts = np.array([piece.kind in (_UNKNOWN, _CONTROL) for piece in pieces])
     spaces = has_space[tokens[1:]] & ~starts[tokens[:-1]]
-    return int(own[tokens[1:]].sum() + spaces.sum())
+    return np.asarray(own[tokens[1:]] + spaces, dtype=np.int64)
 
 
 def encode_model(pieces: tuple[Piece, ...]) -> bytes:

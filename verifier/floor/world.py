@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.source import Alphabet, Source, Tape
-from verifier.floor.tokenizer_model import BOS, count_bytes, encode_model, make_pieces
+from verifier.floor.tokenizer_model import BOS, encode_model, make_pieces, target_bytes
 from verifier.schemas.floor_record_json import SourceKind, WorldRecord
 from verifier.track_data import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION
 
@@ -34,6 +34,7 @@ class World:
     record: WorldRecord
     training: NDArray[np.uint16]
     tape: Tape
+    target_bytes: NDArray[np.int64]  # (N,)
     tokenizer: bytes
 
 
@@ -49,6 +50,7 @@ def draw_world(size: WorldSize, secret: str | None = None) -> World:
     words = np.array([token for token, piece in enumerate(pieces) if piece.is_word])
     source = Source(size.source, Alphabet(bos=BOS, words=words), size.document_tokens, rng)
     training, tape = source.draw_training(size.training_tokens), source.draw_tape(size.num_targets)
+    num_bytes = target_bytes(pieces, tape.tokens)
     record = WorldRecord(
         source=size.source,
         secret=secret,
@@ -56,11 +58,17 @@ def draw_world(size: WorldSize, secret: str | None = None) -> World:
         document_tokens=size.document_tokens,
         training_tokens=size.training_tokens,
         num_targets=size.num_targets,
-        num_bytes=count_bytes(pieces, tape.tokens),
+        num_bytes=int(num_bytes.sum()),
         floor_nats=tape.floor_nats,
         num_parameters=source.num_parameters,
     )
-    return World(record=record, training=training, tape=tape, tokenizer=encode_model(pieces))
+    return World(
+        record=record,
+        training=training,
+        tape=tape,
+        target_bytes=num_bytes,
+        tokenizer=encode_model(pieces),
+    )
 
 
 def write_world(world: World, folder: Path) -> None:

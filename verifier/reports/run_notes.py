@@ -13,7 +13,7 @@ MIN_STEPS_GAP = 0.02
 
 def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
     """Pace against the claim, repeated attempts, the author's seeds, replays, packages."""
-    notes = [pace_note(verdict)]
+    notes = [pace_note(verdict), floor_note(verdict)]
     for seed in verdict.measurements:
         notes += [f"seed {seed.seed}: an attempt does not count: {a.reason}" for a in seed.attempts]
     notes += [_replication(run, verdict) for run in verdict.replications]
@@ -50,6 +50,24 @@ def pace_note(verdict: VerdictFile) -> str | None:
     if len(expected) == len(ours):
         note += f"; our loss curve points to about {fmean(expected):.4f} BPB there"
     return note
+
+
+def floor_note(verdict: VerdictFile) -> str | None:
+    """How far from the entropy a floor run ended, and what that says against honesty."""
+    floor = verdict.floor
+    if floor is None:
+        return None
+    world = floor.world
+    note = f"floor: {world.num_targets:,} tokens of a {world.source} source"
+    if floor.gap_nats is None:
+        return f"{note}: {floor.not_evaluated}"
+    side = "above" if floor.gap_nats >= 0 else "BELOW"
+    note += f"; {abs(floor.gap_nats):.5f} nats a token {side} their entropy"
+    if floor.odds_nats is None:
+        return note
+    bets = f"no bets: {floor.no_betting}" if floor.no_betting else "bets on single tokens included"
+    odds = max(floor.odds_nats, 0.0) / math.log(10)
+    return f"{note}; odds against honesty 10^{odds:.1f} ({bets})"
 
 
 def _bpb_at(seed: SeedMeasurement, num_steps: float) -> float | None:

@@ -47,6 +47,8 @@ class FloorRecord(StrictModel):
     """How many targets the script says it scored."""
     num_losses: int | None = None
     """How many losses it wrote; None where it wrote none."""
+    scored_bytes: int | None = None
+    """Bytes of so many targets."""
     implied_bytes_low: float | None = None
     implied_bytes_high: float | None = None
     """What printed loss and BPB imply, with their rounding."""

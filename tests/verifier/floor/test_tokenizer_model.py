@@ -5,7 +5,7 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from verifier.errors import UsageError
-from verifier.floor.tokenizer_model import BOS, count_bytes, encode_model, make_pieces
+from verifier.floor.tokenizer_model import BOS, encode_model, make_pieces, target_bytes
 
 
 def load(vocab_size: int) -> SentencePieceProcessor:
@@ -28,7 +28,7 @@ def test_counted_bytes_are_the_bytes_of_the_decoded_documents(vocab_size):
     documents = [rng.choice(words, size=50).tolist() for _ in range(20)]
     texts = [load(vocab_size).decode(document).removeprefix(" ") for document in documents]
     tokens = np.array([token for document in documents for token in (BOS, *document)])
-    assert count_bytes(pieces, tokens) == sum(len(text.encode()) for text in texts)
+    assert target_bytes(pieces, tokens).sum() == sum(len(text.encode()) for text in texts)
 
 
 def test_pieces_are_of_every_sort_that_byte_counting_stumbles_over():

@@ -1,0 +1,43 @@
+"""A floor run takes the submission's own vocabulary and short budgets."""
+
+import pytest
+
+from verifier.floor.inputs import floor_inputs, vocabulary
+from verifier.rulebook import load_rulebook
+from verifier.runs.plan import PlanOptions
+from verifier.submission import load_submission
+
+RULEBOOK = load_rulebook("demo")
+OPTIONS = PlanOptions(profile="readme-strict", rung="floor")
+DEFAULT_8192 = "import os\nvocab_size = int(os.environ.get('VOCAB_SIZE', 8192))\n"
+
+
+def readme(line: str) -> dict[str, str]:
+    return {"README.md": f"```\n{line} torchrun train_gpt.py\n```\n"}
+
+
+@pytest.mark.parametrize(
+    ("script", "files", "size"),
+    [
+        ("pass", {}, 1024),
+        (DEFAULT_8192, {}, 8192),
+        (DEFAULT_8192, readme("DATA_PATH=./data/datasets/fineweb10B_sp4096"), 4096),
+        (DEFAULT_8192, readme("VOCAB_SIZE=2048"), 2048),
+    ],
+)
+def test_the_vocabulary_is_the_one_that_the_submission_names(make_submission, script, files, size):
+    submission = load_submission(make_submission(script, files))
+    assert vocabulary(submission, RULEBOOK.track, OPTIONS) == size
+
+
+def test_the_user_goes_first_and_budgets_are_short(make_submission):
+    submission = load_submission(make_submission(DEFAULT_8192))
+    options = PlanOptions(profile="readme-strict", rung="floor", environment={"VOCAB_SIZE": "300"})
+    with floor_inputs(submission, RULEBOOK, options, minutes=0.5) as inputs:
+        folder = inputs.options.data
+        assert len(list(folder.glob("datasets/fineweb10B_sp300/*.bin"))) == 2
+        assert inputs.options.environment["MAX_WALLCLOCK_SECONDS"] == "30"
+        assert inputs.options.num_seeds == 1
+        limits = inputs.rulebook.track.limits
+        assert limits.hard_wall_seconds.value == 30 + RULEBOOK.track.floor.other_seconds.value
+    assert not folder.exists()

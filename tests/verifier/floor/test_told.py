@@ -1,0 +1,66 @@
+"""What a floor run showed stands in every report, and its rule tells proof from doubt."""
+
+from pathlib import Path
+
+import pytest
+
+from verifier import pipeline
+from verifier.reports.run_notes import floor_note
+from verifier.rulebook import load_rulebook
+from verifier.schemas.run_record_json import Evidence
+from verifier.schemas.verdict_json import VerdictFile
+
+CASE = Path(__file__).parents[1] / "rule_cases" / "below_entropy_floor" / "clean.json"
+
+
+def judged(**floor: object) -> VerdictFile:
+    evidence = Evidence.model_validate_json(CASE.read_bytes())
+    assert evidence.floor is not None
+    changed = evidence.model_copy(update={"floor": evidence.floor.model_copy(update=floor)})
+    return pipeline.judge(changed, load_rulebook("10min_16mb"), "readme-strict")
+
+
+def answer(**floor: object):
+    [rule] = [r for r in judged(**floor).rules if r.rule == "below_entropy_floor"]
+    return rule
+
+
+def test_a_note_tells_gap_and_odds():
+    note = floor_note(judged(total_odds_nats=-5.0, betting_odds_nats=2.302585))
+    assert "61,440 tokens of a zipf source" in note and "above their entropy" in note
+    assert "odds against honesty 10^1.0" in note
+
+
+def test_a_note_tells_why_nothing_is_known():
+    note = floor_note(judged(loss_nats=None, not_evaluated="crash: exit code 1"))
+    assert note.endswith("crash: exit code 1")
+
+
+@pytest.mark.parametrize(
+    ("floor", "reason"),
+    [
+        ({"betting_odds_nats": 9.0}, "odd, and no proof"),
+        ({"rounding_nats": 0.005}, "print more digits"),
+        ({"loss_nats": 6.0}, "learned too little to show a leak"),
+        ({"total_odds_nats": None, "betting_odds_nats": None}, "a part of the tape"),
+        ({"not_evaluated": "crash: CUDA is required"}, "CUDA is required"),
+    ],
+)
+def test_silence_and_doubt_pass_nothing(floor, reason):
+    rule = answer(**floor)
+    assert rule.outcome == "not_evaluated" and rule.severity == "reject"
+    assert reason in rule.reason
+
+
+def test_a_small_gap_points_to_a_learned_tape_and_a_large_one_to_seen_targets():
+    assert "is learned before" in answer(betting_odds_nats=400.0).findings[0].evidence
+    assert "targets are seen" in answer(betting_odds_nats=4_000.0).findings[0].evidence
+
+
+def test_full_runs_are_not_kept_open_by_a_floor_that_nobody_climbed():
+    evidence = Evidence.model_validate_json(CASE.read_bytes())
+    plan = evidence.plan.model_copy(update={"rung": "rerun"})
+    full = evidence.model_copy(update={"floor": None, "plan": plan})
+    verdict = pipeline.judge(full, load_rulebook("10min_16mb"), "readme-strict")
+    [rule] = [r for r in verdict.rules if r.rule == "below_entropy_floor"]
+    assert rule.severity == "info" and "--rung floor" in rule.reason
