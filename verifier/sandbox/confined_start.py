@@ -1,6 +1,6 @@
 """The process between the harness and a command under Landlock: restricts it, buries its tree.
 
-Started as `python -m verifier.sandbox.confined_start REQUEST_FD STATUS_FD`. It waits for a
+`main` is started in a Python of its own with the arguments REQUEST_FD STATUS_FD. It waits for a
 ConfinedRequest on the first pipe, forks, restricts the child and lets it become the command. On
 the second pipe it says what went wrong before that; silence means the command runs. It adopts
 every orphan of the command, and kills all that is left when the command ends, when it is told to
@@ -157,7 +157,3 @@ def _descendants(ancestor: int) -> list[int]:
     for pid in found:  # grows as it is walked
         found += children.get(pid, [])
     return found[1:]
-
-
-if __name__ == "__main__":
-    main()

@@ -36,6 +36,14 @@ from verifier.sandbox.visible_system import (
     search_path,
 )
 
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+CONFINED_START = """\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from verifier.sandbox.confined_start import main
+main()
+"""
+"""Found by its place, so that it starts in a checkout that nobody installed too."""
 LAST_WORDS_SECONDS = 10
 """How long the process between may take to kill the tree before it is killed itself."""
 FIRST_RUNNER_ID = 50_000
@@ -178,7 +186,7 @@ def _request(
 @contextlib.contextmanager
 def _process_between(limits: SandboxLimits) -> Iterator[_Between]:
     """Start it and put it under its limits, which the command will inherit; bury it at the end."""
-    argv = [sys.executable, "-I", "-m", "verifier.sandbox.confined_start"]
+    argv = [sys.executable, "-I", "-c", CONFINED_START, str(PACKAGE_ROOT)]
     with contextlib.ExitStack() as at_the_end:
         cgroup = Cgroup.create(limits)
         if cgroup is not None:
