@@ -25,10 +25,12 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
 
 
 def _is_off_the_clock(case: PaperCase, rule: Rule) -> bool:
-    """Whether the claimed runs trained to the end of the budget with nothing kept back."""
-    limit = case.track.limits.train_seconds.value - rule.parameters["shortest_reserve_seconds"]
+    """Whether the claimed runs trained to the end of the budget, so that nothing was kept back."""
+    budget = case.track.limits.train_seconds.value
     trained = [log.log.train_seconds for log in case.claims.logs if log.log.train_seconds]
-    return bool(trained) and max(trained) > limit and not case.trace.reserves_time
+    longest = max(trained, default=0.0)
+    is_kept_back = case.trace.reserves_time and longest < budget
+    return longest > budget - rule.parameters["shortest_reserve_seconds"] and not is_kept_back
 
 
 def _finding(calibration: Calibration, message: str) -> Finding:
