@@ -33,7 +33,7 @@ SCRIPT = (ROOT / "tests/verifier/floor/tape_script.py").read_text()
 HONEST = ("plain", "score_first", "pair_mix:0.05", "online")
 CHEATS = (
     *("target_peek:0.01", "target_gate:0.05", "tilted:0.05", "hashed_cache:0.05"),
-    *("learned_before:1", "learned_before:100", "two_passes", "best_of_passes"),
+    *("learned_before:1", "learned_before:100", "learn_first", "two_passes", "best_of_passes"),
     *("dropped_tail:0.15", "stated_part", "doubled_spaces", "named_bytes"),
 )
 SIZES = {

@@ -15,6 +15,7 @@ from verifier.floor.source import Tape
 from verifier.floor.tokenizer_model import BOS
 from verifier.floor.world import World
 from verifier.log_lines import FinalMetric
+from verifier.runs.scores import finite
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.units import implied_bytes
 
@@ -168,6 +169,6 @@ def _implied_bytes(final: FinalMetric, num_tokens: int) -> tuple[float | None, f
     if final.val_bpb <= bpb_half:
         return None, None
     return (
-        implied_bytes(num_tokens, final.val_loss - loss_half, final.val_bpb + bpb_half),
-        implied_bytes(num_tokens, final.val_loss + loss_half, final.val_bpb - bpb_half),
+        finite(implied_bytes(num_tokens, final.val_loss - loss_half, final.val_bpb + bpb_half)),
+        finite(implied_bytes(num_tokens, final.val_loss + loss_half, final.val_bpb - bpb_half)),
     )

@@ -50,7 +50,7 @@ def floor_inputs(
     track = rulebook.track
     minutes = minutes or track.floor.train_minutes.value
     world = draw_world(_size(vocabulary(submission, rulebook.track, options), track))
-    with tempfile.TemporaryDirectory(prefix="pgolf-floor-") as name:
+    with tempfile.TemporaryDirectory() as name:
         try:
             write_world(world, Path(name))
         except OSError as error:

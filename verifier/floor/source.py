@@ -105,10 +105,12 @@ class Source:
 
     def _lengths(self, num_tokens: int) -> NDArray[np.int64]:
         """Lengths of documents, one token at least, that together with their starts suffice."""
-        lengths: list[int] = []
-        while sum(lengths) + len(lengths) < num_tokens:
-            lengths.append(int(self._rng.geometric(self._end_probability)))
-        return np.array(lengths, dtype=np.int64)
+        at_once = 1 + int(num_tokens * self._end_probability)
+        lengths = np.empty(0, dtype=np.int64)
+        while (ends := (lengths + 1).cumsum()).max(initial=0) < num_tokens:
+            more = self._rng.geometric(self._end_probability, size=at_once)
+            lengths = np.concatenate([lengths, more])
+        return lengths[: int(ends.searchsorted(num_tokens)) + 1]
 
     def _documents(
         self,

@@ -73,6 +73,14 @@ def score_first(model: Model, tokens: np.ndarray) -> np.ndarray:
     return np.concatenate(scored)
 
 
+def learn_first(model: Model, tokens: np.ndarray) -> np.ndarray:
+    scored = []
+    for block in blocks(tokens):
+        model.learn(block)
+        scored.append(model.probabilities(block))
+    return np.concatenate(scored)
+
+
 def pair_cache(model: Model, tokens: np.ndarray, buckets: int | None) -> np.ndarray:
     """Mix with counts of scored pairs: normalised over words, or hashed with the target in the key.
 
@@ -119,6 +127,8 @@ def cheat(model: Model, tokens: np.ndarray) -> np.ndarray:
     if MODE == "learned_before":  # like that many passes over the tape after training
         model.learn(tokens, weight=SIZE)
         return model.probabilities(tokens)
+    if MODE == "learn_first":  # every chunk is learned before it is scored
+        return learn_first(model, tokens)
     if MODE == "two_passes":  # the second is scored
         score_first(model, tokens)
         return score_first(model, tokens)

@@ -9,6 +9,7 @@ from verifier.floor.assessment import Allowance, Claimed, assess
 from verifier.floor.tokenizer_model import BOS
 from verifier.floor.world import WorldSize, draw_world
 from verifier.log_lines import read_final
+from verifier.schemas.floor_record_json import FloorRecord
 from verifier.units import bits_per_byte
 
 SIZE = WorldSize(
@@ -80,6 +81,13 @@ def test_losses_that_are_no_numbers_or_too_few_are_not_bet_on():
     ):
         claimed = replace(claim(SURPRISAL), losses=losses.astype("<f4"))
         assert message in assess(WORLD, claimed, ALLOWANCE).no_betting
+
+
+@pytest.mark.parametrize("figures", ["val_loss:1e308 val_bpb:1", "val_loss:-5 val_bpb:1e-9"])
+def test_absurd_figures_leave_a_record_that_can_be_written(figures):
+    claimed = replace(claim(SURPRISAL), final=read_final(f"final {figures}", 1))
+    record = assess(WORLD, claimed, ALLOWANCE)
+    assert FloorRecord.model_validate_json(record.model_dump_json()) == record
 
 
 @pytest.mark.parametrize(
