@@ -1,5 +1,6 @@
 """Evidence rules without evidence: what the logs' own figures break under each convention."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,3 +111,16 @@ def test_a_log_that_gives_the_claim_in_its_own_words_contradicts_nothing(folder,
     log.write_text(line + "\n" + log.read_text())
     (folder / "submission.json").write_text('{"val_bpb": 1.1}')
     assert bool(outcome(folder, "claim_contradicts_log").findings) != carried
+
+
+@pytest.mark.parametrize(
+    ("val_bpb", "outcome_"), [(1.1918, "passed"), (1.0212, "broken"), (1.12, "not_evaluated")]
+)
+def test_a_pair_that_submission_json_alone_states_is_held_against_the_bytes(
+    tmp_path, val_bpb, outcome_
+):
+    (tmp_path / "train_seed1.log").write_text("seed:1\nval_tokens:62021632\n")
+    (tmp_path / "submission.json").write_text(json.dumps({"val_loss": 2.0123, "val_bpb": val_bpb}))
+    record = outcome(tmp_path, "wrong_byte_denominator")
+    assert record.outcome == outcome_
+    assert all(finding.file == "submission.json" for finding in record.findings)

@@ -12,7 +12,10 @@ _NO_SCORE = re.compile(
     r"(?i)(?:[-−–+±~<>=≥≤≈]\s?|"
     r"(?:ema|swa|wd|decay|beta\d?|momentum|lr|gain|dropout|muon)[ (:=]{0,2})$"
 )
-_FIRST_CELL = re.compile(r"\|[\s*`]*(?:seed )?(\d{1,10})[\s*`]*\|", re.IGNORECASE)
+_FIRST_CELL = re.compile(
+    r"(?i)\|[\s*`]*(?:(?:seed )?(?P<seed>\d{1,10})|(?:\d{1,2}[- ]seed )?(?:mean|average|avg\.?))"
+    r"(?: \([^|]{0,40}\))?[\s*`]*\|"
+)
 _ROUNDING = 6e-4  # a table's three decimals, rounded or cut
 
 
@@ -38,29 +41,30 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
 
 
 def _table_findings(case: PaperCase, rule: Rule) -> list[Finding]:
-    """A seed whose rows, in all tables of the README, hold scores and never the claimed one.
+    """A seed, or the mean, whose rows in all tables of the README never hold the claimed score.
 
     A method's table shows several stages a row, older tables show older runs, and a score that the
     text states elsewhere needs no row. A score out of bounds is not told from other figures.
     """
-    stated = {
-        str(seed): value
-        for seed, value in case.claims.seed_bpbs.items()
-        if rule.parameters["lowest_bpb"] < value < rule.parameters["highest_bpb"]
-    }
+    claimed = {f"seed {seed}": value for seed, value in case.claims.seed_bpbs.items()}
+    if case.claims.headline_bpb is not None:
+        claimed["the mean"] = case.claims.headline_bpb
+    lowest, highest = rule.parameters["lowest_bpb"], rule.parameters["highest_bpb"]
+    stated = {name: value for name, value in claimed.items() if lowest < value < highest}
     rows: dict[str, list[Statement]] = {}
     told: set[float] = set()
     for line in prose_lines(case.submission):
         cell = _FIRST_CELL.match(line.text)
         scores = _scores(line.text, rule)
         told.update(scores if line.file.lower().endswith(".md") else ())
-        if cell and cell[1] in stated and scores:
-            rows.setdefault(cell[1], []).append(line)
+        name = cell and (f"seed {cell['seed']}" if cell["seed"] else "the mean")
+        if name in stated and scores:
+            rows.setdefault(name, []).append(line)
     findings = []
-    for seed, lines in rows.items():
-        value = stated[seed]
+    for name, lines in rows.items():
+        value = stated[name]
         if not _is_known(value, told, _ROUNDING):
-            message = f"the table gives seed {seed} no score of {value:.5f}, as claimed elsewhere"
+            message = f"the table gives {name} no score of {value:.5f}, as claimed elsewhere"
             findings.append(lines[0].finding(message))
     return findings
 
