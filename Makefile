@@ -16,6 +16,7 @@ install: .venv/installed
 demo: install
 	@$(BIN)/pgolf-train data build --corpus jargon --out data/demo
 	@$(BIN)/pgolf-train demo --data data/demo --seeds 42,314,1337 --out data/demo_submission --overwrite
+	@rm -rf data/demo_run
 	@$(BIN)/pgolf-verify data/demo_submission --data data/demo --out data/demo_run
 
 format: install
