@@ -84,7 +84,9 @@ run_options = stack(
     ),
     click.option("--data", type=click.Path(path_type=Path), help="Folder of the track's data."),
     click.option("--gpus", type=click.IntRange(1, 64), help="Processes that torchrun starts."),
-    click.option("--env", "environment", multiple=True, metavar="K=V", help="For the script."),
+    click.option(
+        "--env", "environment", multiple=True, metavar="K=V", help="Set for the script; repeatable."
+    ),
     click.option("--out", type=click.Path(path_type=Path), help="The run directory."),
     click.option("--resume", is_flag=True, help="Go on with a run directory; repeat no seed."),
     click.option(
@@ -123,7 +125,11 @@ fail_on_option = click.option(
 )
 
 
-@click.group(cls=DefaultCommandGroup, epilog=EXIT_CODES)
+@click.group(
+    cls=DefaultCommandGroup,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="pgolf-verify")
 def cli() -> None:
     """Verify a Parameter Golf submission: a folder in, a verdict with its reasons out.
@@ -214,6 +220,7 @@ def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
     """Test whether CHALLENGER is better than PRIOR: run directories, folders, record ids, values.
 
     pgolf-verify compare pr1855 pr1868; or with --values 1.061,1.062,1.060 in place of either.
+    One --values beside a name is the challenger.
     """
     from verifier.commands import ledger
 
@@ -270,8 +277,19 @@ def doctor(**options: Any) -> None:
 
 @cli.command()
 @click.argument("number", type=click.IntRange(1))
-@click.option("--remote", default="https://github.com/openai/parameter-golf", show_default=True)
-@click.option("--into", type=click.Path(path_type=Path), default=Path("submissions"))
+@click.option(
+    "--remote",
+    default="https://github.com/openai/parameter-golf",
+    show_default=True,
+    help="URL or path of the git repository.",
+)
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=Path("submissions"),
+    show_default=True,
+    help="The folder that gets a folder <number>.",
+)
 @output_options
 def fetch(number: int, remote: str, into: Path, **options: Any) -> None:
     """Put pull request NUMBER's submission into submissions/<number>."""

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 from verifier.cli import cli
 
-COMMANDS = "verify check run judge report compare records board rules doctor fetch init schema".split()
+COMMANDS = (
+    "verify check run judge report compare records board rules doctor fetch init schema".split()
+)
 RUN_OPTIONS = (
     "--track --profile --seeds --num-seeds --against --rung --data --gpus --env --out --resume "
     "--format --quiet --verbose --no-color".split()
@@ -59,7 +61,8 @@ def test_first_word_that_is_no_command_is_a_submission(tmp_path: Path):
     [
         (["check", "x", "--track", "nope"], "no track 'nope': there are 10min_16mb"),
         (["check", ".", "--profile", "nope"], "no profile 'nope': there are"),
-        (["rules", "nope"], "no rule 'nope'"),
+        (["rules", "nope"], "no rule 'nope': 'pgolf-verify rules' lists them"),
+        (["rules", "oversize_artifact"], "did you mean oversized_artifact"),
         (["compare", "pr1", "pr2"], "no such record"),
         (["compare", "--values", "1,x", "--values", "1,2"], "give numbers"),
         (["compare", "pr1855"], "takes two samples"),
@@ -96,6 +99,12 @@ def test_explaining_a_rule_answers_what_why_example_source():
     output = invoke("rules", "oversized_artifact").output
     for question in ("What:", "Why:", "Example:", "Source:"):
         assert question in output
+
+
+def test_values_beside_a_name_are_the_challenger():
+    lines = invoke("compare", "--values", "1.0,1.001,1.002", "pr1855").stdout.splitlines()
+    assert lines[0].startswith("challenger values: 1.00000")
+    assert lines[1].startswith("prior PR 1855: ")
 
 
 def test_compare_tells_by_its_exit_code():

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from verifier import ledger as ledger_of
@@ -21,6 +21,10 @@ from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
 from verifier.significance import SeedNoise, Significance, compare_samples
 from verifier.submission import load_submission
 
+RECORD_COLUMNS = ("record", "date", "BPB", "std", "seeds", "bytes", "status", "folder")
+FIGURE_COLUMNS = ("BPB", "std", "seeds", "bytes")
+WIDTH_WITH_FOLDERS = 110
+
 
 def records(options: Options) -> int:
     """The ledger in order of precedence."""
@@ -31,11 +35,16 @@ def records(options: Options) -> int:
             print(json.dumps(_record_object(row)))
         return 0
     table = Table(box=box.SIMPLE_HEAD, title=rulebook.track.title, title_justify="left")
-    for column in ("record", "date", "BPB", "std", "seeds", "bytes", "status", "folder"):
-        table.add_column(column, justify="right" if column in ("BPB", "std", "bytes") else "left")
+    table.caption, table.caption_justify = "* on the frontier: the best score when it came", "left"
+    console = result_console(options)
+    # On a narrow terminal a row is worth more whole than with its folder, which JSON gives.
+    columns = RECORD_COLUMNS if console.width >= WIDTH_WITH_FOLDERS else RECORD_COLUMNS[:-1]
+    for column in columns:
+        justify: JustifyMethod = "right" if column in FIGURE_COLUMNS else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column != "record")
     for row in rows:
-        table.add_row(*_record_cells(row))
-    result_console(options).print(table)
+        table.add_row(*_record_cells(row)[: len(columns)])
+    console.print(table)
     return 0
 
 
@@ -45,7 +54,7 @@ def board(options: Options) -> int:
     profile = rulebook.profile(options["profile"])
     table = Table(box=box.SIMPLE_HEAD, title=f"profile {profile.id}", title_justify="left")
     for column in ("record", "date", "BPB", "gain", "p-value", "admitted", "note"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold", no_wrap=column not in ("record", "note"))
     for row in ledger_of.board(ledger, profile, _noise(rulebook)):
         test = row.significance
         table.add_row(
@@ -65,9 +74,8 @@ def compare(challenger: str | None, prior: str | None, options: Options) -> int:
     """Test one sample against another; 0 significant, 1 not, 3 not computable."""
     rulebook, ledger = _load(options)
     names = [name for name in (challenger, prior) if name is not None]
-    samples = [_sample(name, ledger) for name in names] + [
-        (f"values {text}", _values(text)) for text in options["values"]
-    ]
+    samples = [("values", _values(text)) for text in options["values"]]
+    samples += [_sample(name, ledger) for name in names]
     if len(samples) != 2:
         raise UsageError("compare takes two samples: names, or --values 1.061,1.062 for either")
     profile = rulebook.profile(options["profile"])
@@ -115,7 +123,7 @@ def _values(text: str) -> tuple[float, ...]:
 
 
 def _family(names: list[str], ledger: Ledger) -> TokenizerFamily:
-    """The challenger's tokenizer family if it is a record, else the newest record's."""
+    """The tokenizer family of the first name if it is a record, else the newest record's."""
     known = [r for r in ledger.records if names and names[0].lstrip("pr#") in (str(r.pr), r.folder)]
     return ledger.families[(known or ledger.records[-1:])[0].family]
 
@@ -123,8 +131,10 @@ def _family(names: list[str], ledger: Ledger) -> TokenizerFamily:
 def _print_comparison(
     samples: list[tuple[str, tuple[float, ...]]], test: Significance, console: Console
 ) -> None:
-    for name, values in samples:
-        console.print(visible(f"{name}: {', '.join(figures.bpb(v) for v in values)}"), markup=False)
+    for role, (name, values) in zip(("challenger", "prior"), samples, strict=True):
+        console.print(
+            visible(f"{role} {name}: {', '.join(figures.bpb(v) for v in values)}"), markup=False
+        )
     lines = [
         f"gain {figures.bpb(test.gain_bpb)} BPB, 95 % interval {figures.bpb(test.ci_low)} to "
         f"{figures.bpb(test.ci_high)}",
@@ -146,7 +156,7 @@ def _print_comparison(
 def _record_cells(row: LedgerRow) -> tuple[str, ...]:
     record = row.record
     return (
-        f"{record.name if record.pr else '–'}{' *' if row.on_frontier else ''}",
+        f"{record.name}{' *' if row.on_frontier else ''}",
         str(record.date),
         figures.bpb(row.mean_bpb),
         figures.bpb(row.std_bpb),

@@ -1,5 +1,7 @@
 """rules: the track's rules as a table, or one of them explained."""
 
+import difflib
+
 from rich import box
 from rich.table import Table
 
@@ -45,7 +47,9 @@ def rules(name: str | None, options: Options) -> int:
         return 0
     known = load_rules()
     if name not in known:
-        raise UsageError(f"no rule '{name}': there are {', '.join(known)}")
+        near = " or ".join(difflib.get_close_matches(name, known))
+        guess = f"did you mean {near}? " if near else ""
+        raise UsageError(f"no rule '{name}': {guess}'pgolf-verify rules' lists them")
     console.print(explain(known[name]), markup=False)
     return 0
 

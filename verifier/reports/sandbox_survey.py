@@ -93,7 +93,7 @@ def survey_json(surveys: list[Survey]) -> str:
 def _table(columns: list[str], tried: list[Survey]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for column in (*columns, *(survey.sandbox for survey in tried)):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     return table
 
 
