@@ -39,7 +39,7 @@ def test_plain_lines_say_seed_step_loss_and_time():
     lines = shown(is_terminal=False).splitlines()
     assert lines[1:] == [
         "seed 7 (1/3): started",
-        "seed 7 (1/3): training 0 of 600 s, step 1/2, loss 2.500, 102,400 tokens/s, 0 s left",
+        "seed 7 (1/3): training 0 of 600 s, step 1/2, loss 2.500, 0 s left, 102,400 tokens/s",
         "seed 7 (1/3): packing 0 s, step 2/2, loss 1.500, 204,800 tokens/s",
         "seed 7 (1/3): evaluation 0 of 600 s, step 2/2, loss 1.500, 204,800 tokens/s",
         "seed 7 (1/3): evaluation 20 of 600 s, step 2/2, loss 1.500, 204,800 tokens/s, 1.0612 BPB",

@@ -47,7 +47,7 @@ def test_the_authors_seed_stands_beside_his_log(verdict):
 
 def test_replays_and_packages_are_told(verdict):
     notes = "\n".join(run_notes(verdict("artifact_ignored/clean")))
-    assert "evaluated on corrupted artifact: – BPB" in notes
+    assert "evaluated on a corrupted artifact: – BPB" in notes
     assert "packages opened in every evaluation: torch-2.11.0" in notes
 
 

@@ -23,7 +23,7 @@ def stoppable() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, kill)
-        click.echo("stopping; Ctrl-C again kills the run at once", err=True)
+        click.echo("\nstopping; Ctrl-C again kills the run at once", err=True)
         raise KeyboardInterrupt
 
     def kill(number: int, frame: FrameType | None) -> None:

@@ -52,6 +52,8 @@ def verify(submission: str, options: Options) -> int:
     told = Told(verdict=verdict, submission=submission_path(submission), evidence=evidence)
     write_reports(told, folder)
     show([told], options)
+    if not options["quiet"]:
+        click.echo(f"reports: {folder}/report.html, .md, .txt and more", err=True)
     return exit_code(verdict.verdict, options)
 
 

@@ -105,11 +105,24 @@ def _remark(answer: figures.Answer) -> Text:
 
 
 def _seeds_table(verdict: VerdictFile) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="measured", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title="measured",
+        title_justify="left",
+    )
+    rows = [figures.seed_row(seed) for seed in verdict.measurements]
     for position, column in enumerate(figures.SEED_COLUMNS):
-        table.add_column(column, justify="left" if position in (1, 3) else "right")
-    for seed in verdict.measurements:
-        table.add_row(*(Text(cell) for cell in figures.seed_row(seed)))
+        is_word = position in (1, 3)  # a word may be folded on a narrow terminal, a figure never
+        table.add_column(
+            column,
+            justify="left" if is_word else "right",
+            overflow="fold",
+            min_width=None if is_word else max(len(row[position]) for row in rows),
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 

@@ -28,9 +28,9 @@ class LiveRun:
         self._is_live = console.is_interactive and not quiet
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[note]}"),  # last, as it is the one to be cut
             console=console,
             transient=True,
         )
@@ -114,8 +114,8 @@ class LiveRun:
         parts = [f"{self._phase} {self._clock(seconds)}"]
         if point := reader.latest:
             parts.append(f"step {point.step}/{point.planned_steps}, loss {point.train_loss:.3f}")
-            parts += _pace(point, reader.setting("train_batch_tokens"))
             parts += self._time_left(point)
+            parts += _pace(point, reader.setting("train_batch_tokens"))
         if reader.latest_bpb is not None:
             parts.append(f"{reader.latest_bpb:.4f} BPB")
         return ", ".join(parts)

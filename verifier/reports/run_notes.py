@@ -9,6 +9,7 @@ from verifier.schemas.verdict_json import VerdictFile
 
 MIN_STEPS_GAP = 0.02
 """Share by which our runs may do fewer or more steps than the claim's before it is told."""
+MUTATIONS = {"corrupted": "a corrupted artifact", "other_seed": "another seed's artifact"}
 
 
 def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
@@ -18,14 +19,13 @@ def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
         notes += [f"seed {seed.seed}: an attempt does not count: {a.reason}" for a in seed.attempts]
     notes += [_replication(run, verdict) for run in verdict.replications]
     notes += [
-        f"seed {m.seed} evaluated on {m.kind.replace('_', ' ')} artifact: "
+        f"seed {m.seed} evaluated on {MUTATIONS[m.kind]}: "
         f"{figures.bpb(m.mutated_bpb)} BPB ({m.detail}), {figures.bpb(m.val_bpb)} with its own"
         for m in verdict.mutations
     ]
     opened = [set(m.cold_start.packages) for m in verdict.measurements if m.cold_start]
-    if (
-        opened
-    ):  # by anybody on this machine: what one seed alone saw, another program may have opened
+    if opened:
+        # By anybody on this machine: what one seed alone saw, another program may have opened.
         packages = ", ".join(sorted(set.intersection(*opened)))
         notes.append(f"packages opened in every evaluation: {packages or 'none'}")
     return tuple(note for note in notes if note)
