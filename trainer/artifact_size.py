@@ -24,7 +24,7 @@ import yaml
 from torch import Tensor
 
 from trainer.model.transformer import GPT
-from trainer.optimizer.schedules import muon_momentum
+from trainer.optimizer.schedules import learning_rate_scale, muon_momentum
 from trainer.quantization.bit_packing import pack_codes
 from trainer.quantization.codecs import compress
 from trainer.quantization.rounding import StoredTensor, is_rounded, store_tensor
@@ -136,7 +136,7 @@ def adam_spread(recipe: Recipe) -> float:
     return random_walk(
         recipe,
         step=lambda index: ADAM_PERSISTENCE * lr,
-        decay=options.adam_weight_decay * lr,
+        decay=options.embed_weight_decay * lr,
         initial=recipe.model.tied_embed_init_std,
     )
 
@@ -154,7 +154,7 @@ def random_walk(
     schedule = recipe.schedule
     variance = initial**2
     for index in range(schedule.iterations):
-        scale = min(1.0, (schedule.iterations - index) / max(schedule.warmdown_iters, 1))
+        scale = learning_rate_scale(schedule, index, 0.0, math.inf)
         variance = variance * (1 - scale * decay) ** 2 + (scale * step(index)) ** 2
     return math.sqrt(variance)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from trainer.model.topology import looped_layers
 from trainer.model.transformer import GPT
 from trainer.optimizer.parameter_groups import group_parameters
 from trainer.recipe import ModelOptions, Recipe
@@ -43,15 +44,15 @@ def training_flops_per_token(model: ModelOptions, seq_len: int) -> float:
     """Floating-point operations of forward and backward for one token.
 
     Six a matrix weight (head included), and twelve a layer, channel and attended token: the usual
-    convention, with half the sequence attended on average.
+    convention, with half the sequence attended on average. A looped block counts for each use.
     """
-    kv_dim = model.model_dim // model.num_heads * model.num_kv_heads
-    attention = 2 * model.model_dim * (model.model_dim + kv_dim)
+    num_uses = len(looped_layers(model))
+    attention = 2 * model.model_dim * (model.model_dim + model.kv_dim)
     feed_forward = 2 * model.hidden_dim * model.model_dim
     bigrams = model.bigram_hash_dim * model.model_dim if model.bigram_hash_buckets else 0
     head = model.vocab_size * model.model_dim
-    matrices = model.num_layers * (attention + feed_forward) + bigrams + head
-    return 6.0 * matrices + 12.0 * model.num_layers * model.model_dim * seq_len / 2
+    matrices = num_uses * (attention + feed_forward) + bigrams + head
+    return 6.0 * matrices + 12.0 * num_uses * model.model_dim * seq_len / 2
 
 
 def describe_plan(plan: ModelPlan) -> str:

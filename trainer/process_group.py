@@ -34,6 +34,20 @@ class ProcessGroup:
         self.sum_in_place(tensor)
         return tensor / self.world_size
 
+    def average_in_place(self, tensors: list[torch.Tensor]) -> None:
+        """Replace each tensor by its mean over the processes; one message for each type."""
+        if self.world_size == 1:
+            return
+        for dtype in {tensor.dtype for tensor in tensors}:
+            alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.flatten() for tensor in alike])
+            dist.all_reduce(flat)
+            parts = torch.split_with_sizes(
+                flat / self.world_size, [tensor.numel() for tensor in alike]
+            )
+            for tensor, part in zip(alike, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+
     def largest(self, number: float) -> float:
         """The largest of the processes' numbers. A host sync with more than one."""
         if self.world_size == 1:

@@ -17,6 +17,11 @@ ALIASES = {
     "QAT": "quantization.qat_enabled",  # #50
     "SW_EVAL_BATCH": "evaluation.eval_batch_seqs",  # #65
     "NEGATIVE_SLOPE": "model.leaky_relu_slope",  # #1204
+    "MUON_WD": "optimizer.muon_weight_decay",  # #162
+    "ADAM_WD": "optimizer.adam_weight_decay",  # #549
+    "EMBED_WD": "optimizer.embed_weight_decay",  # #1218
+    "VAL_BATCH_TOKENS": "batch.val_batch_size",  # #1218
+    "GPTQ_RESERVE_SECONDS": "schedule.reserve_seconds",  # #1218
 }
 # Another word for an option's value too: name → path, and what each value means there.
 TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {

@@ -55,6 +55,15 @@ class BatchOptions:
     train_seq_len: int = option(1024, at_least=1)  # tokens
     micro_batches_per_step: int = option(8, at_least=1)  # of all processes
     val_batch_size: int = option(524_288, at_least=1)  # tokens of all processes and micro-batches
+    # Attention within documents alone (#1530): a micro-batch is one row, cut where a document
+    # begins and every train_seq_len tokens. Scored windows are cut at documents too.
+    pack_documents: bool = option(False)
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens that stand in one row in training."""
+        micro_batch_tokens = self.train_batch_tokens // self.micro_batches_per_step
+        return micro_batch_tokens if self.pack_documents else self.train_seq_len
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,12 +150,24 @@ class OptimizerOptions:
     muon_momentum_warmup_start: float = option(0.85, at_least=0)
     muon_momentum_warmup_steps: int = option(500, at_least=0)
     muon_backend_steps: int = option(5, at_least=1)  # Newton-Schulz iterations
+    newton_schulz: Literal["constant", "polar_express"] = option("constant")  # coefficients (#1344)
+    muon_row_normalize: bool = option(False)  # rows of an update to length 1 first (#1217)
     muon_weight_decay: float = option(0.0, at_least=0)  # a step shrinks by lr x this (#60, #65)
+    # Muon's weight decay falls to this share of itself in a straight line (#1729), from here on.
+    wd_taper_final_mult: float = option(1.0, at_least=0)
+    wd_taper_start_frac: float = option(0.7, at_least=0)  # of the run
     beta1: float = option(0.9, at_least=0)
     beta2: float = option(0.95, at_least=0)
     adam_eps: float = option(1e-8, above=0)
-    adam_weight_decay: float = option(0.0, at_least=0)  # likewise, of all that Adam trains (#60)
+    adam_weight_decay: float = option(0.0, at_least=0)  # likewise, of head and scalars (#60)
+    embed_weight_decay: float = option(0.0, at_least=0)  # likewise, of embeddings (#60)
     grad_clip_norm: float = option(0.0, at_least=0)  # 0: no clipping
+    # By the norm of the gradient of all processes, or each by its own before they are averaged.
+    grad_clip: Literal["global", "local"] = option("global")
+    ema_decay: float = option(0.0, at_least=0)  # a step, of the averaged weights (#287); 0: none
+    swa_enabled: bool = option(False)  # the mean of weights on the way instead (#162)
+    swa_every: int = option(50, at_least=1)  # steps
+    swa_start_frac: float = option(0.5, at_least=0)  # once learning rates are below this share
     control_tensor_name_patterns: str = option(CONTROL_TENSORS)  # kept in fp32, trained by Adam
 
 
@@ -162,6 +183,9 @@ class ScheduleOptions:
     reserve_seconds: float = option(0.0, at_least=0)  # kept for what is covered after the loop
     warmup_steps: int = option(20, at_least=0)  # priming the compiled code; then undone
     warmdown_iters: int = option(1200, at_least=0)  # steps over which the learning rate falls to 0
+    warmdown_frac: float = option(0.0, at_least=0)  # or share of the run (#1218); 0: in steps
+    min_lr: float = option(0.0, at_least=0)  # share of the learning rate that it never falls below
+    enable_looping_at: float = option(0.0, at_least=0)  # share of the run without loops (#1394)
     train_log_every: int = option(200, at_least=0)  # steps; 0: first ten and last only
     val_loss_every: int = option(0, at_least=0)  # steps; 0: validation data stay closed
     checkpoint_every: int = option(0, at_least=0)  # steps; 0: never

@@ -113,6 +113,15 @@ def contradictions(recipe: Recipe) -> list[str]:
         f"optimizer.muon_momentum {recipe.optimizer.muon_momentum} must be below 1": (
             recipe.optimizer.muon_momentum < 1
         ),
+        f"optimizer.ema_decay {recipe.optimizer.ema_decay} must be below 1, and 0 where "
+        "swa_enabled": (
+            recipe.optimizer.ema_decay == 0
+            or (recipe.optimizer.ema_decay < 1 and not recipe.optimizer.swa_enabled)
+        ),
+        f"optimizer.muon_backend_steps {recipe.optimizer.muon_backend_steps}: polar_express has "
+        "coefficients for 5": (
+            recipe.optimizer.newton_schulz == "constant" or recipe.optimizer.muon_backend_steps <= 5
+        ),
         f"quantization.matrix_bits {recipe.quantization.matrix_bits} must be at most 8": (
             recipe.quantization.matrix_bits <= 8
         ),

@@ -44,7 +44,7 @@ from trainer.evaluation.scoring import (
 from trainer.evaluation.test_time_training import score_with_training
 from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
-from trainer.optimizer.muon import Orthogonalize, newton_schulz
+from trainer.optimizer.muon import orthogonalizer
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.public_names import environment_settings
@@ -155,6 +155,7 @@ def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
     np.random.seed(recipe.run.seed)
     torch.manual_seed(recipe.run.seed)
     model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
+    model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     if group.device.type == "cuda":
         for module in model.modules():
             if isinstance(module, nn.Embedding):
@@ -201,18 +202,25 @@ def begin_training(run: PreparedRun) -> TrainingRun:
         DataError: there are no training shards.
     """
     recipe, group = run.recipe, run.group
-    orthogonalize: Orthogonalize = newton_schulz
+    orthogonalize = orthogonalizer(recipe.optimizer)
     if is_compiled(recipe, group):
-        orthogonalize = torch.compile(newton_schulz, dynamic=False, fullgraph=True)
+        orthogonalize = torch.compile(orthogonalize, dynamic=False, fullgraph=True)
     return TrainingRun(
         recipe=recipe,
         group=group,
         log=run.log,
         model=run.model,
-        forward=group.replicate(run.forward),
+        forward=gradients_averaged(run),
         optimizers=build_optimizers(run.model, recipe.optimizer, group, orthogonalize),
         train_paths=shard_paths(recipe.run.data_path, "train"),
     )
+
+
+def gradients_averaged(run: PreparedRun) -> nn.Module:
+    """The model, its gradients averaged while they arise, unless each process clips its own."""
+    if run.recipe.optimizer.grad_clip == "local":
+        return run.forward
+    return run.group.replicate(run.forward)
 
 
 def log_validation(run: PreparedRun, progress: Progress) -> None:
@@ -309,7 +317,7 @@ def score_model(
         losses = score_with_training(run.model, tokens, recipe, run.group)
     else:
         losses = score_tokens(run.forward, tokens, windows, run.group)
-    run.model.use_positions(recipe.batch.train_seq_len)
+    run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     run.model.train()
     return bits_per_byte(losses, tokens, table), losses
 

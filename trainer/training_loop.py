@@ -13,12 +13,10 @@ from torch import Tensor, nn
 from trainer.checkpoint import Position, Stateful, load_checkpoint, save_checkpoint
 from trainer.data.batches import Batch, train_batches
 from trainer.errors import TrainerError
+from trainer.model.transformer import GPT
+from trainer.optimizer.averaging import WeightAverage
 from trainer.optimizer.parameter_groups import Optimizers
-from trainer.optimizer.schedules import (
-    learning_rate_scale,
-    loop_budget_seconds,
-    muon_momentum,
-)
+from trainer.optimizer.schedules import Pace, loop_budget_seconds, muon_momentum, pace_at
 from trainer.process_group import ProcessGroup, gradient_sync
 from trainer.recipe import Recipe, ScheduleOptions
 from trainer.run_log import Progress, RunLog
@@ -34,7 +32,7 @@ class TrainingRun:
     recipe: Recipe
     group: ProcessGroup
     log: RunLog
-    model: nn.Module  # holds the parameters
+    model: GPT  # holds the parameters
     forward: nn.Module  # the same, compiled and replicated
     optimizers: Optimizers
     train_paths: list[Path]
@@ -80,16 +78,28 @@ class TrainingClock:
 
 def warm_up(run: TrainingRun) -> None:
     """Take some steps so that everything is compiled, then undo them."""
-    num_steps = run.recipe.schedule.warmup_steps
+    schedule = run.recipe.schedule
     initial = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     batches = run.batches()
-    for step in range(num_steps):
-        with memory_advice(run.recipe.batch):
-            take_step(run, batches, step=0, learning_rate=1.0)
-        if num_steps <= 20 or (step + 1) % 10 == 0 or step + 1 == num_steps:
-            run.log.write(f"warmup_step:{step + 1}/{num_steps}")
+    for has_loops, label in orders_of_blocks(run.recipe):
+        run.model.use_loops(wanted=has_loops)
+        momentum = muon_momentum(run.recipe.optimizer, 0)
+        pace = Pace(momentum=momentum, has_loops=has_loops)
+        for step in range(1, schedule.warmup_steps + 1):
+            with memory_advice(run.recipe.batch):
+                take_step(run, batches, 0, pace)
+            if schedule.warmup_steps <= 20 or step % 10 == 0 or step == schedule.warmup_steps:
+                run.log.write(f"{label}warmup_step:{step}/{schedule.warmup_steps}")
     run.model.load_state_dict(initial)
     run.optimizers.forget()
+
+
+def orders_of_blocks(recipe: Recipe) -> list[tuple[bool, str]]:
+    """The orders that training goes through: whether with loops, and what log lines begin with."""
+    if recipe.model.num_loops == 0:
+        return [(False, "")]
+    straight = [(False, "")] if recipe.schedule.enable_looping_at > 0 else []
+    return [*straight, (True, "loop_")]
 
 
 def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
@@ -105,7 +115,9 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     """
     schedule = run.recipe.schedule
     budget_seconds = open_budget(run)
-    begin = load_checkpoint(run.recipe, run.group, run.parts())
+    average = WeightAverage(run.model, run.recipe.optimizer)
+    parts = run.parts() | {"average": average}
+    begin = load_checkpoint(run.recipe, run.group, parts)
     step, elapsed_seconds = begin.step, begin.train_seconds
     if step > 0:
         run.log.write(f"resumed:step:{step} train_time:{1000 * elapsed_seconds:.0f}ms")
@@ -116,10 +128,12 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
         if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
             validate(_progress(schedule, step, clock.pause()))
             clock.resume()
-        scale = learning_rate_scale(schedule, step, elapsed_seconds, budget_seconds)
+        pace = pace_at(run.recipe, step, elapsed_seconds, budget_seconds)
+        follow_loops(run, step, pace)
         with memory_advice(run.recipe.batch):
-            loss = take_step(run, batches, step, scale)
+            loss = take_step(run, batches, step, pace)
         step += 1
+        average.update(step, pace.learning_rate_scale)
         elapsed_seconds = clock.seconds()
         if budget_seconds < math.inf:  # all processes go by one time, or their weights drift apart
             elapsed_seconds = run.group.largest(elapsed_seconds)
@@ -129,13 +143,28 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
             run.log.write(progress.train_line(run.group.mean(loss).item()))
         if not is_last:
             reached = Position(step=step, train_seconds=elapsed_seconds)
-            save_checkpoint(run.recipe, run.group, run.parts(), reached)
+            save_checkpoint(run.recipe, run.group, parts, reached)
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
         validate(progress)
     if step < schedule.iterations:
         run.log.write(progress.stopping_line())
+    if num_averaged := average.replace_weights():
+        run.log.write(f"ema:applying EMA weights, steps averaged:{num_averaged}")
+    run.model.use_loops(wanted=True)
     return progress
+
+
+def follow_loops(run: TrainingRun, step: int, pace: Pace) -> None:
+    """Go through the blocks in the order that the pace says; say so when it is the looped one."""
+    had_loops = run.model.has_loops
+    run.model.use_loops(wanted=pace.has_loops)
+    if run.model.has_loops and not had_loops:
+        layers = [block.layer for block in run.model.steps]
+        half = len(layers) // 2
+        run.log.write(
+            f"layer_loop:enabled step:{step} encoder:{layers[:half]} decoder:{layers[half:]}"
+        )
 
 
 def open_budget(run: TrainingRun) -> float:
@@ -166,7 +195,7 @@ def seconds_since_start() -> float:
 
 
 def take_step(
-    run: TrainingRun, batches: Iterator[Batch], step: int, learning_rate: float
+    run: TrainingRun, batches: Iterator[Batch], step: int, pace: Pace
 ) -> Tensor:  # () fp32 on the device, nats a token
     """One optimizer step over this process's micro-batches; returns their mean loss.
 
@@ -180,16 +209,28 @@ def take_step(
         batch = next(batches)
         with gradient_sync(run.forward, wanted=index == num_micro_batches - 1):
             with torch.autocast(run.group.device.type, torch.bfloat16, enabled=is_cuda):
-                loss = run.forward(batch.input_ids, batch.target_ids).mean()
+                loss = run.forward(batch.input_ids, batch.target_ids, batch.boundaries).mean()
             total += loss.detach()
             arriving_loss = run.group.start_fetch(total)
             (loss / num_micro_batches).backward()
     refuse_divergence(run.model, run.group, step, arriving_loss())
+    finish_gradients(run)
+    run.optimizers.step(pace)
+    return total / num_micro_batches
+
+
+def finish_gradients(run: TrainingRun) -> None:
+    """Clip gradients: those of all processes, or each its own, which are only then averaged.
+
+    Locally clipped ones have a smaller mean: the processes' noise counts in their norms, but
+    cancels in the mean. Public scripts with sharded Muon clip so (#549 on).
+    """
     options = run.recipe.optimizer
     if options.grad_clip_norm > 0:
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
-    run.optimizers.step(learning_rate, muon_momentum(options, step))
-    return total / num_micro_batches
+    if options.grad_clip == "local":
+        parameters = run.model.parameters()
+        run.group.average_in_place([p.grad for p in parameters if p.grad is not None])
 
 
 def _progress(schedule: ScheduleOptions, step: int, train_seconds: float) -> Progress:

@@ -9,6 +9,7 @@ import io
 import os
 import re
 import socket
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ import torch.multiprocessing
 
 from trainer.data.token_shards import shard_paths
 from trainer.model.transformer import GPT
-from trainer.optimizer.muon import newton_schulz
+from trainer.optimizer.muon import newton_schulz, polar_express
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.recipe import DeviceOptions, ModelOptions
@@ -67,11 +68,58 @@ def test_losses_and_gradients_are_the_references(reference, is_compiled):
         assert relative_error(gradient, parameter.grad) < 3 * RELATIVE_ERROR, name
 
 
+MODERN = replace(
+    OPTIONS,
+    num_layers=5,
+    leaky_relu_slope=0.5,
+    rope_dims=16,
+    ln_scale=True,
+    xsa_last_n=5,
+    skip_gates_enabled=True,
+    num_loops=1,
+    loop_start=1,
+    loop_end=2,
+    parallel_start_layer=4,
+    sparse_attn_gate_enabled=True,
+    smear_gate_enabled=True,
+)
+
+
+@pytest.mark.parametrize("has_loops", [False, True])
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_packed_documents_are_scored_as_by_the_reference(is_compiled, has_loops):
+    torch.manual_seed(0)
+    reference = GPT(MODERN, num_positions=256)
+    with torch.no_grad():
+        for parameter in reference.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    reference.use_loops(wanted=has_loops)
+    tokens = torch.randint(320, (1, 257), generator=torch.Generator().manual_seed(1))
+    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    boundaries = torch.tensor([0, 1, 70, 198, 256, 256], dtype=torch.int32)
+    losses = reference(inputs, targets, boundaries)
+    losses.mean().backward()
+    model = copy.deepcopy(reference).cuda()
+    model.zero_grad()
+    set_up_device(DeviceOptions())
+    forward = torch.compile(model, dynamic=False, fullgraph=True) if is_compiled else model
+    with torch.autocast("cuda", torch.bfloat16):
+        seen = forward(inputs.cuda(), targets.cuda(), boundaries.cuda())
+    seen.mean().backward()
+    assert relative_error(seen.detach(), losses.detach()) < RELATIVE_ERROR
+    gradients = [(name, own.grad) for name, own in reference.named_parameters()]
+    for name, gradient in gradients:
+        if gradient.ndim == 2 and gradient.norm() > 0:  # a scalar's sum of many cancels too much
+            seen_gradient = model.get_parameter(name).grad
+            assert relative_error(seen_gradient, gradient) < 5 * RELATIVE_ERROR, name
+
+
+@pytest.mark.parametrize("orthogonalize", [newton_schulz, polar_express])
 @pytest.mark.parametrize("shape", [(3, 128, 256), (2, 256, 128), (1, 64, 64)])
-def test_orthogonal_updates_are_the_references(shape):
+def test_orthogonal_updates_are_the_references(orthogonalize, shape):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-    reference = newton_schulz(matrices.double(), 5)
-    assert relative_error(newton_schulz(matrices.cuda(), 5), reference) < 3 * RELATIVE_ERROR
+    reference = orthogonalize(matrices.double(), 5)
+    assert relative_error(orthogonalize(matrices.cuda(), 5), reference) < 3 * RELATIVE_ERROR
 
 
 TRAINED = {

@@ -2,6 +2,7 @@ import io
 import os
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,18 +30,35 @@ LEVERS = {
     "optimizer.adam_weight_decay": 0.01,
     "optimizer.grad_clip_norm": 0.3,
 }
+LOOPED = {
+    "model.num_layers": 4,
+    "model.num_loops": 1,
+    "model.loop_start": 1,
+    "model.loop_end": 2,
+    "model.skip_gates_enabled": True,
+    "model.parallel_start_layer": 3,
+    "model.sparse_attn_gate_enabled": True,
+    "model.smear_gate_enabled": True,
+    "batch.pack_documents": True,
+    "optimizer.newton_schulz": "polar_express",
+    "optimizer.muon_row_normalize": True,
+    "optimizer.grad_clip_norm": 0.3,
+    "schedule.iterations": 10,
+    "schedule.enable_looping_at": 0.35,
+    "schedule.warmdown_frac": 0.8,
+}
 LOSS = re.compile(r"train_loss:(\S+)")
 
 
 def make_run(data, group, recipe):
     torch.manual_seed(3)
-    model = GPT(recipe.model, num_positions=16)
+    model = GPT(recipe.model, num_positions=recipe.batch.row_tokens)
     return TrainingRun(
         recipe=recipe,
         group=group,
         log=RunLog(file=io.StringIO()),
         model=model,
-        forward=group.replicate(model),
+        forward=model if recipe.optimizer.grad_clip == "local" else group.replicate(model),
         optimizers=build_optimizers(model, recipe.optimizer, group, newton_schulz),
         train_paths=shard_paths(data / "datasets" / "tiny", "train"),
     )
@@ -94,6 +112,54 @@ def test_validation_comes_when_the_recipe_asks_and_after_the_last_step(
     assert steps == [0, 2, 4, 5]
 
 
+def test_loops_begin_on_time_and_stay(tiny_data, alone, tiny_settings):
+    run = make_run(tiny_data, alone, build_recipe(tiny_settings | LOOPED))
+    warm_up(run)
+    train(run, no_validation)
+    log = run.log.file.getvalue()
+    assert "layer_loop:enabled step:4 encoder:[0, 1, 2] decoder:[1, 2, 3]" in log
+    assert "\nwarmup_step:2/2\nloop_warmup_step:1/2\n" in log
+    assert run.model.has_loops
+
+
+def test_warming_up_with_loops_changes_nothing(tiny_data, alone, tiny_settings):
+    recipe = build_recipe(tiny_settings | LOOPED)
+    cold, warm = (make_run(tiny_data, alone, recipe) for _ in range(2))
+    warm_up(warm)
+    for run in (cold, warm):
+        train(run, no_validation)
+    assert torch.equal(weights(cold), weights(warm))
+
+
+def test_both_orders_are_compiled_once_and_before_training(tiny_data, alone, tiny_settings):
+    run = make_run(tiny_data, alone, build_recipe(tiny_settings | LOOPED))
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(run.model, fullgraph=True, dynamic=False, backend=backend)
+    run = replace(run, forward=compiled)
+    warm_up(run)
+    assert len(graphs) == 2
+    train(run, no_validation)
+    assert len(graphs) == 2
+
+
+def test_the_average_takes_the_weights_place_at_the_end(tiny_data, alone, tiny_settings):
+    ends = []
+    for ema_decay in (0.0, 0.5, 0.999):
+        recipe = build_recipe(tiny_settings | LOOPED | {"optimizer.ema_decay": ema_decay})
+        run = make_run(tiny_data, alone, recipe)
+        ends += [weights(run)] if not ends else []
+        train(run, no_validation)
+        ends.append(weights(run))
+    start, raw, fast, slow = ends
+    distances = [(end - start).norm() for end in (slow, fast, raw)]
+    assert distances[0] < 0.05 * distances[1] < 0.05 * distances[2]
+
+
 def train_in_a_process(rank, data, recipe, port, path):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = str(port)
@@ -112,10 +178,15 @@ def unused_port():
 
 
 # The two differ by the order of fp32 sums alone: 2^-24 a sum, which ten steps make grow.
+@pytest.mark.parametrize(
+    "levers",
+    [LEVERS, LOOPED | {"optimizer.grad_clip": "local", "optimizer.grad_clip_norm": 1e9}],
+    ids=["ladder", "modern"],
+)
 def test_two_processes_train_the_same_model_as_one(
-    tiny_data, alone, tiny_settings, tmp_path, unused_port
+    tiny_data, alone, tiny_settings, tmp_path, unused_port, levers
 ):
-    recipe = build_recipe(tiny_settings | LEVERS)
+    recipe = build_recipe(tiny_settings | levers)
     arguments = (tiny_data, recipe, unused_port, tmp_path / "both")
     torch.multiprocessing.spawn(train_in_a_process, arguments, nprocs=2)
     single = make_run(tiny_data, alone, recipe)

@@ -1,5 +1,6 @@
 """Tokens on the device, in a fixed order: every process draws its own share of one stream."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -12,7 +13,9 @@ from torch import Tensor
 from trainer.data.token_shards import read_shard, shard_num_tokens
 from trainer.errors import DataError
 from trainer.process_group import ProcessGroup
-from trainer.recipe import Recipe
+from trainer.recipe import BOS_ID, Recipe
+
+TOKENS_PER_BOUNDARY = 128  # few enough: documents of FineWeb have about 800
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +24,7 @@ class Batch:
 
     input_ids: Tensor  # (B, T) int64
     target_ids: Tensor  # (B, T) int64: the token after each input
+    boundaries: Tensor | None  # (S,) int32: where documents begin, rows end to end
 
 
 def train_batches(
@@ -67,7 +71,7 @@ def batch_on_device(
     recipe: Recipe,
     device: torch.device,
 ) -> Batch:
-    """Consecutive tokens as sequences whose targets are the next tokens.
+    """Consecutive tokens as rows whose targets are the next tokens.
 
     Raises:
         DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
@@ -77,11 +81,40 @@ def batch_on_device(
             f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
             "use the shards that belong to the tokenizer, or mend model.vocab_size"
         )
-    ids = torch.from_numpy(tokens.astype(np.int64))
-    if device.type == "cuda":
-        ids = ids.pin_memory()  # without it the copy would wait for all work on the device
-    shape = (-1, recipe.batch.train_seq_len)
+    ids = on_device(tokens.astype(np.int64), device)
+    shape = (-1, recipe.batch.row_tokens)
+    boundaries = None
+    if recipe.batch.pack_documents:
+        rows = tokens[:-1].reshape(shape)
+        boundaries = on_device(document_boundaries(rows, recipe.batch.train_seq_len), device)
     return Batch(
-        input_ids=ids[:-1].view(shape).to(device, non_blocking=True),
-        target_ids=ids[1:].view(shape).to(device, non_blocking=True),
+        input_ids=ids[:-1].view(shape), target_ids=ids[1:].view(shape), boundaries=boundaries
     )
+
+
+def document_boundaries(
+    input_ids: np.ndarray,  # (B, T)
+    longest: int,
+) -> np.ndarray:  # (S,) int32
+    """Where documents begin in rows end to end, and then their total length.
+
+    A row begins one, and a BOS; after `longest` tokens it counts as another. The total length is
+    repeated until there is one boundary for each 128 tokens, and then up to the next multiple of
+    that: code is compiled for each S, and this S nearly always suffices.
+    """
+    begins = input_ids == BOS_ID
+    begins[:, 0] = True
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], input_ids.size)
+    cuts = [np.arange(start, end, longest) for start, end in zip(starts, ends, strict=True)]
+    boundaries = np.concatenate([*cuts, [input_ids.size]])
+    room = math.ceil(input_ids.size / TOKENS_PER_BOUNDARY) + 1
+    return np.pad(boundaries, (0, -boundaries.size % room), constant_values=input_ids.size).astype(
+        np.int32
+    )
+
+
+def on_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor; the copy does not wait for the work that a GPU has been given."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -7,12 +7,15 @@ length is the plain case, sequences that do not overlap. The last window may sti
 end of the tokens; what it would score there is dropped.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from trainer.data.batches import document_boundaries, on_device
 from trainer.errors import DataError
 from trainer.process_group import ProcessGroup
 from trainer.recipe import BatchOptions, Recipe
@@ -25,6 +28,7 @@ class Windows:
     seq_len: int
     stride: int  # from 1 to seq_len
     batch_size: int  # windows of one process in one forward pass
+    are_cut_at_documents: bool = False  # attention within documents alone
 
     @property
     def context(self) -> int:
@@ -50,6 +54,7 @@ def evaluation_windows(recipe: Recipe) -> Windows:
         seq_len=seq_len,
         stride=options.eval_stride or seq_len,
         batch_size=options.eval_batch_seqs or default_batch_size(recipe.batch, seq_len),
+        are_cut_at_documents=recipe.batch.pack_documents,
     )
 
 
@@ -57,7 +62,12 @@ def training_windows(recipe: Recipe) -> Windows:
     """The windows of scores in the middle of training: training's own sequences."""
     seq_len = recipe.batch.train_seq_len
     batch_size = default_batch_size(recipe.batch, seq_len)
-    return Windows(seq_len=seq_len, stride=seq_len, batch_size=batch_size)
+    return Windows(
+        seq_len=seq_len,
+        stride=seq_len,
+        batch_size=batch_size,
+        are_cut_at_documents=recipe.batch.pack_documents,
+    )
 
 
 def default_batch_size(batch: BatchOptions, seq_len: int) -> int:
@@ -67,7 +77,7 @@ def default_batch_size(batch: BatchOptions, seq_len: int) -> int:
 
 @torch.inference_mode()
 def score_tokens(
-    forward: nn.Module,
+    forward: Callable[..., Tensor],
     tokens: np.ndarray,  # (N + 1,) uint16
     windows: Windows,
     group: ProcessGroup,
@@ -87,13 +97,18 @@ def score_tokens(
         own = starts[index : min(index + windows.batch_size, end)]
         # A shorter last batch would be compiled anew: fill it up with what it holds already.
         filled = np.resize(own, windows.batch_size)
-        score_batch(forward, device_tokens, torch.from_numpy(filled), losses, windows)
+        seeing = forward
+        if windows.are_cut_at_documents:
+            rows = padded[filled[:, None] + np.arange(windows.seq_len)]
+            boundaries = on_device(document_boundaries(rows, windows.seq_len), group.device)
+            seeing = partial(forward, boundaries=boundaries)
+        score_batch(seeing, device_tokens, torch.from_numpy(filled), losses, windows)
     group.sum_in_place(losses)
     return losses[:num_targets]
 
 
 def score_batch(
-    forward: nn.Module,
+    forward: Callable[..., Tensor],
     tokens: Tensor,  # (N + 1 + seq_len,) int32
     starts: Tensor,  # (B,) int64, on the CPU
     losses: Tensor,  # (N + seq_len,) fp32: receives what these windows score

@@ -4,6 +4,7 @@ B batch, T tokens, H query heads, K key-value heads, D channels of a head, S bou
 """
 
 import importlib.util
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -21,7 +22,7 @@ def causal_attention(
     queries: Tensor,  # (B, T, H, D)
     keys: Tensor,  # (B, T, K, D)
     values: Tensor,  # (B, T, K, D)
-    mask: Tensor | None = None,  # (T, T) bool: who may see whom, if not all that came before
+    mask: Tensor | None = None,  # (B, 1, T, T) bool: who may see whom, if not all before
 ) -> Tensor:  # (B, T, H, D)
     """Each row by itself."""
     gathered = F.scaled_dot_product_attention(
@@ -37,26 +38,25 @@ def causal_attention(
 
 def document_attention(
     boundaries: Tensor,  # (S,) int32
-    num_tokens: int,
+    shape: tuple[int, ...],
     longest: int,
 ) -> Attention:
-    """Each document by itself, in one row or several rows end to end.
+    """Each document by itself; none goes from one row into the next.
 
     With FlashAttention-3 where it is installed, FlexAttention on other GPUs, else a plain mask.
 
     Args:
         boundaries: where documents begin in the rows end to end; ends with their total length,
             once or more often.
-        num_tokens: that total length.
+        shape: B and T.
         longest: the most tokens of a document.
     """
-    if not boundaries.is_cuda:
-        mask = document_mask(document_numbers(boundaries, num_tokens))
-        return partial(_end_to_end, partial(causal_attention, mask=mask))
-    if flash_attention_3() is not None:
+    if boundaries.is_cuda and flash_attention_3() is not None:
         return partial(_end_to_end, partial(flash_documents, boundaries, longest))
-    numbers = document_numbers(boundaries, num_tokens)
-    return partial(_end_to_end, partial(flex_documents, flex_mask(numbers)))
+    numbers = document_numbers(boundaries, math.prod(shape))
+    if boundaries.is_cuda:
+        return partial(_end_to_end, partial(flex_documents, flex_mask(numbers)))
+    return partial(causal_attention, mask=document_mask(numbers.view(shape)))
 
 
 def document_numbers(
@@ -68,9 +68,9 @@ def document_numbers(
     return torch.searchsorted(boundaries, places, right=True)
 
 
-def document_mask(numbers: Tensor) -> Tensor:  # (N,) → (N, N) bool: may row see column
+def document_mask(numbers: Tensor) -> Tensor:  # (B, T) → (B, 1, T, T) bool: may row see column
     """Whether both belong to one document and the column does not come later."""
-    return (numbers[:, None] == numbers).tril()
+    return (numbers[:, None, :, None] == numbers[:, None, None, :]).tril()
 
 
 def flex_mask(numbers: Tensor) -> BlockMask:  # (N,)

@@ -1,6 +1,7 @@
 """The order in which a forward pass goes through the blocks, as data."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from trainer.recipe import ModelOptions
 
@@ -15,6 +16,7 @@ class Step:
     has_two_lanes: bool  # attention and feed-forward work on a stream each
 
 
+@cache  # the same steps again are the same object, so that compiled code knows them
 def topology(options: ModelOptions, *, looped: bool) -> tuple[Step, ...]:
     """The steps of a forward pass: a U-Net over depth, whose first half keeps its outputs.
 

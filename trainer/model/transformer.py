@@ -78,18 +78,21 @@ class GPT(nn.Module):
             longest_document: the most tokens of a document in packed rows; 0: of a row.
         """
         options = self.options
+        self.longest_document = longest_document or num_positions
         rope_dims = options.rope_dims or options.head_dim
-        base = ntk_base(options.rope_base, num_positions, options.rope_train_seq_len, rope_dims)
+        base = ntk_base(
+            options.rope_base, self.longest_document, options.rope_train_seq_len, rope_dims
+        )
         device = self.tok_emb.weight.device
         for name, table in zip(
             ("cosine", "sine"), rotary_tables(num_positions, rope_dims, base), strict=True
         ):
             self.register_buffer(name, table.to(device), persistent=False)
-        self.longest_document = longest_document or num_positions
 
     def use_loops(self, *, wanted: bool) -> None:
         """Go through looped blocks again and again, or through every block once."""
-        self.steps = topology(self.options, looped=wanted)
+        self.has_loops = wanted and self.options.num_loops > 0
+        self.steps = topology(self.options, looped=self.has_loops)
 
     def forward(
         self,
@@ -143,7 +146,7 @@ class GPT(nn.Module):
         num_tokens = input_ids.size(1)
         attention: Attention = causal_attention
         if boundaries is not None:
-            attention = document_attention(boundaries, input_ids.numel(), self.longest_document)
+            attention = document_attention(boundaries, input_ids.shape, self.longest_document)
         return Surroundings(
             cosine=self.cosine[:num_tokens],
             sine=self.sine[:num_tokens],

@@ -13,8 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.process_group import ProcessGroup
+from trainer.recipe import OptimizerOptions
 
-NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+Quintic = tuple[float, float, float]
+
+NEWTON_SCHULZ_COEFFICIENTS: Quintic = (3.4445, -4.7750, 2.0315)
+# One quintic an iteration, the best for the singular values that the one before leaves
+# (arXiv 2505.16932, as in #1344).
+POLAR_EXPRESS_COEFFICIENTS: tuple[Quintic, ...] = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
+SMALLEST_ROW_NORM = 1e-7
 
 
 def newton_schulz(
@@ -23,16 +36,33 @@ def newton_schulz(
 ) -> Tensor:  # (N, R, C), bf16 on GPUs
     """Push all singular values of each matrix towards one (they end within about 0.7 to 1.2).
 
-    The quintic's coefficients trade exactness for a steep slope at zero. CPUs compute in fp32:
-    most have no bf16 units.
+    The quintic's coefficients trade exactness for a steep slope at zero.
     """
-    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
+    return orthogonalized(matrices, (NEWTON_SCHULZ_COEFFICIENTS,) * num_iterations)
+
+
+def polar_express(
+    matrices: Tensor,  # (N, R, C)
+    num_iterations: int,  # 5 at most
+) -> Tensor:  # (N, R, C), bf16 on GPUs
+    """The same with coefficients that change from one iteration to the next."""
+    return orthogonalized(matrices, POLAR_EXPRESS_COEFFICIENTS[:num_iterations])
+
+
+def orthogonalized(
+    matrices: Tensor,  # (N, R, C)
+    quintics: tuple[Quintic, ...],
+) -> Tensor:  # (N, R, C), bf16 on GPUs
+    """Apply a X + b (X Xᵀ) X + c (X Xᵀ)² X again and again, from a Frobenius norm of one.
+
+    CPUs compute in fp32: most have no bf16 units.
+    """
     iterate = matrices.bfloat16() if matrices.is_cuda else matrices
     iterate = iterate / (iterate.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     is_tall = iterate.size(-2) > iterate.size(-1)
     if is_tall:  # the Gram matrix below has the size of the shorter side
         iterate = iterate.mT
-    for _ in range(num_iterations):
+    for a, b, c in quintics:
         gram = iterate @ iterate.mT
         iterate = a * iterate + (b * gram + c * gram @ gram) @ iterate
     orthogonal: Tensor = iterate.mT if is_tall else iterate
@@ -40,6 +70,17 @@ def newton_schulz(
 
 
 Orthogonalize = Callable[[Tensor, int], Tensor]
+
+
+def orthogonalizer(options: OptimizerOptions) -> Orthogonalize:
+    """The function that the recipe asks for."""
+    return polar_express if options.newton_schulz == "polar_express" else newton_schulz
+
+
+def with_equal_rows(matrices: Tensor) -> Tensor:  # (N, R, C)
+    """Each row divided by its length, in fp32: MuonEq-R (#1217)."""
+    lengths: Tensor = torch.linalg.vector_norm(matrices.float(), dim=-1, keepdim=True)
+    return matrices / lengths.clamp_min(SMALLEST_ROW_NORM).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -59,9 +100,8 @@ class Muon(torch.optim.Optimizer):
         group: ProcessGroup,
         orthogonalize: Orthogonalize = newton_schulz,
     ) -> None:
-        super().__init__(
-            groups, {"lr": 0.0, "momentum": 0.0, "num_iterations": 5, "weight_decay": 0.0}
-        )
+        defaults = {"lr": 0.0, "momentum": 0.0, "num_iterations": 5, "weight_decay": 0.0}
+        super().__init__(groups, defaults | {"normalizes_rows": False})
         self.process_group = group
         self.orthogonalize = orthogonalize
 
@@ -90,6 +130,8 @@ class Muon(torch.optim.Optimizer):
             dtype = torch.bfloat16 if params[0].is_cuda else params[0].dtype
             return torch.zeros((share, *params[0].shape), dtype=dtype, device=params[0].device)
         nesterov = self._nesterov(own, options["momentum"])
+        if options["normalizes_rows"]:
+            nesterov = with_equal_rows(nesterov)
         updates = self.orthogonalize(nesterov, options["num_iterations"])
         return F.pad(updates, (0, 0, 0, 0, 0, share - len(own)))
 

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from trainer.optimizer.muon import Muon, Orthogonalize
+from trainer.optimizer.schedules import Pace
 from trainer.process_group import ProcessGroup
 from trainer.recipe import OptimizerOptions, matches_any
+
+EMBEDDINGS = ("tok_emb.weight", "bigram_hash.table.weight", "ve_shared.embed.weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +37,14 @@ class Optimizers:
     adam: torch.optim.AdamW
     muon: Muon
 
-    def step(self, learning_rate_scale: float, momentum: float) -> None:
-        """One step of both, at the base learning rates times the scale; gradients are dropped."""
+    def step(self, pace: Pace) -> None:
+        """One step of both at a pace; gradients are dropped."""
         for optimizer in (self.adam, self.muon):
             for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * learning_rate_scale
+                group["lr"] = group["base_lr"] * pace.learning_rate_scale
         for group in self.muon.param_groups:
-            group["momentum"] = momentum
+            group["momentum"] = pace.momentum
+            group["weight_decay"] = group["base_weight_decay"] * pace.weight_decay_scale
         self.adam.step()
         self.muon.step()
         self.adam.zero_grad()
@@ -61,7 +65,7 @@ def group_parameters(model: nn.Module, control_patterns: str) -> ParameterGroups
     """
     groups = ParameterGroups(embedding=[], head=[], matrices=[], scalars=[])
     for name, parameter in model.named_parameters():
-        if name in ("tok_emb.weight", "bigram_hash.table.weight"):
+        if name in EMBEDDINGS:
             groups.embedding.append(parameter)
         elif name == "lm_head.weight":
             groups.head.append(parameter)
@@ -83,17 +87,16 @@ def build_optimizers(
     embed_lr = options.embed_lr if groups.head else options.tied_embed_lr
     adam = torch.optim.AdamW(
         [
-            {"params": params, "base_lr": lr}
-            for params, lr in (
-                (groups.embedding, embed_lr),
-                (groups.head, options.head_lr),
-                (groups.scalars, options.scalar_lr),
+            {"params": params, "base_lr": lr, "weight_decay": weight_decay}
+            for params, lr, weight_decay in (
+                (groups.embedding, embed_lr, options.embed_weight_decay),
+                (groups.head, options.head_lr, options.adam_weight_decay),
+                (groups.scalars, options.scalar_lr, options.adam_weight_decay),
             )
             if params
         ],
         betas=(options.beta1, options.beta2),
         eps=options.adam_eps,
-        weight_decay=options.adam_weight_decay,
         fused=True,
     )
     muon_groups = [
@@ -101,7 +104,8 @@ def build_optimizers(
             "params": params,
             "base_lr": options.matrix_lr,
             "num_iterations": options.muon_backend_steps,
-            "weight_decay": options.muon_weight_decay,
+            "base_weight_decay": options.muon_weight_decay,
+            "normalizes_rows": options.muon_row_normalize,
         }
         for params in _by_shape(groups.matrices)
     ]

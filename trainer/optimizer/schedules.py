@@ -1,8 +1,40 @@
 """Schedules: pure functions of step and time."""
 
 import math
+from dataclasses import dataclass
 
-from trainer.recipe import OptimizerOptions, ScheduleOptions
+from trainer.recipe import OptimizerOptions, Recipe, ScheduleOptions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """What the schedules say for one step."""
+
+    momentum: float  # Muon's
+    learning_rate_scale: float = 1.0
+    weight_decay_scale: float = 1.0  # of Muon's
+    has_loops: bool = True
+
+
+def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Pace:
+    """The pace of a step, after so many steps and so much time of the budget."""
+    schedule, optimizer = recipe.schedule, recipe.optimizer
+    done = share_done(schedule, step, elapsed_seconds, budget_seconds)
+    return Pace(
+        learning_rate_scale=learning_rate_scale(schedule, step, elapsed_seconds, budget_seconds),
+        weight_decay_scale=weight_decay_scale(optimizer, done),
+        momentum=muon_momentum(optimizer, step),
+        has_loops=done >= schedule.enable_looping_at,
+    )
+
+
+def share_done(
+    options: ScheduleOptions, step: int, elapsed_seconds: float, budget_seconds: float
+) -> float:
+    """How much of the run lies behind: of its time, or without a time limit of its steps."""
+    if math.isinf(budget_seconds):
+        return step / options.iterations
+    return elapsed_seconds / budget_seconds
 
 
 def loop_budget_seconds(options: ScheduleOptions, seconds_before_loop: float) -> float:
@@ -21,11 +53,11 @@ def loop_budget_seconds(options: ScheduleOptions, seconds_before_loop: float) ->
 def learning_rate_scale(
     options: ScheduleOptions, step: int, elapsed_seconds: float, budget_seconds: float
 ) -> float:
-    """The factor on every learning rate: 1, then a straight line to 0 over the last steps.
+    """The factor on every learning rate: 1, then a straight line towards 0 at the end.
 
-    With a time limit, the end is where the time runs out: the seconds that the last
-    `warmdown_iters` steps will take are estimated from the steps so far. A warm-down longer than
-    the whole run decays from its first steps on (#61).
+    The line is `warmdown_frac` of the run long, or `warmdown_iters` steps. With a time limit, the
+    end is where the time runs out: the seconds that those steps will take are estimated from the
+    steps so far. A warm-down longer than the whole run decays from its first steps on (#61).
 
     Args:
         options: the recipe's schedule.
@@ -33,13 +65,31 @@ def learning_rate_scale(
         elapsed_seconds: time in the training loop so far.
         budget_seconds: `loop_budget_seconds`.
     """
-    if options.warmdown_iters == 0:
+    if options.warmdown_frac > 0:
+        left = 1.0 - share_done(options, step, elapsed_seconds, budget_seconds)
+        line = left / options.warmdown_frac
+    elif options.warmdown_iters == 0:
+        line = 1.0
+    elif math.isinf(budget_seconds):
+        line = (options.iterations - step) / options.warmdown_iters
+    else:
+        warmdown_seconds = options.warmdown_iters * elapsed_seconds / max(step, 1)
+        line = (budget_seconds - elapsed_seconds) / max(warmdown_seconds, 1e-12)
+    return min(1.0, max(line, options.min_lr))
+
+
+def weight_decay_scale(options: OptimizerOptions, done: float) -> float:
+    """The factor on Muon's weight decay: 1, then a straight line to its final share (#1729).
+
+    Args:
+        options: the recipe's optimizer.
+        done: `share_done`.
+    """
+    start = options.wd_taper_start_frac
+    if done <= start:
         return 1.0
-    if math.isinf(budget_seconds):
-        return min(1.0, max(0.0, (options.iterations - step) / options.warmdown_iters))
-    warmdown_seconds = options.warmdown_iters * elapsed_seconds / max(step, 1)
-    remaining_seconds = max(budget_seconds - elapsed_seconds, 0.0)
-    return min(1.0, remaining_seconds / max(warmdown_seconds, 1e-12))
+    tapered = min((done - start) / max(1.0 - start, 1e-12), 1.0)
+    return 1.0 + (options.wd_taper_final_mult - 1.0) * tapered
 
 
 def muon_momentum(options: OptimizerOptions, step: int) -> float:

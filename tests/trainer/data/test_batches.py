@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data.batches import batch_on_device, endless_chunks, train_batches
+from trainer.data.batches import (
+    batch_on_device,
+    document_boundaries,
+    endless_chunks,
+    train_batches,
+)
 from trainer.data.token_shards import shard_paths, write_shard
 from trainer.errors import DataError
 from trainer.process_group import ProcessGroup
+from trainer.recipe import BOS_ID
+from trainer.recipe_checks import build_recipe
 
 
 @pytest.fixture
@@ -52,3 +59,27 @@ def test_too_few_tokens_are_refused(tiny_recipe, tmp_path, alone):
     write_shard(tmp_path / "short.bin", np.arange(64))
     with pytest.raises(DataError, match="64 training tokens"):
         next(train_batches([tmp_path / "short.bin"], tiny_recipe, alone))
+
+
+def test_packed_documents_stand_in_one_row_and_say_where_they_begin(tiny_settings):
+    recipe = build_recipe(tiny_settings | {"batch.pack_documents": True})
+    tokens = np.full(65, 7, dtype=np.uint16)
+    tokens[[0, 5, 40]] = BOS_ID
+    batch = batch_on_device(tokens, recipe, torch.device("cpu"))
+    assert batch.input_ids.shape == (1, 64) and batch.target_ids[0, 4] == BOS_ID
+    assert batch.boundaries.unique().tolist() == [0, 5, 21, 37, 40, 56, 64]  # 16 tokens at most
+
+
+def test_a_row_begins_a_document_whatever_it_begins_with():
+    ids = np.array([[7, 7, BOS_ID], [7, 7, 7]])
+    boundaries = document_boundaries(ids, longest=8)
+    assert np.unique(boundaries).tolist() == [0, 2, 3, 6] and boundaries.dtype == np.int32
+
+
+def test_nearly_all_batches_have_equally_many_boundaries():
+    random = np.random.default_rng(0)
+    counts = {
+        document_boundaries((random.random((1, 4096)) * rate).astype(int), longest=2048).size
+        for rate in (2000, 1000, 500)
+    }
+    assert counts == {33}

@@ -16,6 +16,7 @@ from trainer.evaluation.scoring import (
 )
 from trainer.model.transformer import GPT
 from trainer.process_group import ProcessGroup
+from trainer.recipe import BOS_ID
 from trainer.recipe_checks import build_recipe
 
 
@@ -99,3 +100,20 @@ def test_batched_windows_score_what_each_window_scores_alone(tiny_recipe, alone)
         first = 0 if start == 0 else windows.context
         expected = losses[start + first : start + 16]
         assert torch.allclose(own[first:], expected, rtol=1e-5)
+
+
+def test_documents_are_scored_apart_where_training_packs_them(tiny_settings, alone):
+    recipe = build_recipe(tiny_settings | {"batch.pack_documents": True})
+    windows = evaluation_windows(recipe)
+    torch.manual_seed(0)
+    model = GPT(recipe.model, num_positions=16)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    tokens = np.random.default_rng(0).integers(4, 320, 65).astype(np.uint16)
+    tokens[[0, 6, 25]] = BOS_ID
+    changed = tokens.copy()
+    changed[4] = 5
+    before, after = (score_tokens(model.eval(), own, windows, alone) for own in (tokens, changed))
+    assert torch.equal(before[6:], after[6:]) and not torch.equal(before[3:6], after[3:6])
+    dense = score_tokens(model, tokens, replace(windows, are_cut_at_documents=False), alone)
+    assert torch.equal(dense[:6], before[:6]) and not torch.allclose(dense[7:16], before[7:16])

@@ -1,15 +1,57 @@
 import pytest
 import torch
 
-from trainer.optimizer.muon import Muon, newton_schulz
+from trainer.optimizer.muon import (
+    Muon,
+    newton_schulz,
+    orthogonalizer,
+    polar_express,
+    with_equal_rows,
+)
+from trainer.recipe import OptimizerOptions
 
 
+@pytest.mark.parametrize("orthogonalize", [newton_schulz, polar_express])
 @pytest.mark.parametrize("shape", [(16, 16), (8, 24), (24, 8)])
-def test_five_iterations_bring_singular_values_near_one(shape):
+def test_five_iterations_bring_singular_values_near_one(orthogonalize, shape):
     torch.manual_seed(0)
     matrices = torch.randn(3, *shape)
-    values = torch.linalg.svdvals(newton_schulz(matrices, 5))
+    values = torch.linalg.svdvals(orthogonalize(matrices, 5))
     assert values.min() > 0.4 and values.max() < 1.3
+
+
+def test_changing_coefficients_come_nearer_to_one_from_afar():
+    diagonal = torch.logspace(0, -2, 16).diag()[None]  # singular values from 1 down to 0.01
+    constant, changing = (
+        torch.linalg.svdvals(orthogonalize(diagonal, 5)).sub(1).abs().max()
+        for orthogonalize in (newton_schulz, polar_express)
+    )
+    assert changing < constant / 2
+
+
+def test_the_recipe_chooses_the_coefficients():
+    assert orthogonalizer(OptimizerOptions()) is newton_schulz
+    assert orthogonalizer(OptimizerOptions(newton_schulz="polar_express")) is polar_express
+
+
+def test_rows_become_equally_long_and_empty_ones_stay():
+    matrices = torch.tensor([[[3.0, 4.0], [0.0, 0.0], [0.0, -0.1]]])
+    assert torch.allclose(
+        with_equal_rows(matrices), torch.tensor([[[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]]])
+    )
+
+
+def test_normalised_rows_weigh_the_same_in_the_update(alone):
+    torch.manual_seed(0)
+    gradient = torch.randn(6, 8)
+    moved = []
+    for factors in (torch.ones(6, 1), torch.logspace(-3, 3, 6)[:, None]):
+        parameter = torch.nn.Parameter(torch.zeros(6, 8))
+        parameter.grad = gradient * factors
+        group = {"params": [parameter], "lr": 0.1, "momentum": 0.9, "normalizes_rows": True}
+        Muon([group], alone).step()
+        moved.append(parameter.detach())
+    assert torch.allclose(moved[0], moved[1], atol=1e-5)
 
 
 def test_the_update_keeps_the_directions_of_the_matrix():

@@ -2,8 +2,14 @@ import math
 
 import pytest
 
-from trainer.optimizer.schedules import learning_rate_scale, loop_budget_seconds, muon_momentum
-from trainer.recipe import OptimizerOptions, ScheduleOptions
+from trainer.optimizer.schedules import (
+    learning_rate_scale,
+    loop_budget_seconds,
+    muon_momentum,
+    pace_at,
+    weight_decay_scale,
+)
+from trainer.recipe import OptimizerOptions, Recipe, ScheduleOptions
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,35 @@ def test_momentum_warms_up_in_a_straight_line(step, momentum):
 
 def test_momentum_without_warm_up_is_constant():
     assert muon_momentum(OptimizerOptions(muon_momentum_warmup_steps=0), 0) == 0.95
+
+
+# #1855: warm-down over the last 85 % of 600 s, to a tenth.
+@pytest.mark.parametrize(
+    ("seconds", "scale"), [(0, 1.0), (90, 1.0), (345, 0.5), (549, 0.1), (580, 0.1), (600, 0.1)]
+)
+def test_a_share_of_the_run_falls_to_the_least_rate(seconds, scale):
+    options = ScheduleOptions(warmdown_frac=0.85, min_lr=0.1)
+    assert learning_rate_scale(options, 7, seconds, 600.0) == pytest.approx(scale)
+
+
+def test_without_a_time_limit_shares_are_of_the_steps():
+    options = ScheduleOptions(warmdown_frac=0.5, iterations=200)
+    scales = [learning_rate_scale(options, step, 1.0, math.inf) for step in (0, 100, 150, 200)]
+    assert scales == pytest.approx([1.0, 1.0, 0.5, 0.0])
+
+
+# #1729: full until 70 % of the run, then in a straight line to half.
+@pytest.mark.parametrize(("done", "scale"), [(0.0, 1.0), (0.7, 1.0), (0.85, 0.75), (1.0, 0.5)])
+def test_weight_decay_tapers_off(done, scale):
+    options = OptimizerOptions(wd_taper_start_frac=0.7, wd_taper_final_mult=0.5)
+    assert weight_decay_scale(options, done) == pytest.approx(scale)
+
+
+def test_weight_decay_is_constant_unless_asked():
+    assert {weight_decay_scale(OptimizerOptions(), done / 10) for done in range(11)} == {1.0}
+
+
+def test_loops_begin_at_their_share_of_the_time():
+    recipe = Recipe(schedule=ScheduleOptions(enable_looping_at=0.35))
+    paces = [pace_at(recipe, 100, seconds, 600.0) for seconds in (0.0, 209.0, 210.0, 600.0)]
+    assert [pace.has_loops for pace in paces] == [False, False, True, True]

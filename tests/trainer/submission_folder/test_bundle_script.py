@@ -92,10 +92,45 @@ ALL_LEVERS = {
     "evaluation.eval_seq_len": 24,
     "evaluation.eval_stride": 5,
 }
-LEARNING = {"evaluation.ttt_enabled": True, "evaluation.ttt_chunk_size": 8}
+MODERN = {
+    "batch.pack_documents": True,
+    "model.num_layers": 4,
+    "model.leaky_relu_slope": 0.5,
+    "model.rope_dims": 4,
+    "model.ln_scale": True,
+    "model.xsa_last_n": 4,
+    "model.skip_gates_enabled": True,
+    "model.num_loops": 1,
+    "model.loop_start": 1,
+    "model.loop_end": 2,
+    "model.parallel_start_layer": 3,
+    "model.sparse_attn_gate_enabled": True,
+    "model.smear_gate_enabled": True,
+    "model.ve_enabled": True,
+    "model.ve_layers": "3",
+    "optimizer.newton_schulz": "polar_express",
+    "optimizer.muon_row_normalize": True,
+    "optimizer.wd_taper_final_mult": 0.5,
+    "optimizer.embed_weight_decay": 0.02,
+    "optimizer.grad_clip_norm": 0.3,
+    "optimizer.grad_clip": "local",
+    "optimizer.ema_decay": 0.5,
+    "schedule.enable_looping_at": 0.35,
+    "schedule.warmdown_frac": 0.85,
+    "schedule.min_lr": 0.1,
+}
+LEARNING = {
+    "evaluation.ttt_enabled": True,
+    "evaluation.ttt_chunk_size": 8,
+    "evaluation.ttt_batch_size": 2,
+}
 
 
-@pytest.mark.parametrize("levers", [{}, ALL_LEVERS, LEARNING], ids=["none", "all", "learning"])
+@pytest.mark.parametrize(
+    "levers",
+    [{}, ALL_LEVERS, MODERN | LEARNING],
+    ids=["none", "ladder", "modern-and-learning"],
+)
 def test_script_packed_or_not_and_package_compute_the_same_to_the_last_bit(
     tmp_path, tiny_settings, tiny_data, levers
 ):
