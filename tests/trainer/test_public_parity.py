@@ -16,6 +16,7 @@ from trainer.artifact import pack_artifact, unpack_artifact
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
+from trainer.optimizer.schedules import Pace
 from trainer.process_group import ProcessGroup
 from trainer.quantization.rounding import dequantize_state, payload_bytes, quantize_state
 from trainer.recipe import ModelOptions, OptimizerOptions, QuantizationOptions
@@ -124,7 +125,7 @@ def test_the_first_updates_are_those_of_the_public_script(trained):
     model, _ = trained
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     alone = ProcessGroup(rank=0, world_size=1, device=torch.device("cpu"))
-    build_optimizers(model, OptimizerOptions(), alone, newton_schulz).step(1.0, momentum=0.85)
+    build_optimizers(model, OptimizerOptions(), alone, newton_schulz).step(Pace(momentum=0.85))
     moved = {
         name: probe(parameter.detach() - before[name])
         for name, parameter in model.named_parameters()
@@ -141,7 +142,7 @@ def test_token_pairs_and_weight_decay_are_those_of_the_public_script():
     gradients = {name: probe(parameter.grad) for name, parameter in watched.items()}
     alone = ProcessGroup(rank=0, world_size=1, device=torch.device("cpu"))
     options = OptimizerOptions(muon_weight_decay=MUON_WEIGHT_DECAY)
-    build_optimizers(model, options, alone, newton_schulz).step(1.0, momentum=0.85)
+    build_optimizers(model, options, alone, newton_schulz).step(Pace(momentum=0.85))
     for name, (gradient, update) in GRADIENTS_AND_UPDATES_WITH_PAIRS.items():
         assert gradients[name] == pytest.approx(gradient, rel=1e-4, abs=1e-6), name
         moved = probe(watched[name].detach() - before[name])
@@ -161,6 +162,13 @@ def test_the_loss_beyond_the_training_length_is_that_of_the_public_script():
         ("pr61_v2", 21_778_504),
         ("pr63", 22_174_288),
         ("pr65", 22_368_840),
+        ("pr1218", 34_401_371),
+        ("pr1394", 35_943_512),
+        ("pr1493", 35_944_536),
+        ("pr1530", 35_944_602),
+        ("pr1787", 35_945_658),
+        ("pr1886", 35_989_658),
+        ("pr1855", 35_945_671),
     ],
 )
 def test_recipes_have_the_number_of_parameters_that_their_logs_print(recipe, num_parameters):
