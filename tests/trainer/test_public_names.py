@@ -18,9 +18,24 @@ LADDER_NAMES = """MLP_HIDDEN EVAL_SEQ_LEN EVAL_STRIDE EVAL_BATCH_SEQS MUON_WEIGH
 SW_EVAL_BATCH BIGRAM_HASH_BUCKETS BIGRAM_HASH_DIM USE_SMEARGATE FP16_PASSTHROUGH_PATTERNS USE_INT6
 USE_ZSTD"""
 
+# What the scripts of #1218 to #1855 read on top of that, of model, optimizer and schedule.
+MODERN_NAMES = """XSA_LAST_N ROPE_DIMS LN_SCALE SKIP_GATES_ENABLED VE_ENABLED VE_DIM VE_LAYERS
+ROPE_TRAIN_SEQ_LEN NUM_LOOPS LOOP_START LOOP_END ENABLE_LOOPING_AT PARALLEL_RESIDUAL_START
+PARALLEL_START_LAYER PARALLEL_FINAL_LANE GATE_WINDOW ATTN_OUT_GATE_ENABLED GATED_ATTN_ENABLED
+GATED_ATTN_INIT_STD SPARSE_ATTN_GATE_ENABLED SPARSE_ATTN_GATE_INIT_STD SPARSE_ATTN_GATE_SCALE
+SMEAR_GATE_ENABLED WARMDOWN_FRAC MIN_LR MUON_ROW_NORMALIZE MUON_WD ADAM_WD EMBED_WD EMA_DECAY
+WD_TAPER_START_FRAC WD_TAPER_FINAL_MULT SWA_ENABLED SWA_EVERY SWA_START_FRAC VAL_BATCH_TOKENS
+GPTQ_RESERVE_SECONDS"""
+
 
 def test_every_name_of_the_public_scripts_is_an_option():
-    assert {*PUBLIC_NAMES.split(), *LADDER_NAMES.split()} <= set(public_names())
+    names = f"{PUBLIC_NAMES} {LADDER_NAMES} {MODERN_NAMES}".split()
+    assert len(names) > 80 and set(names) <= set(public_names())
+
+
+def test_loops_are_counted_as_each_script_counts_them():
+    once = environment_settings({"NUM_LOOPS": "1", "LORA_RANK": "0"})
+    assert once == {} and environment_settings({"NUM_LOOPS": "1"}) == {"model.num_loops": "1"}
 
 
 def test_every_option_has_a_public_name_and_no_two_share_one():

@@ -4,7 +4,8 @@ The constants come from openai/parameter-golf, train_gpt.py at commit 4908dc4, i
 CPU in fp32 (the two bf16 casts in Muon taken out) with the shape, the weights and the tokens that
 are built here by formula. Each parameter's gradient and first update (Adam, or Muon at momentum
 0.85) is pinned by its inner product with a fixed probe. Those of smear gate, token pairs and
-weight decay come from #65's script in the same way, the loss at another length from #61's.
+weight decay come from #65's script in the same way, the loss at another length from #61's, those
+of the modern stack from #1855's.
 """
 
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 
 from trainer.artifact import pack_artifact, unpack_artifact
 from trainer.model.transformer import GPT
-from trainer.optimizer.muon import newton_schulz
+from trainer.optimizer.muon import newton_schulz, orthogonalizer
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.optimizer.schedules import Pace
 from trainer.process_group import ProcessGroup
@@ -71,6 +72,47 @@ GRADIENTS_AND_UPDATES_WITH_PAIRS = {
     "blocks.1.mlp.fc.weight": (-0.0119084361, -1.13394708),
 }
 MUON_WEIGHT_DECAY = 0.5
+MODERN = replace(  # a small model of its kind
+    load_recipe("pr1855", {}).recipe.model,
+    vocab_size=61,
+    num_layers=6,
+    model_dim=32,
+    num_heads=4,
+    num_kv_heads=2,
+    rope_dims=4,
+    xsa_last_n=6,
+    loop_start=1,
+    loop_end=2,
+    parallel_start_layer=4,
+)
+MODERN_LOSS_NATS = 4.731670379638672
+MODERN_LOSS_NATS_PACKED = 4.743380546569824  # of the rows end to end, cut at the boundaries
+BOUNDARIES = (0, 5, 16, 29, 45, 48, 64, 64)
+MODERN_GRADIENTS_AND_UPDATES = {
+    "blocks.1.attn.attn_gate_w": (0.000516281891, -0.0499773113),
+    "blocks.1.attn.c_k.weight": (0.00132966039, -0.0905892888),
+    "blocks.1.attn.c_q.weight": (-0.000300522859, -0.287632374),
+    "blocks.1.attn.c_v.weight": (-0.0315773619, 0.0157640938),
+    "blocks.1.attn.proj.weight": (0.0174542461, 0.074440702),
+    "blocks.1.attn.q_gain": (-0.000136214891, -0.00298741286),
+    "blocks.1.mlp.fc.weight": (-0.0826144936, 0.0497690122),
+    "blocks.1.mlp.proj.weight": (0.185159921, -1.34934713),
+    "blocks.5.attn.attn_gate_w": (-0.0064159959, 0.111710442),
+    "blocks.5.attn.c_k.weight": (-0.021272891, 0.0308212756),
+    "blocks.5.attn.c_q.weight": (-0.00421238625, -0.324394826),
+    "blocks.5.attn.c_v.weight": (-0.135172291, 0.038151351),
+    "blocks.5.attn.proj.weight": (-0.0109743743, 0.103650919),
+    "blocks.5.attn.q_gain": (0.00327562452, 0.00166871394),
+    "blocks.5.mlp.fc.weight": (-0.155739994, -0.496191747),
+    "blocks.5.mlp.proj.weight": (0.219372088, -1.29044124),
+    "lanes.parallel_post_lambdas": (0.0689911292, -0.00935709385),
+    "lanes.parallel_resid_lambdas": (0.170495655, -0.00448490651),
+    "skip_gates": (-0.0573693826, 0.315459169),
+    "skip_weights": (-0.179896879, 0.377125433),
+    "smear_gate.gate.weight": (0.00620335736, -0.040416402),
+    "smear_gate.strength": (0.0638951197, -0.00979853537),
+    "tok_emb.weight": (-2.96986459, 3.31213985),
+}
 LOSS_NATS_AT_16_OF_12 = 4.658079147338867  # with positions scaled from 12 to 16 tokens
 
 
@@ -147,6 +189,30 @@ def test_token_pairs_and_weight_decay_are_those_of_the_public_script():
         assert gradients[name] == pytest.approx(gradient, rel=1e-4, abs=1e-6), name
         moved = probe(watched[name].detach() - before[name])
         assert moved == pytest.approx(update, rel=1e-3, abs=1e-4), name
+
+
+def test_loss_gradients_and_updates_of_the_modern_stack_are_those_of_the_public_script():
+    model, loss_nats = after_backward(MODERN)
+    assert loss_nats == pytest.approx(MODERN_LOSS_NATS, rel=1e-6)
+    watched = {name: model.get_parameter(name) for name in MODERN_GRADIENTS_AND_UPDATES}
+    before = {name: parameter.detach().clone() for name, parameter in watched.items()}
+    gradients = {name: probe(parameter.grad) for name, parameter in watched.items()}
+    alone = ProcessGroup(rank=0, world_size=1, device=torch.device("cpu"))
+    options = load_recipe("pr1855", {}).recipe.optimizer
+    build_optimizers(model, options, alone, orthogonalizer(options)).step(Pace(momentum=0.85))
+    for name, (gradient, update) in MODERN_GRADIENTS_AND_UPDATES.items():
+        assert gradients[name] == pytest.approx(gradient, rel=1e-3, abs=1e-6), name
+        moved = probe(watched[name].detach() - before[name])
+        assert moved == pytest.approx(update, rel=1e-3, abs=1e-4), name
+
+
+def test_the_loss_of_packed_documents_is_that_of_the_public_script():
+    model, _ = after_backward(MODERN)
+    model.use_positions(64)
+    ids = torch.arange(4 * 17).mul(7919).remainder(61).view(4, 17)
+    inputs, targets = ids[:, :-1].reshape(1, 64), ids[:, 1:].reshape(1, 64)
+    losses = model(inputs, targets, torch.tensor(BOUNDARIES, dtype=torch.int32))
+    assert losses.mean().item() == pytest.approx(MODERN_LOSS_NATS_PACKED, rel=1e-6)
 
 
 def test_the_loss_beyond_the_training_length_is_that_of_the_public_script():
