@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict
 class StrictModel(BaseModel):
     """A record on disk that we own: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # A validator is built when it is first needed: a paper check needs those of a run nowhere.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Quantity(StrictModel):
