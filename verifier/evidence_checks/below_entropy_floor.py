@@ -27,6 +27,8 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
 def _without_alarm(record: FloorRecord, numbers: dict[str, float]) -> CheckResult:
     """Silence counts only where a leak would have been heard."""
     gap, rounding = record.gap_nats or 0.0, record.rounding_nats or 0.0
+    if record.num_losses is not None and record.betting_odds_nats is None:
+        return cannot_tell(f"no bets on its losses: {record.no_betting}")
     if rounding * record.world.num_targets > numbers["max_rounding_nats"]:
         return cannot_tell(
             f"its printed loss leaves {rounding * record.world.num_targets:,.0f} nats of the tape "

@@ -41,6 +41,7 @@ def test_a_note_tells_why_nothing_is_known():
     [
         ({"betting_odds_nats": 9.0}, "odd, and no proof"),
         ({"rounding_nats": 0.005}, "print more digits"),
+        ({"betting_odds_nats": None, "no_betting": "in another order"}, "in another order"),
         ({"loss_nats": 6.0}, "learned too little to show a leak"),
         ({"total_odds_nats": None, "betting_odds_nats": None}, "a part of the tape"),
         ({"not_evaluated": "crash: CUDA is required"}, "CUDA is required"),
