@@ -125,11 +125,11 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
     while not is_last:
+        pace = pace_at(run.recipe, step, elapsed_seconds, budget_seconds)
+        follow_loops(run, step, pace)
         if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
             validate(_progress(schedule, step, clock.pause()))
             clock.resume()
-        pace = pace_at(run.recipe, step, elapsed_seconds, budget_seconds)
-        follow_loops(run, step, pace)
         with memory_advice(run.recipe.batch):
             loss = take_step(run, batches, step, pace)
         step += 1
@@ -150,7 +150,8 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     if step < schedule.iterations:
         run.log.write(progress.stopping_line())
     if num_averaged := average.replace_weights():
-        run.log.write(f"ema:applying EMA weights, steps averaged:{num_averaged}")
+        kind = "swa" if run.recipe.optimizer.swa_enabled else "ema"
+        run.log.write(f"{kind}:applying averaged weights of {num_averaged} steps")
     run.model.use_loops(wanted=True)
     return progress
 
