@@ -26,7 +26,8 @@ def rules_parent(tmp_path_factory) -> Path:
     shutil.copytree(
         rules_folder(), parent / "rules", ignore=shutil.ignore_patterns("corpora", "__pycache__")
     )
-    for track in (tiny_track(), tiny_track("tiny_patient", hard_wall_seconds=60)):
+    for_torchrun = tiny_track("tiny_torchrun", hard_wall_seconds=60, memory_bytes=2**31)
+    for track in (tiny_track(), for_torchrun):
         (parent / "rules" / "tracks" / f"{track['id']}.yaml").write_text(yaml.safe_dump(track))
     return parent
 

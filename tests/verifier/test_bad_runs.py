@@ -231,15 +231,14 @@ def test_harness_memory_does_not_grow_with_output(start_pgolf, make_submission):
 
 FAILS_ON_RANK_1 = """
 import os
-print("rank", os.environ["RANK"], flush=True)
 assert os.environ["RANK"] == "0", "this rank has no GPU"
 """
 
 
 def test_one_rank_that_fails_is_a_crash_in_a_few_words(pgolf, make_submission, measured):
     submission = make_submission(FAILS_ON_RANK_1)
-    patient = ("--track", "tiny_patient")  # torchrun takes seconds to start
-    pgolf("run", submission, *SEED, "--gpus", "2", "--trusted-plain-process", *patient)
+    track = ("--track", "tiny_torchrun")  # which takes seconds and memory to start
+    pgolf("run", submission, *SEED, "--gpus", "2", "--trusted-plain-process", *track)
     assert measured(7).outcome == "crash"
     assert "this rank has no GPU" in measured(7).detail
 

@@ -18,6 +18,7 @@ TINY_LIMITS = {
     "train_seconds": 2,
     "train_overrun_seconds": 1,
     "eval_seconds": 2,
+    "hard_wall_seconds": 5,
     "memory_bytes": 2**28,
     "scratch_bytes": 2**23,
     "output_bytes": 2**19,
@@ -26,10 +27,10 @@ TINY_LIMITS = {
 TINY_TOKENS, TINY_BYTES = 999, 2_500
 
 
-def tiny_track(name: str = "tiny", hard_wall_seconds: int = 5) -> dict:
-    """The record track with limits that a test can afford to pass."""
+def tiny_track(name: str = "tiny", **changed: int) -> dict:
+    """The record track with limits that a test can afford to pass; some may be others."""
     track = load_rulebook("10min_16mb").track.model_dump(mode="json")
-    values = TINY_LIMITS | {"hard_wall_seconds": hard_wall_seconds}
+    values = TINY_LIMITS | changed
     limits = {n: {"value": v, "unit": "x", "source": "test"} for n, v in values.items()}
     family = {"tokenizer": "tiny", "scored_tokens": TINY_TOKENS, "scored_bytes": TINY_BYTES}
     wanted = (
