@@ -21,6 +21,8 @@ AFTER_PHASE = {  # a run names a phase when it is over
     "load": "evaluating",
     "evaluate": "done",
 }
+LEAST_SHARE = 0.2
+"""Of a run, before its first loss may be drawn out to the end: the first steps fall too steeply."""
 # Dense bf16 tensor-core peaks of the data sheets, SXM variants.
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
@@ -100,7 +102,8 @@ class TrainingDisplay:
         done = max(step / num_steps, min(seconds / self._budget_seconds, 1.0))
         rate = step * self._workload.tokens_per_step / seconds
         parts = [f"{step}/{num_steps}", f"loss {loss}"]
-        if (final := predicted_loss(self._losses, step / done)) is not None:
+        final = predicted_loss(self._losses, step / done) if done >= LEAST_SHARE else None
+        if final is not None:
             parts.append(f"→ {final:.2f}")
         parts.append(f"{rate:,.0f} tokens/s")
         if self._peak_flops is not None:

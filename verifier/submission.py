@@ -195,6 +195,8 @@ class _Loader:
                 self._note(file.path, problem)
             if reading.value is None:
                 continue
+            if not isinstance(reading.value, Mapping):
+                self._note(file.path, "holds no JSON object")
             metadata = read_metadata(reading.value)
             for key in metadata.unreadable:
                 self._note(file.path, f"says nothing readable under {key[:120]!r}")

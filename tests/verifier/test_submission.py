@@ -32,6 +32,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_list_for_a_submission_json_is_told(folder: Path) -> None:
+    write(folder, {"submission.json": "[1, 2]"})
+    assert problems(folder) == {"submission.json": "holds no JSON object"}
+
+
 def test_a_public_folder_is_sorted_by_kind(folder: Path) -> None:
     write(folder, {"requirements.txt": "brotli", "notes.txt": "step by step", "run.sh": "ls"})
     write(folder, {"bpe.model": "x", "logs/train0.txt": (LOGS / "unix_time.txt").read_text()})

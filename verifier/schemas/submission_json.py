@@ -90,7 +90,7 @@ class Metadata:
 def read_metadata(document: object) -> Metadata:
     """Normalise a parsed submission.json, whatever shape its author chose."""
     if not isinstance(document, Mapping):
-        return Metadata(unreadable=("the file holds no JSON object",))
+        return Metadata()
     top = _ObjectReader(_unfolded(document))
     texts = {name: top.text(name) for name in _TEXTS}
     seeds = top.seeds()

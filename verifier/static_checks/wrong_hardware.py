@@ -11,7 +11,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     logs = case.claims.claiming_logs
     findings = tuple(
         Finding(
-            message=f"ran on {claim.log.world_size} GPUs, the track has {wanted}",
+            message=f"GPUs that it ran on: {claim.log.world_size}; the track has {wanted}",
             file=str(claim.file.path),
             line=claim.log.lines.get("world_size"),
         )
