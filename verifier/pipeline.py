@@ -34,6 +34,7 @@ from verifier.submission import load_submission
 from verifier.verdict import Verdict, decide
 
 if TYPE_CHECKING:
+    from verifier.floor.climb import Climbed
     from verifier.floor.world import World
 
 
@@ -119,8 +120,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
-    from verifier.floor.climb import climb  # numpy and psutil, which no paper check needs
-    from verifier.runs.execute import execute
+    from verifier.runs.execute import execute  # psutil, which no paper check needs
     from verifier.runs.host import describe_host, find_gpus, missing_hardware
 
     if request.options.against is not None and rulebook.track.claims_record:
@@ -146,7 +146,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             journal=journal,
             observer=request.observer,
         )
-        climbed = climb(request.world, prepared, harness) if request.world else None
+        climbed = _climb(request.world, prepared, harness) if request.world else None
         seen = Seen(
             executed=climbed.executed if climbed else execute(prepared, harness),
             enforcements=enforcements,
@@ -155,6 +155,12 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
     return journal
+
+
+def _climb(world: "World", prepared: PreparedRun, harness: Harness) -> "Climbed":
+    from verifier.floor.climb import climb  # numpy, which no other rung needs
+
+    return climb(world, prepared, harness)
 
 
 def _prepare(paper: Paper, rulebook: Rulebook, options: PlanOptions) -> PreparedRun:
