@@ -11,6 +11,7 @@ from verifier.schemas.run_record_json import Evidence
 Decision = Literal["accepted", "rejected", "inconclusive"]
 GRADES = ("absent", "observed", "configured", "proved")
 GRAVITY: tuple[Decision, ...] = ("accepted", "inconclusive", "rejected")
+MAX_NAMED = 4
 EXIT_CODES: dict[Decision, int] = {"accepted": 0, "rejected": 1, "inconclusive": 3}
 
 
@@ -39,7 +40,7 @@ def decide(
         return Verdict(decision="rejected", because=f"broken: {', '.join(broken)}")
     unknown = [r.rule for r in required if r.outcome is Outcome.NOT_EVALUATED]
     if unknown:
-        because = f"{_small_run(evidence)}not evaluated: {', '.join(unknown)}"
+        because = f"{_how_far(evidence)}not evaluated: {_first_of(unknown)}"
         return Verdict(decision="inconclusive", because=because)
     doubt = "nothing was run" if evidence is None else _doubt(evidence, profile, num_seeds)
     if doubt:
@@ -47,9 +48,17 @@ def decide(
     return Verdict(decision="accepted", because=f"all {len(required)} required rules passed")
 
 
-def _small_run(evidence: Evidence | None) -> str:
-    """How a run ended that decides a few rules only."""
-    if evidence is None or evidence.plan.rung not in ("rehearsal", "floor"):
+def _first_of(rules: list[str]) -> str:
+    """A sentence's worth of them: the answers themselves stand in the table of rules."""
+    left_out = len(rules) - MAX_NAMED
+    return ", ".join(rules[:MAX_NAMED]) + (f" and {left_out} more" if left_out > 0 else "")
+
+
+def _how_far(evidence: Evidence | None) -> str:
+    """That nothing was run, or how a run ended that decides a few rules only."""
+    if evidence is None:
+        return "nothing was run; "
+    if evidence.plan.rung not in ("rehearsal", "floor"):
         return ""
     rung = evidence.plan.rung
     failed = [m for m in evidence.measurements if m.outcome != "completed"]

@@ -47,6 +47,12 @@ def test_unknown_rule_makes_it_inconclusive(evidence):
     )
 
 
+def test_many_unknown_rules_are_counted_not_listed():
+    verdict = decide((UNKNOWN,) * 9, None, STRICT, 3)
+    assert verdict.because.startswith("nothing was run; not evaluated: reject_not_evaluated, ")
+    assert verdict.because.endswith(" and 5 more")
+
+
 def test_only_measurements_accept(evidence):
     assert decide((PASSED,), evidence, STRICT, 3).decision == "accepted"
     assert decide((PASSED,), None, STRICT, 3).decision == "inconclusive"

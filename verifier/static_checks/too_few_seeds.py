@@ -19,7 +19,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     return CheckResult(
         findings=(
             Finding(
-                message=f"logs with a final score for {len(named) + len(unnamed)} seeds, "
+                message=f"seeds with a final score in a log: {len(named) + len(unnamed)}; "
                 f"the track asks for {wanted}",
                 evidence=f"seeds: {listed}",
             ),

@@ -100,7 +100,8 @@ def _sample_row(
 def _seeds_text(samples: Sequence[_Sample], bar: float | None) -> str:
     told = [
         f"{sample.name}: mean {figures.bpb(fmean(sample.values))} BPB over "
-        f"{len(sample.values)} seeds ({', '.join(map(figures.bpb, sample.values[:10]))})"
+        f"{len(sample.values)} seed{'s' * (len(sample.values) != 1)} "
+        f"({', '.join(map(figures.bpb, sample.values[:10]))})"
         for sample in samples
     ]
     told += [f"the mean must lie below {figures.bpb(bar)} BPB"] if bar is not None else []
