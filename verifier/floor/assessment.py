@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.floor.odds import betting_log_odds, total_log_odds
+from verifier.floor.odds import bet, total_log_odds
 from verifier.floor.source import Tape
 from verifier.floor.tokenizer_model import BOS
 from verifier.floor.world import World
@@ -76,7 +76,7 @@ def assess(world: World, claimed: Claimed, allowance: Allowance) -> FloorRecord:
 
 def _odds(
     record: FloorRecord, world: World, claimed: Claimed, tolerance_nats: float
-) -> dict[str, float | str | None]:
+) -> dict[str, object]:
     """The record's odds, of the total and of bets."""
     granted_nats = (record.loss_nats or 0.0) + (record.rounding_nats or 0.0) + tolerance_nats
     num_scored = _stated(world, claimed) or world.tape.num_targets
@@ -85,8 +85,14 @@ def _odds(
         possible = _possible_targets(record, world.tape, num_scored)
         total = min(total_log_odds(float(s.sum()), granted_nats * len(s)) for s in possible)
     ratios, no_betting = _log_ratios(world.tape, claimed.losses)
-    bets = None if ratios is None else betting_log_odds(ratios - tolerance_nats)
-    return {"total_odds_nats": total, "betting_odds_nats": bets, "no_betting": no_betting}
+    if ratios is None:
+        return {"total_odds_nats": total, "no_betting": no_betting}
+    bets = bet(ratios - tolerance_nats)
+    return {
+        "total_odds_nats": total,
+        "betting_odds_nats": bets.odds_nats,
+        "betting_path": bets.path,
+    }
 
 
 def _why_not(world: World, claimed: Claimed, allowance: Allowance) -> str | None:

@@ -57,6 +57,8 @@ class FloorRecord(StrictModel):
     tolerated error of arithmetic granted."""
     betting_odds_nats: float | None = None
     """The most that bets on each token's loss won."""
+    betting_path: tuple[tuple[int, float], ...] = ()
+    """(tokens, nats): the most that they had won in each stretch of the tape."""
     no_betting: str | None = None
     """Why there were no bets."""
 

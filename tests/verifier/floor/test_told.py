@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from verifier import pipeline
+from verifier.commands.rendering import Told, open_dossier
+from verifier.reports.charts.floor import odds_chart
+from verifier.reports.charts.marks import Line
 from verifier.reports.run_notes import floor_note
 from verifier.rulebook import load_rulebook
 from verifier.schemas.run_record_json import Evidence
@@ -29,6 +32,17 @@ def test_a_note_tells_gap_and_odds():
     note = floor_note(judged(total_odds_nats=-5.0, betting_odds_nats=2.302585))
     assert "61,440 tokens of a zipf source" in note and "above their entropy" in note
     assert "odds against honesty 10^1.0" in note
+
+
+def test_the_path_of_the_bets_is_drawn_against_the_bar_of_proof():
+    path = ((1_000, 0.0), (2_000, 20.0), (3_000, 15.0))
+    chart = odds_chart(open_dossier(Told(verdict=judged(betting_path=path))))
+    assert chart is not None
+    assert "10^8.7 against honesty in 3,000 tokens; at the end 10^6.5; proof" in chart.description
+    [drawn] = [m for m in chart.marks if isinstance(m, Line) and m.tone == "ours"]
+    heights = [y for _, y in drawn.points]
+    assert heights[1] < heights[2] < heights[0]
+    assert odds_chart(open_dossier(Told(verdict=judged(betting_path=())))) is None
 
 
 def test_a_note_tells_why_nothing_is_known():

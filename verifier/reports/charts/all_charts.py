@@ -1,6 +1,7 @@
 """Every chart that a dossier has figures for, in the order of the page."""
 
 from verifier.reports.charts.costs import bytes_chart, clock_chart
+from verifier.reports.charts.floor import odds_chart
 from verifier.reports.charts.marks import Chart
 from verifier.reports.charts.records import frontier_chart, spreads_chart
 from verifier.reports.charts.scores import seeds_chart, stages_chart
@@ -15,6 +16,7 @@ CHARTS = (
     stages_chart,
     frontier_chart,
     spreads_chart,
+    odds_chart,
 )
 
 
