@@ -48,13 +48,19 @@ def test_compiling_after_it_leaves_only_the_scripts_word(outcome):
         (3.5, 3.9, "passed"),
         (3.5, 20.0, "not_evaluated"),
         (20.0, 20.0, "broken"),
-        (3.5, None, "passed"),
+        (3.5, None, "not_evaluated"),
     ],
 )
 def test_a_scripts_calibration_clock_breaks_and_never_passes(outcome, said, ours, expected):
     phases = {"training": 596.0, "calibration": ours}
     figures = {"script_train_seconds": 596.0, "script_calibration_seconds": said}
     assert outcome("overlong_training", phases=phases, **figures) == expected
+
+
+def test_a_loop_that_only_the_script_timed_can_break_and_never_pass(outcome):
+    for said, expected in ((500.0, Outcome.NOT_EVALUATED), (700.0, Outcome.BROKEN)):
+        figures = {"script_train_seconds": said, "script_calibration_seconds": None}
+        assert outcome("overlong_training", phases={"training": None}, **figures) is expected
 
 
 def test_calibration_is_free_where_the_loop_alone_counts(outcome):

@@ -28,6 +28,16 @@ def counted_calibration(calibration_seconds: float | None, clock: str) -> float:
     return 0.0 if clock == "loop" else calibration_seconds or 0.0
 
 
+def _unproved_loop(seed: SeedMeasurement, clock: str) -> str | None:
+    """Why a script's word is all there is of its loop; None where our clock saw it, too."""
+    if clock == "everything" or seed.phases.training is not None:
+        return None
+    return (
+        f"seed {seed.seed}: no step line of the run shows its training to our clock; only the "
+        f"script says that it took {seed.script_train_seconds:.1f} s"
+    )
+
+
 def _unproved_validation(seed: SeedMeasurement, left_seconds: float, rule: Rule) -> str | None:
     """Why a script's word that it only validated is not enough; None where it is."""
     start, each = (
@@ -46,8 +56,10 @@ def _unproved_validation(seed: SeedMeasurement, left_seconds: float, rule: Rule)
 def _unproved_calibration(seed: SeedMeasurement, left_seconds: float, clock: str) -> str | None:
     """Why a script's word that calibration was short is not enough; None where it is."""
     said, ours = seed.script_calibration_seconds, seed.phases.calibration
-    if clock != "loop_plus_calibration" or said is None or ours is None:
+    if clock != "loop_plus_calibration" or said is None:
         return None
+    if ours is None:
+        return f"seed {seed.seed}: only the script says that calibration took {said:.1f} s"
     if ours - said <= left_seconds:
         return None
     return (
@@ -103,6 +115,8 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         if seconds is None:
             return f"seed {seed.seed}: no line of the run marks its training time"
         if seconds <= allowed:
+            if doubt := _unproved_loop(seed, clock):
+                return doubt
             left_seconds = allowed - seconds
             if clock != "everything" and (doubt := _unproved_validation(seed, left_seconds, rule)):
                 return doubt

@@ -108,11 +108,6 @@ SEED_COLUMNS = (
 )
 
 
-def train_seconds(seed: SeedMeasurement) -> float | None:
-    """The training loop on our clock, else in the script's own words."""
-    return seed.phases.training if seed.phases.training is not None else seed.script_train_seconds
-
-
 def seed_row(seed: SeedMeasurement) -> tuple[str, ...]:
     """One measured seed, in the order of SEED_COLUMNS."""
     return (
@@ -122,7 +117,7 @@ def seed_row(seed: SeedMeasurement) -> tuple[str, ...]:
         SCORE_ORIGINS[seed.score_origin],
         whole(seed.artifact_bytes),
         whole(seed.code_bytes.literal),
-        seconds(train_seconds(seed)),
+        seconds(seed.phases.training),
         seconds(seed.phases.evaluation),
         seconds(seed.wall_seconds),
         whole(seed.peak_memory_bytes / 1e6),

@@ -151,7 +151,7 @@ def _compared(dossier: Dossier) -> tuple[Compared, ...]:
         Compared(
             what="training, s (slowest seed)",
             claimed=figures.seconds(_largest([s.train_seconds for s in claims.seeds])),
-            measured=figures.seconds(_largest([figures.train_seconds(m) for m in runs])),
+            measured=figures.seconds(_largest([m.phases.training for m in runs])),
             allowed=f"up to {figures.whole(limits.train_seconds.value)}",
         ),
         Compared(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from verifier.reports import figures
 from verifier.reports.charts.axes import (
     RIGHT,
     WIDTH,
@@ -100,11 +99,8 @@ def _bar(
 
 
 def _training(seed: SeedMeasurement) -> _Bar | None:
-    calibration = seed.phases.calibration
-    if calibration is None:
-        calibration = seed.script_calibration_seconds
-    loop = figures.train_seconds(seed)
-    return _bar(str(seed.seed), ((loop, "dark"), (calibration, "light")))
+    phases = seed.phases
+    return _bar(str(seed.seed), ((phases.training, "dark"), (phases.calibration, "light")))
 
 
 def _evaluation(seed: SeedMeasurement) -> _Bar | None:
