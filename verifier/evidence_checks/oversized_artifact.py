@@ -37,7 +37,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         if total is None:
             return f"seed {seed.seed}: the code has no known size by the convention '{convention}'"
         if total <= cap:
-            return None
+            return _unproved_code(seed, cap, convention)
         return Finding(
             message=f"seed {seed.seed}: {total:,} bytes, {total - cap:,} over the cap of {cap:,}",
             file=log_file(seed),
@@ -49,6 +49,19 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if case.evidence is None and not result.findings:
         return replace(result, findings=_stated(case, cap))
     return result
+
+
+def _unproved_code(seed: SeedMeasurement, cap: int, convention: str) -> str | None:
+    """Why code that the run itself counted is not believed; None where it is, or we counted."""
+    logged, packed = seed.code_bytes.as_logged, seed.code_bytes.rebuilt_wrapper
+    if convention != "as_logged" or logged is None or packed is None or logged >= packed:
+        return None
+    if (seed.artifact_bytes or 0) + packed <= cap:
+        return None
+    return (
+        f"seed {seed.seed}: only the run says that its code takes {logged:,} bytes; packed by us "
+        f"it takes {packed:,}, and those would pass the cap"
+    )
 
 
 def _stated(case: EvidenceCase, cap: int) -> tuple[Finding, ...]:
