@@ -9,6 +9,7 @@ from verifier.runs.harness import Executed
 from verifier.runs.loss_curve import losses_sha256
 from verifier.sandbox.base import Enforcement
 from verifier.schemas.floor_record_json import FloorRecord
+from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
     ClaimedValues,
@@ -45,6 +46,7 @@ class Seen:
     enforcements: tuple[Enforcement, ...]
     host: HostReport
     floor: FloorRecord | None = None
+    probe: ProbeRecord | None = None
 
 
 def claimed_values(paper: Paper) -> ClaimedValues:
@@ -153,6 +155,7 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
         mutations=seen.executed.mutations,
         independence=seen.executed.independence,
         floor=seen.floor,
+        probe=seen.probe,
         guarantees=(
             *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),
             score_guarantee(plan, seen.executed.measurements, paper.score_followed),

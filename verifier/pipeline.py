@@ -36,6 +36,8 @@ from verifier.verdict import Verdict, decide
 if TYPE_CHECKING:
     from verifier.floor.climb import Climbed
     from verifier.floor.world import World
+    from verifier.runs.harness import Executed
+    from verifier.schemas.probe_record_json import ProbeRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,11 +149,13 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             observer=request.observer,
         )
         climbed = _climb(request.world, prepared, harness) if request.world else None
+        executed = climbed.executed if climbed else execute(prepared, harness)
         seen = Seen(
-            executed=climbed.executed if climbed else execute(prepared, harness),
+            executed=executed,
             enforcements=enforcements,
             host=describe_host(rulebook.track.hardware),
             floor=climbed.floor if climbed else None,
+            probe=_probe(prepared, harness, executed),
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
     return journal
@@ -161,6 +165,14 @@ def _climb(world: "World", prepared: PreparedRun, harness: Harness) -> "Climbed"
     from verifier.floor.climb import climb  # numpy, which no other rung needs
 
     return climb(world, prepared, harness)
+
+
+def _probe(prepared: PreparedRun, harness: Harness, executed: "Executed") -> "ProbeRecord | None":
+    if prepared.plan.rung != "probe":
+        return None
+    from verifier.probe.climb import probe  # numpy, which no rerun needs
+
+    return probe(prepared, harness, executed)
 
 
 def _prepare(paper: Paper, rulebook: Rulebook, options: PlanOptions) -> PreparedRun:
@@ -213,6 +225,7 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         replications=evidence.replications,
         mutations=evidence.mutations,
         floor=evidence.floor,
+        probe=evidence.probe,
         sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
         significance=judged.comparison.record,
         guarantees=evidence.guarantees,

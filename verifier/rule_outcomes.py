@@ -14,7 +14,11 @@ from verifier.static_checks import STATIC_CHECKS
 from verifier.static_checks.base import PaperCase
 
 Case = TypeVar("Case")
-SMALL_RUNGS = {"rehearsal": "in rehearsal", "floor": "in the floor run"}
+SMALL_RUNGS = {
+    "rehearsal": "in rehearsal",
+    "floor": "in the floor run",
+    "probe": "in the probed run",
+}
 
 
 def static_outcomes(case: PaperCase, rulebook: Rulebook) -> tuple[RuleRecord, ...]:

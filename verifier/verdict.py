@@ -58,7 +58,7 @@ def _how_far(evidence: Evidence | None) -> str:
     """That nothing was run, or how a run ended that decides a few rules only."""
     if evidence is None:
         return "nothing was run; "
-    if evidence.plan.rung not in ("rehearsal", "floor"):
+    if evidence.plan.rung not in ("rehearsal", "floor", "probe"):
         return ""
     rung = evidence.plan.rung
     failed = [m for m in evidence.measurements if m.outcome != "completed"]

@@ -148,7 +148,7 @@ def _inputs(
         minutes = options["floor_minutes"]
         with floor_inputs(paper.submission, rulebook, planned, minutes) as drawn:
             yield _Inputs(rulebook=drawn.rulebook, options=drawn.options, world=drawn.world)
-    elif planned.rung == "rehearsal":
+    elif planned.rung in ("rehearsal", "probe"):
         small = rehearse(rulebook, planned)
         yield _Inputs(rulebook=small.rulebook, options=small.options)
     else:

@@ -3,8 +3,10 @@
 from verifier.evidence_checks import (
     artifact_ignored,
     below_entropy_floor,
+    carried_state,
     dropped_tokens,
     failed_run,
+    future_token_dependence,
     inconsistent_score,
     insignificant_claim,
     insignificant_improvement,
@@ -15,8 +17,10 @@ from verifier.evidence_checks import (
     rewritten_artifact,
     seed_ignored,
     uncounted_evaluation_file,
+    unnormalized_distribution,
     unreplicated_seed,
     unreproduced_claim,
+    unscored_tokens,
     validation_seen_in_training,
 )
 from verifier.evidence_checks.base import EvidenceCheck
@@ -35,6 +39,10 @@ EVIDENCE_CHECKS: tuple[tuple[str, EvidenceCheck], ...] = (
     ("below_entropy_floor", below_entropy_floor.check),
     ("dropped_tokens", dropped_tokens.check),
     ("miscounted_bytes", miscounted_bytes.check),
+    ("future_token_dependence", future_token_dependence.check),
+    ("unnormalized_distribution", unnormalized_distribution.check),
+    ("unscored_tokens", unscored_tokens.check),
+    ("carried_state", carried_state.check),
     ("unreproduced_claim", unreproduced_claim.check),
     ("unreplicated_seed", unreplicated_seed.check),
     ("insignificant_improvement", insignificant_improvement.check),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
 from verifier.schemas.floor_record_json import FloorRecord
+from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import (
@@ -73,6 +74,14 @@ def floor_record(case: EvidenceCase) -> FloorRecord | CheckResult:
     record = case.evidence.floor if case.evidence else None
     if record is None:
         return not_offered("no run on a source of known entropy; --rung floor makes one")
+    return cannot_tell(record.not_evaluated) if record.not_evaluated else record
+
+
+def probe_record(case: EvidenceCase) -> ProbeRecord | CheckResult:
+    """What scoring changed tapes showed, or why there is nothing to judge by."""
+    record = case.evidence.probe if case.evidence else None
+    if record is None:
+        return not_offered("no changed tapes were scored; --rung probe does it")
     return cannot_tell(record.not_evaluated) if record.not_evaluated else record
 
 

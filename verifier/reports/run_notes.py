@@ -14,7 +14,7 @@ MUTATIONS = {"corrupted": "a corrupted artifact", "other_seed": "another seed's 
 
 def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
     """Pace against the claim, repeated attempts, the author's seeds, replays, packages."""
-    notes = [pace_note(verdict), floor_note(verdict)]
+    notes = [pace_note(verdict), floor_note(verdict), probe_note(verdict)]
     for seed in verdict.measurements:
         notes += [f"seed {seed.seed}: an attempt does not count: {a.reason}" for a in seed.attempts]
     notes += [_replication(run, verdict) for run in verdict.replications]
@@ -68,6 +68,24 @@ def floor_note(verdict: VerdictFile) -> str | None:
     bets = f"no bets: {floor.no_betting}" if floor.no_betting else "bets on single tokens included"
     odds = max(floor.odds_nats, 0.0) / math.log(10)
     return f"{note}; odds against honesty 10^{odds:.1f} ({bets})"
+
+
+def probe_note(verdict: VerdictFile) -> str | None:
+    """What scoring changed tapes showed: noise, moves before the change, sum over the words."""
+    probe = verdict.probe
+    if probe is None:
+        return None
+    if probe.noise_nats is None:
+        return f"probe: {probe.not_evaluated}"
+    before = [m.in_document_nats or 0.0 for m in probe.moves if m.kind in ("flip", "poison")]
+    note = (
+        f"probe: {probe.num_targets:,} tokens scored {1 + len(probe.moves)} times ({probe.how}); "
+        f"noise {probe.noise_nats:.2g} nats; losses before a change move by {max(before):.2g}"
+    )
+    if probe.vocabulary_sum is not None:
+        note += f"; probabilities add up to {probe.vocabulary_sum:.4g} over the vocabulary"
+    alone = next((m for m in probe.moves if m.kind == "alone" and m.mean_nats is not None), None)
+    return f"{note}; a document alone {alone.mean_nats:+.4f} nats a token" if alone else note
 
 
 def _bpb_at(seed: SeedMeasurement, num_steps: float) -> float | None:

@@ -35,7 +35,7 @@ class Rule(StrictModel):
     title: str
     stage: Literal["static", "evidence"]
     """static: read off the folder; evidence: decided by what our runs measured."""
-    decided_from: Literal["rehearsal", "floor", "rerun"] = "rerun"
+    decided_from: Literal["rehearsal", "floor", "probe", "rerun"] = "rerun"
     """The lowest rung whose runs are large enough to decide an evidence rule."""
     severity: Severity
     since: datetime.date

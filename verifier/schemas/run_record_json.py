@@ -9,6 +9,7 @@ from verifier.endings import Ending, Grade
 from verifier.schemas.base import StrictModel
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.learning_json import Learning
+from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.rule_record_json import RuleRecord
 
 Rung = Literal["paper", "rehearsal", "floor", "probe", "rerun", "stream"]
@@ -301,5 +302,7 @@ class Evidence(StrictModel):
     independence: Independence | None = None
     floor: FloorRecord | None = None
     """What the run showed, where it was on a world of known entropy."""
+    probe: ProbeRecord | None = None
+    """What its evaluation made of changed tapes, where it was probed."""
     guarantees: tuple[Guarantee, ...]
     host: HostReport

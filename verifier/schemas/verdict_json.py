@@ -4,6 +4,7 @@ from typing import Literal
 
 from verifier.schemas.base import StrictModel
 from verifier.schemas.floor_record_json import FloorRecord
+from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.profile_yaml import ByteCount
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
@@ -75,6 +76,7 @@ class VerdictFile(StrictModel):
     replications: tuple[SeedMeasurement, ...] = ()
     mutations: tuple[Mutation, ...] = ()
     floor: FloorRecord | None = None
+    probe: ProbeRecord | None = None
     sizes: tuple[ArtifactSize, ...] = ()
     """Of our runs, and of the claims where nothing was run."""
     significance: SignificanceRecord | None = None

@@ -1,0 +1,64 @@
+"""Losses before a place must be the same whatever comes from that place on."""
+
+from verifier.evidence_checks.base import EvidenceCase, probe_record
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
+from verifier.schemas.rule_yaml import Rule
+
+
+def check(case: EvidenceCase, rule: Rule) -> CheckResult:
+    """A move beyond the noise in the same document breaks it; in another one it leaves it open."""
+    record = probe_record(case)
+    if isinstance(record, CheckResult):
+        return record
+    noise, numbers = record.noise_nats or 0.0, rule.parameters
+    if noise > numbers["max_noise_nats"]:
+        return cannot_tell(
+            f"two scorings of the same text differ by up to {noise:.3g} nats a token, which hides "
+            "what the changes do; make evaluation repeatable"
+        )
+    least = max(numbers["min_moved_nats"], numbers["noise_factor"] * noise)
+    changed = [m for m in record.moves if m.kind in ("flip", "poison") and m.not_scored is None]
+    findings = tuple(_finding(m) for m in changed if (m.in_document_nats or 0.0) > least)
+    if findings:
+        return CheckResult(findings=findings)
+    return _without_alarm(record, changed, least)
+
+
+def _without_alarm(record: ProbeRecord, changed: list[MoveRecord], least: float) -> CheckResult:
+    """Silence counts only where the losses hear, and the order of documents is the text's."""
+    failed = [m for m in record.moves if m.kind in ("flip", "poison") and m.not_scored]
+    if failed:
+        return cannot_tell(f"{failed[0].name}: {failed[0].not_scored}")
+    if not any((m.own_nats or 0.0) > least for m in changed):
+        return cannot_tell("changed tokens do not move even their own losses")
+    for move in changed:
+        if (move.earlier_nats or 0.0) > least:
+            return cannot_tell(
+                f"{move.name}: losses of earlier documents move by up to {move.earlier_nats:.3g} "
+                "nats: either documents are scored in another order, or twice"
+            )
+    return CheckResult()
+
+
+def _finding(move: MoveRecord) -> Finding:
+    what = "one token is" if move.kind == "flip" else "all tokens from one on are"
+    return Finding(
+        message=f"where {what} replaced, at token {move.cut:,}, the loss of the token "
+        f"{move.distance_tokens:,} before it moves by {move.in_document_nats:.3g} nats",
+        file=f"probe/{move.name}/stdout.log",
+        evidence=_points_to(move),
+    )
+
+
+def _points_to(move: MoveRecord) -> str:
+    """Which breach it is usual of; a hint, no proof."""
+    if (move.earlier_nats or 0.0) > 0:
+        return (
+            "earlier documents move too: as where the text is learned, or its statistics are "
+            "taken, before it is scored, or a later pass is the one that counts"
+        )
+    return (
+        "earlier documents stay: as where a chunk or document is learned before it is scored, or "
+        "attention sees ahead"
+    )

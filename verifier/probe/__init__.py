@@ -1,0 +1,1 @@
+"""The rung 'probe': a script scores changed tapes, and nothing may move that must not."""

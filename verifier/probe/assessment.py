@@ -1,0 +1,149 @@
+"""Losses of changed tapes beside those of the sample: what moved, and whether it might."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.floor.odds import bet
+from verifier.probe.variants import Sample, Variant, law_of
+from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
+
+MAX_TAIL_TOKENS = 4_096
+"""Public scripts leave out a rest that is shorter than a sequence; sequences are no longer."""
+TOLERANCE_NATS = 1e-4
+"""By how much a token's probabilities may fail to add up to one (issue 1017, condition 2)."""
+MAX_NATS = 1e9
+"""Stands for infinity in files, which hold finite numbers."""
+Losses = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """What came of scoring one tape."""
+
+    losses: NDArray[np.float32] | None  # (M,) or fewer: a rest may be left out
+    detail: str
+    """How the run ended."""
+    wall_seconds: float
+
+
+def assess(
+    sample: Sample, variants: tuple[Variant, ...], scored: Mapping[str, Scored], secret: str
+) -> ProbeRecord:
+    """All that the losses say; `scored` maps a variant's name to its losses."""
+    record = ProbeRecord(
+        secret=secret,
+        sample_begin=sample.begin,
+        num_targets=len(sample.tokens) - 1,
+        num_documents=len(sample.documents),
+        num_losses=None if scored["base"].losses is None else len(scored["base"].losses),
+    )
+    by_name = {v.name: v for v in variants}
+    base, why = usable(by_name["base"], scored["base"])
+    if base is None:
+        return record.model_copy(update={"not_evaluated": why})
+    moves = tuple(_move(sample, v, base, scored[v.name]) for v in variants if v.kind != "base")
+    repeated, why = usable(by_name["repeat"], scored["repeat"])
+    noise = None if repeated is None else float(_moved(by_name["repeat"], base, repeated).max())
+    update = {
+        "noise_nats": noise,
+        "not_evaluated": None if noise is not None else f"scored again, {why}",
+        "moves": moves,
+    }
+    spliced, _ = usable(by_name["spliced"], scored["spliced"])
+    if spliced is not None:
+        update |= _of_drawn(sample, by_name["spliced"], base, spliced)
+    return record.model_copy(update=update)
+
+
+def usable(variant: Variant, scored: Scored) -> tuple[Losses | None, str]:
+    """A loss a target in the order of the tape, as float64; or why these are not."""
+    losses, num_targets = scored.losses, len(variant.tokens) - 1
+    if losses is None:
+        return None, f"it wrote no losses: {scored.detail}"
+    if not 0 <= num_targets - len(losses) < MAX_TAIL_TOKENS or not len(losses):
+        return None, f"it wrote {len(losses):,} losses of {num_targets:,} tokens"
+    if np.isnan(losses).any() or (losses < 0).any():
+        return None, "a loss is no number or below zero"
+    return np.minimum(losses.astype(np.float64), MAX_NATS), ""
+
+
+def _move(sample: Sample, variant: Variant, base: Losses, scored: Scored) -> MoveRecord:
+    """One variant's record."""
+    record = MoveRecord(
+        kind=variant.kind, name=variant.name, wall_seconds=scored.wall_seconds, cut=variant.cut
+    )
+    losses, why = usable(variant, scored)
+    if losses is None:
+        return record.model_copy(update={"not_scored": why})
+    moved = _moved(variant, base, losses)
+    compared = variant.tokens[1 : len(moved) + 1] != sample.tokens[0]
+    ours = base[variant.places[1 : len(moved) + 1] - 1]
+    update: dict[str, float | int] = {}
+    if compared.any():
+        update["largest_nats"] = float(moved[compared].max())
+        update["mean_nats"] = float((losses[: len(moved)] - ours)[compared].mean())
+    if variant.cut is not None:
+        update |= _before(sample, variant.cut, moved)
+    return record.model_copy(update=update)
+
+
+def _moved(variant: Variant, base: Losses, losses: Losses) -> Losses:
+    """(K,) by how much the loss of each target moved, over targets that both scored."""
+    places = variant.places[1 : len(losses) + 1]
+    known = np.flatnonzero(places > len(base))
+    end = int(known[0]) if len(known) else len(places)
+    places = np.maximum(places[:end], 1)  # the sample's first token is a target only elsewhere
+    return np.abs(losses[:end] - base[places - 1])
+
+
+def _before(sample: Sample, cut: int, moved: Losses) -> dict[str, float | int]:
+    """Moves before the cut; the loss of token k stands at k − 1."""
+    start = int(np.flatnonzero(sample.is_start[: cut + 1])[-1])
+    earlier, own_document = moved[:start], moved[start : cut - 1]
+    update: dict[str, float | int] = {"earlier_nats": float(earlier.max(initial=0.0))}
+    if len(own_document):
+        furthest = int(own_document.argmax())
+        update["in_document_nats"] = float(own_document[furthest])
+        update["distance_tokens"] = cut - (start + 1 + furthest)
+    if cut - 1 < len(moved):
+        update["own_nats"] = float(moved[cut - 1])
+    return update
+
+
+def _of_drawn(
+    sample: Sample, variant: Variant, base: Losses, losses: Losses
+) -> dict[str, float | int | None]:
+    """What the losses of drawn tokens say of sums over the vocabulary, and whether they hear.
+
+    Given all before it, a drawn token has probability r under a law that we know, so the mean of
+    q/r over what it may be is what q adds up to over the words: at most one.
+    """
+    assert variant.spliced is not None
+    drawn = variant.spliced[variant.spliced <= min(len(losses), len(base))]
+    if not len(drawn):
+        return {}
+    surprisal = law_of(sample).surprisal(variant.tokens[drawn])
+    ratios = surprisal - losses[drawn - 1] - TOLERANCE_NATS
+    is_other = variant.tokens[drawn] != sample.tokens[drawn]
+    is_deaf = (losses[drawn - 1] == base[drawn - 1])[is_other]
+    begin, length = _longest_run(is_deaf)
+    return {
+        "num_spliced": len(drawn),
+        "vocabulary_sum": float(min(np.exp(np.minimum(ratios, 50.0)).mean(), MAX_NATS)),
+        "vocabulary_odds_nats": bet(ratios).odds_nats,
+        "deaf_from": int(drawn[is_other][begin]) if length else None,
+        "deaf_drawn": length,
+    }
+
+
+def _longest_run(flags: NDArray[np.bool_]) -> tuple[int, int]:
+    """Where the longest run of true flags begins, and how long it is."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
+    begins, ends = edges[::2], edges[1::2]
+    if not len(begins):
+        return 0, 0
+    longest = int((ends - begins).argmax())
+    return int(begins[longest]), int(ends[longest] - begins[longest])

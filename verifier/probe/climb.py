@@ -1,0 +1,63 @@
+"""The rung itself: train once, score the changed tapes, set the losses side by side."""
+
+import secrets
+
+import numpy as np
+
+from verifier.probe.assessment import assess
+from verifier.probe.scoring import Scorer, validation_tokens
+from verifier.probe.variants import choose_sample, draw_variants
+from verifier.runs.delivery import disk_errors
+from verifier.runs.harness import Executed, Harness
+from verifier.runs.journal import recorded, write_record
+from verifier.runs.plan import PreparedRun
+from verifier.runs.processes import Setting
+from verifier.schemas.probe_record_json import ProbeRecord
+
+SECRET_BYTES = 16
+SAMPLE_TOKENS = 65_537
+"""Targets of a sample are a multiple of all customary lengths of sequences."""
+
+
+def probe(prepared: PreparedRun, harness: Harness, executed: Executed) -> ProbeRecord:
+    """Probe the first seed of the runs; the record on disk where there is one.
+
+    Raises:
+        SandboxUnavailableError: the sandbox could not start.
+        RunDirectoryError: a file could not be written.
+        KeyboardInterrupt: the running process was killed.
+    """
+    folder = harness.journal.folder / "probe"
+    if (done := recorded(folder / "probe.json", ProbeRecord)) is not None:
+        return done
+    record = _probed(prepared, harness, executed)
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+    write_record(folder / "probe.json", record)
+    return record
+
+
+def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> ProbeRecord:
+    secret, first = secrets.token_hex(SECRET_BYTES), executed.measurements[0]
+    if first.outcome != "completed":
+        return ProbeRecord(secret=secret, not_evaluated=f"{first.outcome}: {first.detail}")
+    if prepared.plan.evaluation is None and harness.sandbox.sees_host_paths:
+        why = f"a run as {harness.sandbox.name} sees the real validation data"
+        return ProbeRecord(secret=secret, not_evaluated=why)
+    rng = np.random.default_rng(int(secret, 16))
+    tokens = np.concatenate(validation_tokens(prepared.data))
+    sample = choose_sample(tokens, SAMPLE_TOKENS, rng)
+    variants = draw_variants(sample, rng)
+    scorer = Scorer(
+        setting=Setting(prepared=prepared, harness=harness), seed=first.seed, sample=sample
+    )
+    scored = {}
+    for i, variant in enumerate(variants, start=1):
+        harness.observer.run_started(f"probe {variant.kind} ({i}/{len(variants)})")
+        scored[variant.name] = scorer.score(variant)
+        if scored["base"].losses is None:
+            break  # nothing to compare the others with
+    promises_alone = (harness.submission.contract or {}).get("documents") == "alone"
+    return assess(sample, variants, scored, secret).model_copy(
+        update={"how": scorer.how, "promises_alone": promises_alone}
+    )

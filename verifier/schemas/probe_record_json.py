@@ -1,0 +1,64 @@
+"""What probes of a script's evaluation showed; part of the evidence."""
+
+from typing import Literal
+
+from verifier.schemas.base import StrictModel
+
+VariantKind = Literal[
+    "base", "repeat", "spliced", "flip", "poison", "truncated", "shuffled", "alone"
+]
+
+
+class MoveRecord(StrictModel):
+    """How the losses of one changed tape differ from those of the sample."""
+
+    kind: VariantKind
+    name: str
+    """Its folder below `probe/` in the run directory."""
+    wall_seconds: float
+    not_scored: str | None = None
+    """Why there are no losses to compare."""
+    cut: int | None = None
+    """The first token that was changed or left out; all before it are the sample's."""
+    in_document_nats: float | None = None
+    """The largest move of a loss before the cut, in the cut's own document."""
+    distance_tokens: int | None = None
+    """How far before the cut that loss lies."""
+    earlier_nats: float | None = None
+    """The largest move of a loss in earlier documents."""
+    own_nats: float | None = None
+    """The move of the changed token's own loss, which should move."""
+    largest_nats: float | None = None
+    """The largest move of all losses but those of documents' starts, where no cut is."""
+    mean_nats: float | None = None
+    """The mean loss of the same targets, less that in the sample."""
+
+
+class ProbeRecord(StrictModel):
+    """A script's losses on a sample and on changed copies of it."""
+
+    secret: str
+    """Seed of all draws in hexadecimal digits; unknown to anyone until the run is over."""
+    not_evaluated: str | None = None
+    """Why the losses tell nothing."""
+    how: str = ""
+    """What was run to get the losses of a tape."""
+    sample_begin: int = 0
+    num_targets: int = 0
+    num_documents: int = 0
+    promises_alone: bool = False
+    """Whether its contract says that each document is scored by itself."""
+    num_losses: int | None = None
+    """Losses that it wrote of the sample; None where it wrote none."""
+    noise_nats: float | None = None
+    """The largest difference of a loss between two scorings of the same sample."""
+    num_spliced: int = 0
+    vocabulary_sum: float | None = None
+    """What the probabilities before single drawn tokens add up to over the words, on average."""
+    vocabulary_odds_nats: float | None = None
+    """The most that bets on drawn tokens won."""
+    deaf_from: int | None = None
+    """Where the longest stretch begins in which drawn tokens do not move their own losses."""
+    deaf_drawn: int = 0
+    """How many drawn tokens lie in it."""
+    moves: tuple[MoveRecord, ...] = ()
