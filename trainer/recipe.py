@@ -6,7 +6,7 @@ recipes are checked in milliseconds.
 """
 
 from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 CONTROL_TENSORS = (
     "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,"
@@ -23,6 +23,11 @@ T = TypeVar("T", bound=Value)
 def option(default: T, *, at_least: float | None = None, above: float | None = None) -> T:
     """A recipe option with its default and, for numbers, a lower bound."""
     return field(default=default, metadata={"at_least": at_least, "above": above})
+
+
+def lever(default: T, *, at_least: float | None = None) -> T:
+    """An option whose default means that it is not used, so that no code is needed for it."""
+    return field(default=default, metadata={"at_least": at_least, "above": None, "lever": True})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,20 +82,18 @@ class ModelOptions:
     num_kv_heads: int = option(4, at_least=1)
     mlp_mult: float = option(2.0, above=0)
     mlp_hidden: int = option(0, at_least=0)  # of the feed-forward layers; 0: mlp_mult x model_dim
-    leaky_relu_slope: float = option(0.0)  # below zero, before the square (#493: 0.5); 0: relu²
+    leaky_relu_slope: float = lever(0.0)  # below zero, before the square (#493: 0.5); 0: relu²
     tie_embeddings: bool = option(True)
     tied_embed_init_std: float = option(0.005, above=0)
     qk_gain_init: float = option(1.5)
     rope_base: float = option(10_000.0, above=0)
-    rope_train_seq_len: int = option(0, at_least=0)  # longer sequences: NTK scaling (#60); 0: none
-    rope_dims: int = option(0, at_least=0)  # channels of a head that are turned (#315); 0: all
+    rope_train_seq_len: int = lever(0, at_least=0)  # longer sequences: NTK scaling (#60); 0: none
+    rope_dims: int = lever(0, at_least=0)  # channels of a head that are turned (#315); 0: all
     ln_scale: bool = option(False)  # norms of block i times 1/sqrt(i + 1) (#315)
-    xsa_last_n: int = option(
-        0, at_least=0
-    )  # blocks whose attention leaves out a token's own (#265)
+    xsa_last_n: int = lever(0, at_least=0)  # blocks whose attention leaves out a token's own (#265)
     logit_softcap: float = option(30.0, above=0)
     use_smeargate: bool = option(False)  # each embedding mixed with the one before it (#65)
-    bigram_hash_buckets: int = option(0, at_least=0)  # embeddings of token pairs (#65); 0: none
+    bigram_hash_buckets: int = lever(0, at_least=0)  # embeddings of token pairs (#65); 0: none
     bigram_hash_dim: int = option(128, at_least=1)
     orthogonal_init: bool = option(False)  # of matrices that do not start at zero (#65)
     overtone_init: bool = option(False)  # singular values of the tied embedding ~ 1/sqrt(k) (#60)
@@ -110,13 +113,13 @@ class ModelOptions:
     ve_layers: str = option("")  # numbers of the blocks that get it
     skip_gates_enabled: bool = option(False)  # skips are blended in, not added (#1089)
     # Blocks loop_start to loop_end are gone through num_loops times more (#1204, #1394).
-    num_loops: int = option(0, at_least=0)
+    num_loops: int = lever(0, at_least=0)
     loop_start: int = option(0, at_least=0)
     loop_end: int = option(-1, at_least=-1)
     # From this block on both sublayers read the same stream (#1412); -1: from none.
-    parallel_residual_start: int = option(-1, at_least=-1)
+    parallel_residual_start: int = lever(-1, at_least=-1)
     # From this block on attention and feed-forward have a stream each; 0: from none.
-    parallel_start_layer: int = option(0, at_least=0)
+    parallel_start_layer: int = lever(0, at_least=0)
     # Either each adds to both with learnt weights (#1529), or they meet at the end alone (#1477).
     parallel_lanes: Literal["routed", "merged"] = option("routed")
     parallel_final_lane: Literal["mean", "attn", "mlp"] = option("mean")  # of routed lanes
@@ -152,19 +155,19 @@ class OptimizerOptions:
     muon_backend_steps: int = option(5, at_least=1)  # Newton-Schulz iterations
     newton_schulz: Literal["constant", "polar_express"] = option("constant")  # coefficients (#1344)
     muon_row_normalize: bool = option(False)  # rows of an update to length 1 first (#1217)
-    muon_weight_decay: float = option(0.0, at_least=0)  # a step shrinks by lr x this (#60, #65)
+    muon_weight_decay: float = lever(0.0, at_least=0)  # a step shrinks by lr x this (#60, #65)
     # Muon's weight decay falls to this share of itself in a straight line (#1729), from here on.
-    wd_taper_final_mult: float = option(1.0, at_least=0)
+    wd_taper_final_mult: float = lever(1.0, at_least=0)
     wd_taper_start_frac: float = option(0.7, at_least=0)  # of the run
     beta1: float = option(0.9, at_least=0)
     beta2: float = option(0.95, at_least=0)
     adam_eps: float = option(1e-8, above=0)
     adam_weight_decay: float = option(0.0, at_least=0)  # likewise, of head and scalars (#60)
     embed_weight_decay: float = option(0.0, at_least=0)  # likewise, of embeddings (#60)
-    grad_clip_norm: float = option(0.0, at_least=0)  # 0: no clipping
+    grad_clip_norm: float = lever(0.0, at_least=0)  # 0: no clipping
     # By the norm of the gradient of all processes, or each by its own before they are averaged.
     grad_clip: Literal["global", "local"] = option("global")
-    ema_decay: float = option(0.0, at_least=0)  # a step, of the averaged weights (#287); 0: none
+    ema_decay: float = lever(0.0, at_least=0)  # a step, of the averaged weights (#287); 0: none
     swa_enabled: bool = option(False)  # the mean of weights on the way instead (#162)
     swa_every: int = option(50, at_least=1)  # steps
     swa_start_frac: float = option(0.5, at_least=0)  # once learning rates are below this share
@@ -183,12 +186,12 @@ class ScheduleOptions:
     reserve_seconds: float = option(0.0, at_least=0)  # kept for what is covered after the loop
     warmup_steps: int = option(20, at_least=0)  # priming the compiled code; then undone
     warmdown_iters: int = option(1200, at_least=0)  # steps over which the learning rate falls to 0
-    warmdown_frac: float = option(0.0, at_least=0)  # or share of the run (#1218); 0: in steps
+    warmdown_frac: float = lever(0.0, at_least=0)  # or share of the run (#1218); 0: in steps
     min_lr: float = option(0.0, at_least=0)  # share of the learning rate that it never falls below
-    enable_looping_at: float = option(0.0, at_least=0)  # share of the run without loops (#1394)
+    enable_looping_at: float = lever(0.0, at_least=0)  # share of the run without loops (#1394)
     train_log_every: int = option(200, at_least=0)  # steps; 0: first ten and last only
     val_loss_every: int = option(0, at_least=0)  # steps; 0: validation data stay closed
-    checkpoint_every: int = option(0, at_least=0)  # steps; 0: never
+    checkpoint_every: int = lever(0, at_least=0)  # steps; 0: never
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,10 +204,27 @@ class QuantizationOptions:
     int8_keep_float_fp32_name_patterns: str = option(CONTROL_TENSORS)  # fp32, where small
     fp16_passthrough_patterns: str = option("")  # fp16 at any size (#42: the tied embedding)
     matrix_bits: int = option(8, at_least=2)  # of a large matrix's codes, 8 at most (#61: 6)
-    int8_full_range_patterns: str = option("")  # eight bits even so (#65: the embedding)
-    int4_layers: str = option("")  # layer numbers whose codes are rounded once more (#39)
+    int8_full_range_patterns: str = lever("")  # eight bits even so (#65: the embedding)
+    int4_layers: str = lever("")  # layer numbers whose codes are rounded once more (#39)
     int4_step: int = option(16, at_least=1)  # to multiples of this
     qat_enabled: bool = option(False)  # round in training's forward pass too (#63, #65)
+    embed_bits: int = option(0, at_least=0)  # of the token embedding's codes; 0: matrix_bits
+    # Columns make up for each other's errors, as calibration on training tokens says (#1019), and
+    # grids end at so many standard deviations of their row (#1394).
+    gptq_enabled: bool = option(False)
+    gptq_calibration_batches: int = option(64, at_least=1)  # micro-batches of all processes
+    matrix_clip_sigmas: float = option(12.85, above=0)
+    attn_clip_sigmas: float = option(0.0, at_least=0)  # 0: matrix_clip_sigmas
+    mlp_clip_sigmas: float = option(0.0, at_least=0)  # 0: matrix_clip_sigmas
+    embed_clip_sigmas: float = option(20.0, above=0)
+    gated_attn_quant_gate: bool = option(False)  # gates on heads in eight bits (#1736)
+    lqer_enabled: bool = option(False)  # low-rank products for the largest errors (#1851)
+    lqer_rank: int = option(4, at_least=1)
+    lqer_top_k: int = option(3, at_least=1)  # matrices
+    lqer_asym_group: int = option(64, at_least=1)  # elements of the right factor with one step
+    awq_lite_enabled: bool = option(False)  # eight bits for the columns that matter most (#1945)
+    awq_lite_group_size: int = option(64, at_least=1)  # columns
+    awq_lite_group_top_k: int = option(1, at_least=1)  # groups
     code_packing: Literal["bytes", "bits"] = option("bytes")  # one code a byte, or back to back
     compressor: Literal["zlib", "zstd", "lzma", "brotli"] = option("zlib")
 
@@ -254,6 +274,15 @@ def options_by_path() -> dict[str, Field[Any]]:
         for section, options in section_types().items()
         for option in fields(options)
     }
+
+
+def chooses_code(option: Field[Any], value: Value) -> bool:
+    """Whether a script that is written for this value may lack what another value needs.
+
+    So do truth values and words, and levers that are not used.
+    """
+    is_unused = "lever" in option.metadata and value == option.default
+    return option.type is bool or bool(get_args(option.type)) or is_unused
 
 
 def matches_any(tensor_name: str, patterns: str) -> bool:

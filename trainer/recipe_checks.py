@@ -125,6 +125,13 @@ def contradictions(recipe: Recipe) -> list[str]:
         f"quantization.matrix_bits {recipe.quantization.matrix_bits} must be at most 8": (
             recipe.quantization.matrix_bits <= 8
         ),
+        f"quantization.embed_bits {recipe.quantization.embed_bits} must be 2 to 8, or 0": (
+            recipe.quantization.embed_bits in (0, 2, 3, 4, 5, 6, 7, 8)
+        ),
+        "quantization.lqer_enabled and awq_lite_enabled need gptq_enabled": (
+            recipe.quantization.gptq_enabled
+            or not (recipe.quantization.lqer_enabled or recipe.quantization.awq_lite_enabled)
+        ),
         f"evaluation.ttt_chunk_size {recipe.evaluation.ttt_chunk_size} must be at most "
         f"ttt_eval_seq_len {recipe.evaluation.ttt_eval_seq_len}": (
             recipe.evaluation.ttt_chunk_size <= recipe.evaluation.ttt_eval_seq_len

@@ -10,14 +10,16 @@ names in the environment.
 """
 
 import hashlib
+import math
 import os
 import platform
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ import torch
 from torch import nn
 
 from trainer.artifact import pack_artifact, unpack_artifact
+from trainer.data.batches import Batch
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.token_shards import shard_paths
 from trainer.errors import DataError, RecipeError, TrainerError
@@ -48,6 +51,12 @@ from trainer.optimizer.muon import orthogonalizer
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.public_names import environment_settings
+from trainer.quantization.calibrated_rounding import (
+    Hessians,
+    quantize_calibrated,
+    restore_calibrated,
+)
+from trainer.quantization.calibration import collect_hessians
 from trainer.quantization.codecs import check_codec
 from trainer.quantization.fake_quantization import fake_quantize_rows
 from trainer.quantization.rounding import (
@@ -189,10 +198,14 @@ def train_and_pack(run: PreparedRun, script: Path) -> None:
     with log.phase("warm_up"):
         warm_up(training)
     with log.phase("training"):
-        train(training, partial(log_validation, run))
+        progress = train(training, partial(log_validation, run))
+    hessians: Hessians = {}
+    if recipe.quantization.gptq_enabled:
+        with log.phase("calibration"):
+            hessians = calibrate(run, training.batches(progress.step))
     log_peak_memory(log, run.group)
     with log.phase("serialise"):
-        write_artifact(run, script)
+        write_artifact(run, script, hessians)
 
 
 def begin_training(run: PreparedRun) -> TrainingRun:
@@ -229,13 +242,39 @@ def log_validation(run: PreparedRun, progress: Progress) -> None:
     run.log.write(progress.validation_line(score.loss_nats, score.bits_per_byte))
 
 
-def write_artifact(run: PreparedRun, script: Path) -> None:
+def calibrate(run: PreparedRun, batches: Iterator[Batch]) -> Hessians:
+    """What each matrix is multiplied with, on the training tokens that come next.
+
+    Every sequence stands by itself, packed documents or not, as in the public scripts.
+    """
+    recipe, model, group = run.recipe, run.model, run.group
+    num_batches = math.ceil(recipe.quantization.gptq_calibration_batches / group.world_size)
+    seq_len = recipe.batch.train_seq_len
+
+    def head_inputs() -> Iterator[torch.Tensor]:
+        is_cuda = group.device.type == "cuda"
+        for batch in islice(batches, num_batches):
+            with torch.no_grad(), torch.autocast(group.device.type, torch.bfloat16, is_cuda):
+                yield model.final_stream(batch.input_ids.view(-1, seq_len), None, None)
+
+    model.use_positions(seq_len)
+    head = "lm_head.weight" if model.lm_head else "tok_emb.weight"
+    hessians = collect_hessians(model, head_inputs(), head=head, group=group)
+    model.use_positions(recipe.batch.row_tokens, seq_len)
+    run.log.write(f"gptq:collected {len(hessians)} hessians micro_batches:{num_batches}")
+    return hessians
+
+
+def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
     """Quantise, compress, write, and say how many bytes that makes."""
     if not run.group.is_master:
         return
     state = run.model.state_dict()
     options = run.recipe.quantization
-    stored = quantize_state(state, options)
+    if options.gptq_enabled:
+        stored = quantize_calibrated(state, hessians, options)
+    else:
+        stored = quantize_state(state, options)
     artifact = pack_artifact(stored, options)
     Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
     model_bytes = sum(tensor.nbytes for tensor in state.values())
@@ -287,7 +326,11 @@ def load_artifact(model: GPT, options: QuantizationOptions) -> None:
     """
     try:
         stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes(), options)
-        model.load_state_dict(dequantize_state(stored))
+        if options.gptq_enabled:
+            state = restore_calibrated(stored, options)
+        else:
+            state = dequantize_state(stored)
+        model.load_state_dict(state)
     except OSError:
         raise DataError(f"{ARTIFACT_NAME}: no such file here; run the verb train first") from None
     except RuntimeError:

@@ -10,6 +10,7 @@ from trainer.recipe import QuantizationOptions, matches_any
 
 MAX_KEPT_ELEMENTS = 65_536  # tensors up to this size are kept as floats
 CLIP_QUANTILE = 0.9999984  # of the absolute values of a row
+SMALLEST_STEP = 2.0**-24  # the smallest positive fp16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,9 @@ def quantize_state(
 
 def store_tensor(name: str, tensor: Tensor, options: QuantizationOptions) -> StoredTensor:
     """One tensor in its stored form."""
+    if options.gated_attn_quant_gate and name.endswith("attn_gate_w"):
+        codes, scale = round_rows_to_largest(tensor)
+        return StoredTensor(values=codes, scale=scale, dtype=tensor.dtype)
     if is_rounded(name, tensor, options):
         bits = code_bits(name, options)
         codes, scale = round_rows(tensor, bits)
@@ -67,7 +71,10 @@ def is_rounded(name: str, tensor: Tensor, options: QuantizationOptions) -> bool:
 
 def code_bits(name: str, options: QuantizationOptions) -> int:
     """How many bits each code of a large matrix has."""
-    return 8 if matches_any(name, options.int8_full_range_patterns) else options.matrix_bits
+    if matches_any(name, options.int8_full_range_patterns):
+        return 8
+    is_embedding = name.startswith("tok_emb")
+    return options.embed_bits if is_embedding and options.embed_bits else options.matrix_bits
 
 
 def layer_number(name: str) -> int | None:
@@ -96,6 +103,16 @@ def round_rows(
     clipped = rows.clamp(-clip[:, None], clip[:, None])
     codes = (clipped / scale[:, None]).round().clamp(-largest, largest)
     return codes.to(torch.int8).contiguous(), scale.half()
+
+
+def round_rows_to_largest(
+    matrix: Tensor,  # (R, C)
+) -> tuple[Tensor, Tensor]:  # (R, C) int8 codes, (R,) fp16 value of a code step
+    """Round each row to eight bits, the largest code for its largest value (gates, #1736)."""
+    rows, largest = matrix.float(), max_code(8)
+    scale = (rows.abs().amax(dim=1) / largest).half().clamp_min(SMALLEST_STEP)
+    codes = (rows / scale.float()[:, None]).round().clamp(-largest, largest)
+    return codes.to(torch.int8).contiguous(), scale
 
 
 def round_to_multiples(

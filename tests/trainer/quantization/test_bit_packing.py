@@ -16,4 +16,4 @@ def test_codes_come_back_and_take_no_more_bits_than_they_have(bits, num_codes, s
 
 
 def test_the_first_code_comes_first():
-    assert pack_codes(np.array([-31, 31, 0, 0], dtype=np.int8), 6) == bytes([0b11, 0xE7, 0xDF])
+    assert pack_codes(np.array([-31, 31, 0, 0], dtype=np.int8), 6) == bytes([0b111, 0xF8, 0x20])

@@ -1,0 +1,50 @@
+"""Training, calibration, artifact and cold evaluation, as the script does them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from trainer.recipe import recipe_settings
+from trainer.recipe_checks import build_recipe
+from trainer.submission_folder.bundle_script import bundle_script
+
+SETTINGS = {
+    "model.model_dim": 128,
+    "model.mlp_hidden": 640,
+    "quantization.matrix_bits": 6,
+    "quantization.gptq_enabled": True,
+    "quantization.gptq_calibration_batches": 3,
+    "quantization.lqer_enabled": True,
+    "quantization.awq_lite_enabled": True,
+}
+
+
+@pytest.fixture
+def run(tmp_path, tiny_settings, tiny_data):
+    recipe = build_recipe(tiny_settings | SETTINGS)
+    (tmp_path / "train_gpt.py").write_text(bundle_script(recipe_settings(recipe), "tiny"))
+    paths = {
+        "DATA_PATH": str(tiny_data / "datasets" / "tiny"),
+        "TOKENIZER_PATH": str(tiny_data / "tokenizers" / "tiny.model"),
+    }
+
+    def run_verb(*verbs):
+        command = [sys.executable, "train_gpt.py", *verbs]
+        ran = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.splitlines()
+
+    return run_verb
+
+
+def test_a_calibrated_run_evaluates_cold_to_the_same_score(run):
+    together = run()
+    phases = [line.split()[0] for line in together if line.startswith("phase:")]
+    order = ("warm_up", "training", "calibration", "serialise", "load", "evaluate")
+    assert phases == [f"phase:{name}" for name in order]
+    assert "gptq:collected 13 hessians micro_batches:3" in together
+    assert run("evaluate")[-1] == together[-1]
