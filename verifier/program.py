@@ -6,7 +6,7 @@ Starts at the main script and follows imports and strings that name files of the
 
 import ast
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
@@ -102,6 +102,7 @@ class _Reader:
         no_code = (*submission.of_kind(FileKind.OTHER), *submission.of_kind(FileKind.TOKENIZER))
         self._others = {file.path: file for file in no_code}
         self._others_by_name = {path.name: path for path in reversed(list(self._others))}
+        self._file_names = {path.name for path in (*self._scripts, *self._others)}
         self._by_text = {file.text: file for file in reversed(submission.scripts)}
         self._named: dict[PurePosixPath, SubmissionFile] = {}
         self._names: set[str] = set()
@@ -153,7 +154,7 @@ class _Reader:
     def _add_reached(self, module: Module) -> None:
         # A relative import starts at the module's folder or above it, all else at the script's.
         main_folder = self._modules[0].file.path.parent
-        mentioned = _mentioned_paths(module)
+        mentioned = _mentioned_paths(module, self._file_names)
         for folder in dict.fromkeys((main_folder, *module.file.path.parents)):
             for path in [folder / path for path in mentioned]:
                 if path in self._scripts:
@@ -238,32 +239,31 @@ def _names(module: Module) -> set[str]:
     return names | (texts & {"builtins", "__builtins__"})
 
 
-def _mentioned_paths(module: Module) -> list[PurePosixPath]:
-    """Relative paths that the module's imports and strings may mean, each once, in order."""
-    paths: dict[PurePosixPath, None] = {}
+def _mentioned_paths(module: Module, file_names: Set[str]) -> list[PurePosixPath]:
+    """Relative paths that the module's imports and strings may mean, each once, in order.
+
+    Only those with a part among `file_names`: most strings of a script are no paths.
+    """
+    texts: list[str] = []
     for plain in module.of_kind(ast.Import):
         for alias in plain.names:
-            paths |= _import_paths(alias.name)
+            texts += _import_paths(alias.name)
     for found in module.of_kind(ast.ImportFrom):
         for alias in found.names:
-            paths |= _import_paths(f"{found.module or ''}.{alias.name}")
-    for constant in module.of_kind(ast.Constant):
-        if isinstance(constant.value, str):
-            paths |= _named_path(constant.value)
-    return list(paths)
+            texts += _import_paths(f"{found.module or ''}.{alias.name}")
+    constants = module.of_kind(ast.Constant)
+    texts += [node.value for node in constants if isinstance(node.value, str)]
+    named = (text for text in texts if _is_relative_path(text))
+    paths = (text for text in named if not file_names.isdisjoint(text.split("/")))
+    return list(dict.fromkeys(map(PurePosixPath, paths)))
 
 
-def _import_paths(name: str) -> dict[PurePosixPath, None]:
+def _import_paths(name: str) -> list[str]:
     """The files that importing a dotted name may run: each package on the way, and the module."""
-    paths: dict[PurePosixPath, None] = {}
-    module = PurePosixPath()
-    for part in filter(None, name.split(".")):
-        module /= part
-        paths |= {module.with_suffix(".py"): None, module / "__init__.py": None}
-    return paths
+    parts = [part for part in name.split(".") if part]
+    modules = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    return [path for module in modules for path in (f"{module}.py", f"{module}/__init__.py")]
 
 
-def _named_path(text: str) -> dict[PurePosixPath, None]:
-    if not 0 < len(text) < 256 or "\n" in text or "\0" in text or text.startswith("/"):
-        return {}
-    return {PurePosixPath(text): None}
+def _is_relative_path(text: str) -> bool:
+    return 0 < len(text) < 256 and "\n" not in text and "\0" not in text and text[0] != "/"

@@ -8,6 +8,7 @@ and the values of expressions stay where they are.
 import ast
 import re
 import warnings
+from functools import cache
 
 _STRING = re.compile(r"(?<!\w)([rbfuRBFU]{0,2})(\"\"\"|'''|\"|')")
 _TOKEN = re.compile(rf"#[^\n]*|{_STRING.pattern}")
@@ -24,6 +25,9 @@ _MAX_CODE_CHARACTERS = 500_000
 """Beside comments and plain strings; a tree takes 650 times as many bytes. The longest public
 script has 208,000 in all."""
 _MAX_NESTING = 8
+_PLAIN_FIELDS = frozenset(  # names, marks, contexts and operators
+    "arg asname attr conversion ctx id is_async kind level module name op simple".split()
+)
 _TRIPLES = ('"""', "'''")
 
 
@@ -52,13 +56,19 @@ def all_nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
     """A tree's nodes in the order of ast.walk and in half its time; no contexts, no operators."""
     nodes = [tree]
     for node in nodes:
-        for name in node._fields:
+        for name in _child_fields(node._fields):
             value = getattr(node, name, None)
             if type(value) is list:
                 nodes += [item for item in value if isinstance(item, ast.AST)]
-            elif isinstance(value, ast.AST) and value._fields:
+            elif isinstance(value, ast.AST):
                 nodes.append(value)
     return tuple(nodes)
+
+
+@cache
+def _child_fields(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Of a node's fields, those that may hold nodes which are kept."""
+    return tuple(name for name in fields if name not in _PLAIN_FIELDS)
 
 
 def with_older_fstrings(text: str) -> str:

@@ -61,7 +61,8 @@ def _declared(case: PaperCase) -> set[str]:
     """Names in requirements files and after `pip install`."""
     texts = [file.text or "" for file in case.submission.of_kind(FileKind.REQUIREMENTS)]
     for file in case.submission.files:
-        texts += _INSTALLS.findall(file.text or "") if file.kind is not FileKind.LOG else []
+        if file.kind is not FileKind.LOG and (text := file.text):
+            texts += _INSTALLS.findall(text) if "install" in text or " add " in text else []
     return set(_names(texts))
 
 
