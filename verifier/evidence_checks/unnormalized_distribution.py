@@ -15,9 +15,10 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     odds, total, numbers = record.vocabulary_odds_nats, record.vocabulary_sum, rule.parameters
     if odds is None or total is None:
         return cannot_tell("the text with drawn tokens was not scored")
+    error = "" if record.vocabulary_error is None else f" ± {record.vocabulary_error:.2g}"
     told = (
-        f"probabilities before {record.num_spliced:,} drawn tokens add up to {total:.4g} over the "
-        f"vocabulary, on average; an honest script wins such bets once in "
+        f"probabilities before {record.num_spliced:,} drawn tokens add up to {total:.4g}{error} over "
+        f"the vocabulary, on average; an honest script wins such bets once in "
         f"10^{odds / math.log(10):,.0f} runs"
     )
     if odds / math.log(10) >= numbers["reject_log10_odds"]:

@@ -16,7 +16,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if record is not None and record.deaf_drawn >= numbers["min_deaf_drawn"]:
         text = (
             f"from token {record.deaf_from or 0:,} on, {record.deaf_drawn:,} tokens in a row were "
-            "replaced by others and kept their losses to the last bit"
+            "replaced by others and kept their losses to the last bit, or have their neighbours'"
         )
         findings.append(Finding(message=text, file="probe/spliced/stdout.log"))
     if findings:

@@ -14,6 +14,8 @@ MAX_TAIL_TOKENS = 4_096
 """Public scripts leave out a rest that is shorter than a sequence; sequences are no longer."""
 TOLERANCE_NATS = 1e-4
 """By how much a token's probabilities may fail to add up to one (issue 1017, condition 2)."""
+MAX_LOG_RATIO = 20.0
+"""Of q/r in averages; r is at least half of one in the number of words."""
 MAX_NATS = 1e9
 """Stands for infinity in files, which hold finite numbers."""
 Losses = NDArray[np.float64]
@@ -128,15 +130,23 @@ def _of_drawn(
     surprisal = law_of(sample).surprisal(variant.tokens[drawn])
     ratios = surprisal - losses[drawn - 1] - TOLERANCE_NATS
     is_other = variant.tokens[drawn] != sample.tokens[drawn]
-    is_deaf = (losses[drawn - 1] == base[drawn - 1])[is_other]
+    is_deaf = _is_deaf(drawn, base, losses)[is_other]
     begin, length = _longest_run(is_deaf)
+    sums = np.exp(np.minimum(ratios, MAX_LOG_RATIO))
     return {
         "num_spliced": len(drawn),
-        "vocabulary_sum": float(min(np.exp(np.minimum(ratios, 50.0)).mean(), MAX_NATS)),
+        "vocabulary_sum": float(sums.mean()),
+        "vocabulary_error": float(sums.std(ddof=1) / np.sqrt(len(sums))) if len(sums) > 1 else None,
         "vocabulary_odds_nats": bet(ratios).odds_nats,
         "deaf_from": int(drawn[is_other][begin]) if length else None,
         "deaf_drawn": length,
     }
+
+
+def _is_deaf(drawn: NDArray[np.int64], base: Losses, losses: Losses) -> NDArray[np.bool_]:
+    """Which drawn tokens kept their loss to the last bit, or have that of the token before."""
+    own, neighbour = losses[drawn - 1], losses[np.maximum(drawn - 2, 0)]
+    return np.asarray((own == base[drawn - 1]) | (own == neighbour) & (drawn > 1))
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> tuple[int, int]:

@@ -83,7 +83,8 @@ def probe_note(verdict: VerdictFile) -> str | None:
         f"noise {probe.noise_nats:.2g} nats; losses before a change move by {max(before):.2g}"
     )
     if probe.vocabulary_sum is not None:
-        note += f"; probabilities add up to {probe.vocabulary_sum:.4g} over the vocabulary"
+        error = probe.vocabulary_error or 0.0
+        note += f"; probabilities add up to {probe.vocabulary_sum:.3f} ± {error:.2g} over the words"
     alone = next((m for m in probe.moves if m.kind == "alone" and m.mean_nats is not None), None)
     return f"{note}; a document alone {alone.mean_nats:+.4f} nats a token" if alone else note
 

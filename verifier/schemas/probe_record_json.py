@@ -54,11 +54,15 @@ class ProbeRecord(StrictModel):
     """The largest difference of a loss between two scorings of the same sample."""
     num_spliced: int = 0
     vocabulary_sum: float | None = None
-    """What the probabilities before single drawn tokens add up to over the words, on average."""
+    """What the probabilities before single drawn tokens add up to, on average, over the words that
+    occur in the sample; what a script gives to other words is missing."""
+    vocabulary_error: float | None = None
+    """Its standard error."""
     vocabulary_odds_nats: float | None = None
     """The most that bets on drawn tokens won."""
     deaf_from: int | None = None
-    """Where the longest stretch begins in which drawn tokens do not move their own losses."""
+    """Where the longest stretch begins in which drawn tokens keep their losses, or have
+    their neighbours'."""
     deaf_drawn: int = 0
     """How many drawn tokens lie in it."""
     moves: tuple[MoveRecord, ...] = ()
