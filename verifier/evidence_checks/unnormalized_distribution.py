@@ -17,8 +17,8 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         return cannot_tell("the text with drawn tokens was not scored")
     error = "" if record.vocabulary_error is None else f" ± {record.vocabulary_error:.2g}"
     told = (
-        f"probabilities before {record.num_spliced:,} drawn tokens add up to {total:.4g}{error} over "
-        f"the vocabulary, on average; an honest script wins such bets once in "
+        f"probabilities before {record.num_spliced:,} drawn tokens add up to {total:.4g}{error} "
+        f"over the vocabulary, on average; an honest script wins such bets once in "
         f"10^{odds / math.log(10):,.0f} runs"
     )
     if odds / math.log(10) >= numbers["reject_log10_odds"]:
