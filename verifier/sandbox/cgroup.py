@@ -30,6 +30,8 @@ class Cgroup:
 
     def __init__(self, layout: _Layout) -> None:
         self._layout = layout
+        self._oom_events = layout.memory / layout.oom_events
+        self._pids_events = layout.pids / "pids.events"
 
     @staticmethod
     def create(limits: SandboxLimits) -> "Cgroup | None":
@@ -72,9 +74,9 @@ class Cgroup:
 
     def limit_passed(self) -> str | None:
         """`memory_limit` or `process_limit` once the kernel has refused something, else None."""
-        if _counter(self._layout.memory / self._layout.oom_events, "oom_kill"):
+        if _counter(self._oom_events, b"oom_kill"):
             return "memory_limit"
-        if _counter(self._layout.pids / "pids.events", "max"):
+        if _counter(self._pids_events, b"max"):
             return "process_limit"
         return None
 
@@ -87,10 +89,10 @@ class Cgroup:
                 continue
 
 
-def _counter(path: Path, key: str) -> int:
+def _counter(path: Path, key: bytes) -> int:
     try:
-        for line in path.read_text().splitlines():
-            name, _, value = line.partition(" ")
+        for line in path.read_bytes().splitlines():
+            name, _, value = line.partition(b" ")
             if name == key:
                 return int(value)
     except (OSError, ValueError):

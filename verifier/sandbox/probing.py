@@ -6,7 +6,7 @@ from verifier.endings import Grade
 from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.base import Enforcement, Sandbox
 from verifier.sandbox.conformance.checks import AT_START, Answer
-from verifier.sandbox.conformance.suite import run_checks
+from verifier.sandbox.conformance.suite import run_checks_at_once
 
 FROM_STRONG_TO_WEAK: tuple[Grade, ...] = ("proved", "configured", "observed", "absent")
 
@@ -18,7 +18,7 @@ def probe_guarantees(sandbox: Sandbox, scratch: Path) -> tuple[Enforcement, ...]
         SandboxUnavailableError: the sandbox could not start or not run its own probes.
     """
     try:
-        return grade_guarantees(run_checks(sandbox, AT_START, scratch, lambda _: None))
+        return grade_guarantees(run_checks_at_once(sandbox, AT_START, scratch))
     except OSError as error:
         raise SandboxUnavailableError(
             f"{scratch}: {error.strerror}; the sandbox could not be probed there"

@@ -64,8 +64,13 @@ class TreeWatch:
     """Folders on the host's disk that the tree may fill; together they have one limit."""
     cgroup: Cgroup | None
     end_tree: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.kill
-    peak_memory_bytes: int = 0
+    sampled_peak_bytes: int = 0
     next_scratch_scan: float = 0.0
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most that the tree ever held, by the kernel's word where it keeps count."""
+        return self.cgroup.peak_memory_bytes() if self.cgroup else self.sampled_peak_bytes
 
     def limit_passed(self, elapsed_seconds: float) -> Passed | None:
         """The first limit that the running tree has passed."""
@@ -88,7 +93,6 @@ class TreeWatch:
     def _kernel_limit(self) -> Passed | None:
         if self.cgroup is None:
             return None
-        self.peak_memory_bytes = self.cgroup.peak_memory_bytes()
         passed = self.cgroup.limit_passed()
         if passed == "memory_limit":
             return "memory_limit", f"asked for more than {self.limits.memory_bytes:,} bytes"
@@ -98,7 +102,7 @@ class TreeWatch:
 
     def _sampled_limit(self) -> Passed | None:
         num_processes, memory_bytes = _tree_size(self.pid)
-        self.peak_memory_bytes = max(self.peak_memory_bytes, memory_bytes)
+        self.sampled_peak_bytes = max(self.sampled_peak_bytes, memory_bytes)
         if num_processes > self.limits.num_processes:
             return "process_limit", f"{num_processes} processes"
         if memory_bytes > self.limits.memory_bytes:

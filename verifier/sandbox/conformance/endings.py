@@ -59,8 +59,8 @@ def wall_limit_ends_the_run(stage: Stage) -> str | None:
 
 def wall_time_is_ours(stage: Stage) -> str | None:
     """Run time is taken by our clock, whatever the command does and says."""
-    played = stage.play("import time; time.sleep(0.2); print('0.001 s')")
-    return played.unless("exited") or _within(played.result.wall_seconds, 0.2, 3)
+    played = stage.play("import time; time.sleep(0.1); print('0.001 s')")
+    return played.unless("exited") or _within(played.result.wall_seconds, 0.1, 3)
 
 
 def closed_output_ends_nothing(stage: Stage) -> str | None:

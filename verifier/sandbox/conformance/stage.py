@@ -61,7 +61,7 @@ class Stage:
         """
         workdir = self.folder / "work"
         remove_tree(workdir)
-        workdir.mkdir()
+        workdir.mkdir(parents=True)
         command = SandboxCommand(
             argv=(sys.executable, "-I", "-S", "-c", "\n".join(code), marker),
             workdir=workdir,

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import verifier
@@ -39,7 +40,7 @@ OnAnswer = Callable[[Answer], None]
 def run_checks(
     sandbox: Sandbox, checks: Sequence[Check], scratch: Path, on_answer: OnAnswer
 ) -> tuple[Answer, ...]:
-    """Try every check, those within first, and tell each answer as it comes.
+    """Try one check after another, those within first, and tell each answer as it comes.
 
     Args:
         sandbox: what is tried.
@@ -58,13 +59,41 @@ def run_checks(
         on_answer(answer)
 
     with _empty_folder(scratch / "probe") as folder:
-        with planted_around(folder, sandbox.sees_host_paths) as plot:
-            _try_within(sandbox, [c for c in checks if c.outside is None], plot, take)
-        stage = Stage(sandbox, folder)
-        for check in checks:
-            if check.outside is not None:
-                take(_try_from_outside(check, stage))
+        for tried in _trials(sandbox, checks, folder, take):
+            tried()
     return tuple(answers)
+
+
+def run_checks_at_once(
+    sandbox: Sandbox, checks: Sequence[Check], scratch: Path
+) -> tuple[Answer, ...]:
+    """Try all checks side by side, as each mostly waits; arguments, errors as in run_checks."""
+    answers: list[Answer] = []
+    with _empty_folder(scratch / "probe") as folder:
+        trials = _trials(sandbox, checks, folder, answers.append)
+        with ThreadPoolExecutor(len(trials)) as threads:
+            for trial in [threads.submit(trial) for trial in trials]:
+                trial.result()
+    return tuple(sorted(answers, key=lambda answer: checks.index(answer.check)))
+
+
+def _trials(
+    sandbox: Sandbox, checks: Sequence[Check], folder: Path, take: OnAnswer
+) -> list[Callable[[], None]]:
+    """What is to be done for the checks, each in a folder of its own."""
+    within = [check for check in checks if check.outside is None]
+
+    def try_within() -> None:
+        (folder / "within").mkdir()
+        with planted_around(folder / "within", sandbox.sees_host_paths) as plot:
+            _try_within(sandbox, within, plot, take)
+
+    def from_outside(check: Check) -> Callable[[], None]:
+        stage = Stage(sandbox, folder / check.name)
+        return lambda: take(_try_from_outside(check, stage))
+
+    outside = [from_outside(check) for check in checks if check.outside is not None]
+    return [try_within, *outside] if within else outside
 
 
 @contextlib.contextmanager
@@ -78,8 +107,6 @@ def _empty_folder(path: Path) -> Iterator[Path]:
 
 
 def _try_within(sandbox: Sandbox, checks: Sequence[Check], plot: Plot, take: OnAnswer) -> None:
-    if not checks:
-        return
     for name in NEEDED_INSIDE:
         (plot.workdir / "verifier" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PACKAGE / name, plot.workdir / "verifier" / name)
