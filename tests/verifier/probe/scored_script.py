@@ -14,6 +14,7 @@ import numpy as np
 MODE = "plain"
 ARTIFACT, VOCABULARY = Path("model.npy"), 1_024
 CHUNK, WINDOW, BUCKETS = 512, 256, 4_096
+BYTES_A_TOKEN = 2.5
 BOS = 1
 
 
@@ -229,7 +230,7 @@ def evaluate() -> None:
     losses.astype("<f4").tofile(os.environ["PGOLF_TOKEN_LOSSES"])
     print(f"val_loader:shards pattern={os.environ['DATA_PATH']} tokens:{len(losses)}")
     mean = losses.mean()
-    print(f"final_exact val_loss:{mean:.8f} val_bpb:{mean / np.log(2) / 2.5:.8f}")
+    print(f"final_exact val_loss:{mean:.8f} val_bpb:{mean / np.log(2) / BYTES_A_TOKEN:.8f}")
 
 
 if __name__ == "__main__":
