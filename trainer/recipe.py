@@ -225,7 +225,9 @@ class QuantizationOptions:
     awq_lite_enabled: bool = option(False)  # eight bits for the columns that matter most (#1945)
     awq_lite_group_size: int = option(64, at_least=1)  # columns
     awq_lite_group_top_k: int = option(1, at_least=1)  # groups
-    code_packing: Literal["bytes", "bits"] = option("bytes")  # one code a byte, or back to back
+    # One code a byte, or back to back, or large matrices in no more than their codes' entropy.
+    code_packing: Literal["bytes", "bits", "rans"] = option("bytes")
+    byte_shuffle: bool = option(False)  # floats' first bytes, then their second ones (#1089)
     compressor: Literal["zlib", "zstd", "lzma", "brotli"] = option("zlib")
 
 

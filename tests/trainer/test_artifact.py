@@ -27,7 +27,7 @@ def store(options):
 
 
 @pytest.mark.parametrize(
-    ("bits", "packing", "codec"), list(product((6, 8), ("bytes", "bits"), CODECS))
+    ("bits", "packing", "codec"), list(product((6, 8), ("bytes", "bits", "rans"), CODECS))
 )
 def test_what_is_read_is_what_was_written(bits, packing, codec):
     options = replace(PLAIN, matrix_bits=bits, code_packing=packing, compressor=codec)
@@ -69,7 +69,7 @@ def damaged(compressed):
     yield compressed[: len(compressed) // 2]
     yield zlib.compress(raw[:-1])
     yield zlib.compress(raw + b"x")
-    yield zlib.compress(raw.replace(b"version 2", b"version 9"))
+    yield zlib.compress(raw.replace(b"version 3", b"version 9"))
     yield zlib.compress(raw.replace(b'"int8"', b'"int9"'))
     yield zlib.compress(raw.replace(b"[7]", b"[9]"))
     yield zlib.compress(raw.replace(b'"bits": 0', b'"bits": 8', 1))
@@ -83,3 +83,37 @@ def test_damage_of_any_kind_is_one_clear_error():
     for attempt in attempts:
         with pytest.raises(DataError, match="artifact is damaged"):
             unpack_artifact(attempt, PLAIN)
+
+
+def test_damaged_words_are_the_same_error():
+    options = replace(PLAIN, code_packing="rans")
+    whole = pack_artifact(store(options), options).compressed
+    flipped = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    for damaged in (whole[:-2], whole + b"xx", flipped, b"\xff" * 4 + whole[4:], whole[4:], b""):
+        with pytest.raises(DataError, match="artifact is damaged"):
+            unpack_artifact(damaged, options)
+
+
+def test_an_artifact_of_another_packing_is_refused():
+    packed = pack_artifact(store(PLAIN), PLAIN).compressed
+    with pytest.raises(DataError, match="'bytes'"):
+        unpack_artifact(packed, replace(PLAIN, code_packing="bits"))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_entropy_coded_codes_take_fewer_bytes_than_any_codec_leaves_of_them(codec):
+    bytewise = replace(PLAIN, matrix_bits=6, compressor=codec)
+    sizes = [
+        len(pack_artifact(store(options), options).compressed)
+        for options in (bytewise, replace(bytewise, code_packing="rans"))
+    ]
+    assert sizes[1] - 4 * 1024 < sizes[0]  # the lanes' states weigh on a matrix this small
+
+
+def test_shuffled_floats_come_back_and_compress_better():
+    kept = replace(PLAIN, fp16_passthrough_patterns="matrix")
+    shuffled = replace(kept, byte_shuffle=True)
+    packed = pack_artifact(store(shuffled), shuffled).compressed
+    assert len(packed) < len(pack_artifact(store(kept), kept).compressed)
+    read, stored = unpack_artifact(packed, shuffled), store(shuffled)
+    assert all(torch.equal(read[name].values, stored[name].values) for name in stored)
