@@ -9,7 +9,7 @@ tensors in that order, a scale right after its codes. Nothing in it is executed 
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.errors import DataError
+from trainer.errors import DataError, RecipeError
 from trainer.quantization.bit_packing import pack_codes, packed_bytes, unpack_codes
 from trainer.quantization.codecs import compress, decompress
 from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, encode_matrices
 from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor
+from trainer.quantization.size_law import clip_factor, with_clips_times
 from trainer.recipe import QuantizationOptions
 
 ARTIFACT_FORMAT = "pgolf rows, version 3"
+FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
+MAX_FITTINGS = 6
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -79,6 +82,57 @@ def stored_content(tensor: StoredTensor, options: QuantizationOptions) -> bytes:
         codes: np.ndarray = tensor.values.flatten().numpy()
         return pack_codes(codes, tensor.bits) + scale
     return _tensor_bytes(tensor.values, options) + scale
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedArtifact:
+    """An artifact whose clips were chosen for its size."""
+
+    artifact: PackedArtifact
+    stored: dict[str, StoredTensor]
+    clip_factor: float  # on every clip of the recipe
+    predicted_bytes: int  # before its codes were made
+
+
+def fit_artifact(
+    store: Callable[[QuantizationOptions], dict[str, StoredTensor]],
+    options: QuantizationOptions,
+    budget_bytes: int,
+) -> FittedArtifact:
+    """The finest grids with which the artifact keeps to a budget.
+
+    One artifact with the recipe's clips tells how much is too much; the size law says what clips
+    take off as much. What that leaves over or under is taken off in the same way.
+
+    Args:
+        store: makes the stored tensors as options say.
+        options: the recipe's; all its clips are multiplied by one factor.
+        budget_bytes: the most that the artifact may take.
+
+    Raises:
+        RecipeError: what is not codes takes too much, or the budget would want codes of no bits.
+    """
+    target_bytes = round(budget_bytes * (1.0 - FITTED_ROOM / 2))
+    factor, predicted_bytes = 1.0, 0
+    for _ in range(MAX_FITTINGS):
+        scaled = with_clips_times(options, factor)
+        stored = store(scaled)
+        artifact = pack_artifact(stored, scaled)
+        num_bytes = len(artifact.compressed)
+        if budget_bytes * (1.0 - FITTED_ROOM) <= num_bytes <= budget_bytes:
+            return FittedArtifact(
+                artifact=artifact,
+                stored=stored,
+                clip_factor=factor,
+                predicted_bytes=predicted_bytes or num_bytes,
+            )
+        num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
+        factor *= clip_factor(num_bytes - target_bytes, max(num_codes, 1))
+        predicted_bytes = target_bytes
+    raise RecipeError(
+        f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
+        f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"
+    )
 
 
 def unpack_artifact(artifact: bytes, options: QuantizationOptions) -> dict[str, StoredTensor]:

@@ -1,12 +1,14 @@
 import zlib
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import pytest
 import torch
 
-from trainer.artifact import pack_artifact, unpack_artifact
-from trainer.errors import DataError
+from trainer.artifact import fit_artifact, pack_artifact, unpack_artifact
+from trainer.errors import DataError, RecipeError
+from trainer.quantization.calibrated_rounding import quantize_calibrated
 from trainer.quantization.rounding import quantize_state
 from trainer.recipe import QuantizationOptions
 
@@ -117,3 +119,29 @@ def test_shuffled_floats_come_back_and_compress_better():
     assert len(packed) < len(pack_artifact(store(kept), kept).compressed)
     read, stored = unpack_artifact(packed, shuffled), store(shuffled)
     assert all(torch.equal(read[name].values, stored[name].values) for name in stored)
+
+
+FITTED = QuantizationOptions(gptq_enabled=True, matrix_bits=6, code_packing="rans")
+
+
+@pytest.fixture(scope="module")
+def store_heavy():
+    """Stores weights with heavier tails than Gaussian ones, as trained weights have."""
+    torch.manual_seed(0)
+    spread = torch.rand(1000, 1) * (0.5 + torch.rand(1000))
+    state = {"blocks.0.mlp.fc.weight": spread * torch.randn(1000, 1000)}
+    return partial(quantize_calibrated, state, {})
+
+
+@pytest.mark.parametrize("budget_bytes", [200_000, 350_000, 600_000])
+def test_clips_are_found_that_fill_a_budget_and_bytes_are_those_foretold(store_heavy, budget_bytes):
+    fitted = fit_artifact(store_heavy, FITTED, budget_bytes)
+    size = len(fitted.artifact.compressed)
+    assert 0.999 * budget_bytes <= size <= budget_bytes
+    assert fitted.predicted_bytes == pytest.approx(size, rel=0.003)
+    assert (fitted.clip_factor < 1) == (budget_bytes == 600_000)  # as said, 0.42 MB
+
+
+def test_a_budget_that_no_clips_lead_to_is_refused(store_heavy):
+    with pytest.raises(RecipeError, match="leaves 3000 bytes for the artifact"):
+        fit_artifact(store_heavy, FITTED, 3000)

@@ -1,0 +1,44 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.quantization.gptq import nearest_codes, row_grid, sigma_steps
+from trainer.quantization.size_law import clip_factor, gaussian_code_bits, with_clips_times
+from trainer.recipe import QuantizationOptions
+
+
+def entropy_bits(codes):
+    shares = np.unique(codes.numpy(), return_counts=True)[1] / codes.numel()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+@pytest.mark.parametrize(("sigmas", "bits"), [(12.85, 6), (3.0, 6), (20.0, 8), (14.0, 7), (4.0, 3)])
+def test_rounded_gaussian_weights_have_the_entropy_that_is_foretold(sigmas, bits):
+    torch.manual_seed(0)
+    matrix = torch.randn(200, 2000)
+    codes = nearest_codes(matrix, row_grid(sigma_steps(matrix, bits, sigmas), bits))
+    assert gaussian_code_bits(sigmas, bits) == pytest.approx(entropy_bits(codes), abs=0.003)
+
+
+@pytest.mark.parametrize(("sigmas", "bits"), [(12.85, 6), (11.5, 6), (15, 7), (20, 8)])
+def test_where_steps_are_fine_it_is_bits_less_the_clips_logarithm_and_a_constant(sigmas, bits):
+    exact = math.log2(math.sqrt(2 * math.pi * math.e) * (2 ** (bits - 1) - 1) / sigmas)
+    assert gaussian_code_bits(sigmas, bits) == pytest.approx(exact, abs=0.015)
+    assert exact == pytest.approx(bits - math.log2(sigmas) + 1.047, abs=0.05)
+
+
+def test_an_octave_of_clip_is_a_bit_of_every_code():
+    assert clip_factor(1000, num_codes=8000) == 2.0
+    assert clip_factor(-1000, num_codes=8000) == 0.5
+    assert gaussian_code_bits(6.0, 6) - gaussian_code_bits(12.0, 6) == pytest.approx(1, abs=0.01)
+
+
+def test_every_clip_is_widened_and_none_stays_none():
+    options = QuantizationOptions(mlp_clip_sigmas=11.5, embed_clip_sigmas=14.0)
+    wider = with_clips_times(options, 2.0)
+    assert (wider.mlp_clip_sigmas, wider.embed_clip_sigmas) == (23.0, 28.0)
+    assert (wider.matrix_clip_sigmas, wider.attn_clip_sigmas) == (25.7, 0.0)
+    assert with_clips_times(wider, 0.5) == replace(options)
