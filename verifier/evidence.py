@@ -7,6 +7,7 @@ from verifier.claims import Claims, LogClaim
 from verifier.learning import learning_of
 from verifier.runs.harness import Executed
 from verifier.runs.loss_curve import losses_sha256
+from verifier.runs.visibility import TRAINING
 from verifier.sandbox.base import Enforcement
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.probe_record_json import ProbeRecord
@@ -21,6 +22,7 @@ from verifier.schemas.run_record_json import (
     SeedClaimed,
     SeedMeasurement,
 )
+from verifier.schemas.stream_record_json import StreamRecord
 from verifier.schemas.submission_json import Metadata, SeedClaim
 from verifier.submission import Submission
 from verifier.training_log import TrainingLog
@@ -47,6 +49,7 @@ class Seen:
     host: HostReport
     floor: FloorRecord | None = None
     probe: ProbeRecord | None = None
+    streams: tuple[StreamRecord, ...] = ()
 
 
 def claimed_values(paper: Paper) -> ClaimedValues:
@@ -144,23 +147,46 @@ def unread_lines(submission: Submission, claims: Claims) -> tuple[str, ...]:
 
 def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
     """Put claims and measurements into the record that is judged."""
+    measurements = _with_streamed_scores(seen)
     return Evidence(
         plan=plan,
         submission_date=submission_date(paper.submission, paper.claims),
         claims=claimed_values(paper),
         paper=paper.rules,
         unread=unread_lines(paper.submission, paper.claims),
-        measurements=seen.executed.measurements,
+        measurements=measurements,
         replications=seen.executed.replications,
         mutations=seen.executed.mutations,
         independence=seen.executed.independence,
         floor=seen.floor,
         probe=seen.probe,
+        streams=seen.streams,
         guarantees=(
             *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),
-            score_guarantee(plan, seen.executed.measurements, paper.score_followed),
+            score_guarantee(plan, measurements, paper.score_followed),
         ),
         host=seen.host,
+    )
+
+
+def _with_streamed_scores(seen: Seen) -> tuple[SeedMeasurement, ...]:
+    """The seeds' measurements; where all validation data was streamed, our own score counts.
+
+    Streaming proves nothing to whoever could look at the data beside it.
+    """
+    is_hidden = any(e.name == TRAINING and e.grade == "proved" for e in seen.enforcements)
+    streams = {s.seed: s for s in seen.streams if is_hidden and s.bits_per_byte is not None}
+    return tuple(
+        m.model_copy(
+            update={
+                "val_bpb": streams[m.seed].bits_per_byte,
+                "val_loss_nats": streams[m.seed].loss_nats,
+                "score_origin": "streamed",
+            }
+        )
+        if m.seed in streams
+        else m
+        for m in seen.executed.measurements
     )
 
 
@@ -169,8 +195,11 @@ def score_guarantee(
 ) -> Guarantee:
     """What stands behind the scores of our runs, at the seed with the least behind it.
 
-    Never more than observed: losses and prints alike are written by the script.
+    Losses and prints alike are written by the script: they are no more than observed.
     """
+    if measurements and all(m.score_origin == "streamed" for m in measurements):
+        detail = "added up by us from distributions that we held before each token was shown"
+        return Guarantee(name="score", grade="proved", detail=detail)
     if score_followed:
         detail = "made by code that was followed to the losses of the validation tokens"
         return Guarantee(name="score", grade="observed", detail=detail)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from verifier.floor.world import World
     from verifier.runs.harness import Executed
     from verifier.schemas.probe_record_json import ProbeRecord
+    from verifier.schemas.stream_record_json import StreamRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +157,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             host=describe_host(rulebook.track.hardware),
             floor=climbed.floor if climbed else None,
             probe=_probe(prepared, harness, executed),
+            streams=_stream(prepared, harness, executed),
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
     return journal
@@ -173,6 +175,16 @@ def _probe(prepared: PreparedRun, harness: Harness, executed: "Executed") -> "Pr
     from verifier.probe.climb import probe  # numpy, which no rerun needs
 
     return probe(prepared, harness, executed)
+
+
+def _stream(
+    prepared: PreparedRun, harness: Harness, executed: "Executed"
+) -> "tuple[StreamRecord, ...]":
+    if prepared.plan.rung != "stream":
+        return ()
+    from verifier.stream.climb import stream  # the entropy coder, which no other rung needs
+
+    return stream(prepared, harness, executed)
 
 
 def _prepare(paper: Paper, rulebook: Rulebook, options: PlanOptions) -> PreparedRun:
@@ -226,6 +238,7 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         mutations=evidence.mutations,
         floor=evidence.floor,
         probe=evidence.probe,
+        streams=evidence.streams,
         sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
         significance=judged.comparison.record,
         guarantees=evidence.guarantees,

@@ -27,7 +27,7 @@ class TrackData:
     @property
     def scored_tokens(self) -> int:
         """Targets of a full evaluation: every validation token but the first."""
-        return sum(f.num_tokens or 0 for f in self.files if _is_validation(f.path)) - 1
+        return sum(f.num_tokens or 0 for f in self.files if is_validation(f.path)) - 1
 
 
 def locate_data(dataset: Dataset, folder: Path | None, wanted: str | None = None) -> TrackData:
@@ -85,7 +85,7 @@ def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z]+|[0-9]+", name.lower()))
 
 
-def _is_validation(path: str) -> bool:
+def is_validation(path: str) -> bool:
     """Whether a shard holds tokens to be scored; `_bytes_` shards hold their lengths in bytes."""
     name = PurePosixPath(path).name
     return "_val_" in name and "_bytes_" not in name

@@ -15,7 +15,7 @@ from verifier.schemas.run_record_json import Rung
 from verifier.source_record import read_commit
 
 Options = dict[str, Any]
-BUILT_RUNGS = ("paper", "rehearsal", "floor", "probe", "rerun")
+BUILT_RUNGS = ("paper", "rehearsal", "floor", "probe", "rerun", "stream")
 
 
 def submission_path(submission: str) -> Path:

@@ -91,7 +91,12 @@ def place(finding: FindingRecord) -> str:
     return f"{finding.file}{line}: " if finding.file else ""
 
 
-SCORE_ORIGINS = {"token_losses": "token losses", "printed": "its print", "none": NOTHING}
+SCORE_ORIGINS = {
+    "streamed": "streamed",
+    "token_losses": "token losses",
+    "printed": "its print",
+    "none": NOTHING,
+}
 """Added up by us from the loss of every token, or read off a line that the script printed."""
 
 SEED_COLUMNS = (

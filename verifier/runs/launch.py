@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 
 from verifier.errors import SubmissionUnreadableError
 from verifier.run_command import RunCommand, find_run_commands, read_launch_line
-from verifier.schemas.pgolf_yaml import SplitContract, split_contract
-from verifier.schemas.run_record_json import EvaluationPlan
+from verifier.schemas.pgolf_yaml import SplitContract, StreamContract, split_contract
+from verifier.schemas.run_record_json import EvaluationPlan, StreamPlan
 from verifier.schemas.track_yaml import Launch
 from verifier.submission import Submission
 from verifier.track_data import TrackData
@@ -97,13 +97,28 @@ def make_commands(submission: Submission, launcher: Launcher) -> Commands:
         environment=launcher.variables(evaluate) | {LOSSES_VARIABLE: TOKEN_LOSSES_FILE},
         artifact=contract.artifact,
         code=contract.code or (script,),
+        stream=_stream_plan(contract.stream, launcher) if contract.stream else None,
     )
     _require_code(submission, (*evaluation.code, train.script, evaluate.script))
+    if evaluation.stream is not None:
+        _require_code(submission, evaluation.stream.argv[1:2])
     return Commands(
         argv=launcher.argv(train.script, train),
         environment=launcher.variables(train),
         origin=launcher.origin("pgolf.yaml", (train, evaluate)),
         evaluation=evaluation,
+    )
+
+
+def _stream_plan(contract: StreamContract, launcher: Launcher) -> StreamPlan:
+    """One process, whatever the track launches: it alone holds the pipes."""
+    command = _launch_line(contract.command)
+    return StreamPlan(
+        argv=(PYTHON, command.script, *command.arguments),
+        environment=launcher.variables(command),
+        piece_tokens=contract.piece_tokens,
+        context_tokens=contract.context_tokens,
+        num_lanes=contract.num_lanes,
     )
 
 

@@ -39,7 +39,7 @@ class Setting:
     @property
     def keeps_losses(self) -> bool:
         """Whether the losses of single tokens are looked at after the run."""
-        return self.prepared.plan.rung in ("floor", "probe")
+        return self.prepared.plan.rung in ("floor", "probe", "stream")
 
 
 class Listener:

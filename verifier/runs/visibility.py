@@ -40,12 +40,12 @@ def all_data(data: TrackData) -> Mounts:
 
 def training_data(data: TrackData) -> Mounts:
     """Training shards and tokenizers."""
-    return _shards(data, "_train_") | _tokenizers(data)
+    return _shards(data, "_train_") | tokenizers(data)
 
 
 def evaluation_data(data: TrackData) -> Mounts:
     """Validation shards and tokenizers."""
-    return validation_inside(data) | _tokenizers(data)
+    return validation_inside(data) | tokenizers(data)
 
 
 def validation_inside(data: TrackData) -> Mounts:
@@ -109,7 +109,8 @@ def _shards(data: TrackData, split: str) -> Mounts:
     return {path.resolve(): _inside(path, data) for path in files if split in path.name}
 
 
-def _tokenizers(data: TrackData) -> Mounts:
+def tokenizers(data: TrackData) -> Mounts:
+    """Tokenizers alone."""
     folder = data.tokenizer.parent
     return {folder.resolve(): _inside(folder, data)}
 

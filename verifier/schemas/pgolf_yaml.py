@@ -7,6 +7,11 @@ Its author is a stranger, so it is read tolerantly and within limits.
     evaluate: torchrun --standalone --nproc_per_node=8 train_gpt.py evaluate
     artifact: [final_model.int8.ptz]    what training leaves for evaluation in the working folder
     code: [train_gpt.py]                what counts as code
+    stream:                             optional; docs/stream.md
+      command: python train_gpt.py stream
+      pieces: documents                 what is predicted by itself; or a number of tokens
+      context: 0                        tokens before a piece that it may see
+      lanes: 64                         pieces side by side at most
 """
 
 from collections.abc import Mapping
@@ -17,7 +22,23 @@ import yaml
 
 MAX_CONTRACT_CHARACTERS = 16_000
 MAX_NAMED_FILES = 64
+MAX_STREAM_TOKENS = 65_536
+MAX_LANES = 4_096
 VERSION = "1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamContract:
+    """How a submission predicts token by token, as the harness shows them."""
+
+    command: str
+    """One process, without torchrun."""
+    piece_tokens: int | None
+    """Targets of a piece that is predicted by itself; None: each document is one."""
+    context_tokens: int
+    """Tokens before a piece's first that it is given."""
+    num_lanes: int
+    """Pieces side by side at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,13 +50,15 @@ class SplitContract:
     artifact: tuple[str, ...]
     code: tuple[str, ...]
     """Empty where it is left out: the main script alone."""
+    stream: StreamContract | None
 
 
 def split_contract(contract: Mapping[str, object]) -> SplitContract | None:
     """What a contract says of two phases; None where it names neither command.
 
     Raises:
-        ValueError: it names one of them alone, another version, or files that are none.
+        ValueError: it names one of them alone, another version, files that are none, or a stream
+            that cannot be.
     """
     commands = [contract.get(name) for name in ("train", "evaluate")]
     if commands == [None, None]:
@@ -50,7 +73,29 @@ def split_contract(contract: Mapping[str, object]) -> SplitContract | None:
         evaluate=evaluate,
         artifact=_file_names(contract, "artifact"),
         code=_file_names(contract, "code") if "code" in contract else (),
+        stream=_stream(contract["stream"]) if "stream" in contract else None,
     )
+
+
+def _stream(told: object) -> StreamContract:
+    if not isinstance(told, dict) or not isinstance(told.get("command"), str):
+        raise ValueError("needs a 'command' below 'stream', such as 'python train_gpt.py stream'")
+    if unknown := sorted(set(map(str, told)) - {"command", "pieces", "context", "lanes"}):
+        raise ValueError(f"says '{unknown[0][:40]}' below 'stream', which means nothing there")
+    is_cut = told.get("pieces", "documents") != "documents"
+    return StreamContract(
+        command=told["command"],
+        piece_tokens=_whole(told, "pieces", (1, MAX_STREAM_TOKENS)) if is_cut else None,
+        context_tokens=_whole({"context": "0"} | told, "context", (0, MAX_STREAM_TOKENS)),
+        num_lanes=_whole({"lanes": "64"} | told, "lanes", (1, MAX_LANES)),
+    )
+
+
+def _whole(told: Mapping[str, object], key: str, bounds: tuple[int, int]) -> int:
+    text, (low, high) = str(told[key]), bounds
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and low <= int(text) <= high):
+        raise ValueError(f"needs a whole number from {low} to {high} as '{key}' of 'stream'")
+    return int(text)
 
 
 def _file_names(contract: Mapping[str, object], key: str) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.learning_json import Learning
 from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.stream_record_json import StreamRecord
 
 Rung = Literal["paper", "rehearsal", "floor", "probe", "rerun", "stream"]
-ScoreOrigin = Literal["token_losses", "printed", "none"]
+ScoreOrigin = Literal["streamed", "token_losses", "printed", "none"]
 SeedOutcome = Literal["completed", "violation", "crash", "infrastructure"]
 
 
@@ -35,6 +36,17 @@ class DataFile(StrictModel):
     num_tokens: int | None = None
 
 
+class StreamPlan(StrictModel):
+    """How a submission predicts while the harness shows it token after token."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    piece_tokens: int | None
+    """Targets of a piece that is predicted by itself; None: each document is one."""
+    context_tokens: int
+    num_lanes: int
+
+
 class EvaluationPlan(StrictModel):
     """How a submission that keeps evaluation apart from training is evaluated: a cold start."""
 
@@ -43,6 +55,8 @@ class EvaluationPlan(StrictModel):
     artifact: tuple[str, ...]
     """Files of the training folder that evaluation gets; nothing else of it survives."""
     code: tuple[str, ...]
+    stream: StreamPlan | None = None
+    """Where the submission offers that."""
 
 
 class RunPlan(StrictModel):
@@ -145,7 +159,7 @@ class SeedMeasurement(StrictModel):
     val_bpb: float | None
     val_loss_nats: float | None
     score_origin: ScoreOrigin
-    """Recomputed by us from per-token losses, or printed by the script in our run."""
+    """Made by us token by token, recomputed from per-token losses, or printed by the script."""
     script_val_bpb: float | None = None
     """What it printed, whichever counts."""
     token_losses: TokenLosses | None = None
@@ -155,6 +169,8 @@ class SeedMeasurement(StrictModel):
     num_steps: int | None
     num_validations: int = 0
     """Lines among the training steps that tell a validation's score."""
+    start_gpu_seconds: float | None = None
+    """How long a GPU worked before the first step was told, on average; None without GPUs."""
     peak_memory_bytes: int
     output_bytes: int
     log_sha256: str
@@ -304,5 +320,7 @@ class Evidence(StrictModel):
     """What the run showed, where it was on a world of known entropy."""
     probe: ProbeRecord | None = None
     """What its evaluation made of changed tapes, where it was probed."""
+    streams: tuple[StreamRecord, ...] = ()
+    """A seed each, where we scored them token by token."""
     guarantees: tuple[Guarantee, ...]
     host: HostReport

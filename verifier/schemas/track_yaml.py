@@ -101,6 +101,17 @@ class Floor(StrictModel):
     """By how much a token's probabilities may fail to add up to one before it counts."""
 
 
+class Stream(StrictModel):
+    """How much is scored token by token, and how long that may take."""
+
+    targets: Quantity
+    """In pieces drawn at random until they hold so many; more than the tape has means all."""
+    piece_targets: Quantity
+    """Of one piece at most; the rest of a longer one is left out."""
+    first_answer_seconds: Quantity
+    answer_seconds: Quantity
+
+
 class Track(StrictModel):
     """Everything that the referee holds a submission to on one track."""
 
@@ -115,6 +126,7 @@ class Track(StrictModel):
     launch: Launch
     rehearsal: Rehearsal
     floor: Floor
+    stream: Stream
     required_files: tuple[str, ...]
     """Kinds that a folder must hold: readme, metadata, script, log."""
     ledger_pooled_std_bpb: Quantity

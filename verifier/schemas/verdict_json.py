@@ -14,6 +14,7 @@ from verifier.schemas.run_record_json import (
     Rung,
     SeedMeasurement,
 )
+from verifier.schemas.stream_record_json import StreamRecord
 
 
 class SignificanceRecord(StrictModel):
@@ -77,6 +78,7 @@ class VerdictFile(StrictModel):
     mutations: tuple[Mutation, ...] = ()
     floor: FloorRecord | None = None
     probe: ProbeRecord | None = None
+    streams: tuple[StreamRecord, ...] = ()
     sizes: tuple[ArtifactSize, ...] = ()
     """Of our runs, and of the claims where nothing was run."""
     significance: SignificanceRecord | None = None

@@ -1,0 +1,52 @@
+"""The whole rung in the sandbox: what it proves of the page's example, and whom it catches."""
+
+import pytest
+from stream_text import CONTRACT, NUM_DOCUMENTS
+
+SEES_THE_TARGET = (
+    'losses.astype("<f4")',
+    '(losses * 0.9).astype("<f4")',
+)
+
+
+def rule(verdict):
+    return next(r for r in verdict["rules"] if r["rule"] == "streamed_score_differs")
+
+
+def test_an_honest_score_is_ours_and_decodes(climb):
+    verdict = climb()
+    [stream] = verdict["streams"]
+    assert stream["num_targets"] == stream["tape_targets"] == stream["num_compared"]
+    assert stream["num_documents"] == NUM_DOCUMENTS and stream["num_sessions"] == 1
+    assert stream["largest_difference_nats"] < 1e-6
+    decoded = stream["decoded"]
+    assert decoded["first_difference"] is None and decoded["broken"] is None
+    assert abs(decoded["code_bytes"] - decoded["score_bytes"]) < 8
+    assert verdict["measurements"][0]["score_origin"] == "streamed"
+    assert verdict["measurements"][0]["val_loss_nats"] == pytest.approx(stream["loss_nats"])
+    assert {"name": "score", "grade": "proved"}.items() <= verdict["guarantees"][-1].items()
+    assert rule(verdict)["outcome"] == "passed"
+
+
+def test_an_evaluation_that_knows_more_than_the_stream_is_caught(climb):
+    verdict = climb(*SEES_THE_TARGET)
+    assert verdict["verdict"] == "rejected"
+    assert "lower than ours" in rule(verdict)["findings"][0]["message"]
+    [stream] = verdict["streams"]
+    assert stream["evaluated_nats"] == pytest.approx(0.9 * stream["loss_nats"])
+    assert verdict["measurements"][0]["val_loss_nats"] == stream["loss_nats"]
+
+
+def test_a_stream_that_breaks_off_decides_nothing(climb):
+    verdict = climb("number += 1", "number += 1; sys.exit('no more')")
+    assert verdict["verdict"] == "inconclusive"
+    reason = rule(verdict)["reason"]
+    assert "did not answer" in reason and "no more" in reason
+    assert verdict["measurements"][0]["score_origin"] == "token_losses"
+
+
+def test_a_folder_without_a_stream_is_left_as_it_is(climb):
+    contract = {key: value for key, value in CONTRACT.items() if key != "stream"}
+    verdict = climb(contract=contract)
+    assert rule(verdict)["severity"] == "info"
+    assert "offers no stream" in rule(verdict)["reason"]

@@ -1,0 +1,112 @@
+"""One seed's artifact, started cold as often as it takes: to score a passage, to decode it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.runs.processes import Setting
+from verifier.runs.seed_run import kept_artifact
+from verifier.schemas.run_record_json import EvaluationPlan, StreamPlan
+from verifier.stream.channel import Channel
+from verifier.stream.passes import Passage, decode, score
+from verifier.stream.pieces import Amounts, cut, draw, groups
+from verifier.stream.predictor import Patience, Predictor
+from verifier.stream.protocol import Tokens
+from verifier.stream.session import Session
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """A passage's losses, and what was seen on the way."""
+
+    passage: Passage
+    losses: NDArray[np.float64]  # (N,) nats, piece after piece
+    code: bytes
+    vocabulary: int
+    largest_excess: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """What came back of a passage."""
+
+    targets: Tokens  # (N,)
+    wall_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Streaming:
+    """Starts sessions of one seed."""
+
+    setting: Setting
+    seed: int
+    evaluation: EvaluationPlan
+    plan: StreamPlan
+    tape: Tokens
+
+    def passages(self, rng: np.random.Generator) -> list[Passage]:
+        """What is streamed, drawn now, a session each."""
+        track = self.setting.harness.track.stream
+        amounts = Amounts(
+            num_targets=int(track.targets.value), piece_targets=int(track.piece_targets.value)
+        )
+        drawn = draw(cut(self.tape, self.plan), amounts, rng)
+        return [
+            Passage(pieces=group, tape=self.tape, num_lanes=self.plan.num_lanes)
+            for group in groups(drawn, self.tape)
+        ]
+
+    def score(self, passage: Passage, name: str) -> Scored:
+        """Losses and code of a passage; raises as Session.hold does."""
+        results = []
+
+        def talk(channel: Channel) -> None:
+            predictor = self._predictor(channel)
+            results.append((predictor, *score(passage, predictor)))
+            predictor.close()
+
+        wall_seconds = self._session(name).hold(talk)
+        [(predictor, losses, code)] = results
+        return Scored(
+            passage=passage,
+            losses=losses,
+            code=code,
+            vocabulary=predictor.vocabulary or 0,
+            largest_excess=predictor.largest_excess,
+            wall_seconds=wall_seconds,
+        )
+
+    def decode(self, scored: Scored, name: str) -> Decoded:
+        """What a passage's code gives back; raises as Session.hold does."""
+        results = []
+
+        def talk(channel: Channel) -> None:
+            predictor = self._predictor(channel)
+            results.append(decode(scored.passage, scored.code, predictor))
+            predictor.close()
+
+        wall_seconds = self._session(name).hold(talk)
+        return Decoded(targets=results[0], wall_seconds=wall_seconds)
+
+    def _predictor(self, channel: Channel) -> Predictor:
+        track = self.setting.harness.track.stream
+        patience = Patience(
+            first_seconds=track.first_answer_seconds.value,
+            answer_seconds=track.answer_seconds.value,
+        )
+        return Predictor(
+            channel=channel, patience=patience, smallest_vocabulary=int(self.tape.max()) + 1
+        )
+
+    def _session(self, name: str) -> Session:
+        journal = self.setting.harness.journal
+        return Session(
+            setting=self.setting,
+            seed=self.seed,
+            evaluation=self.evaluation,
+            artifact=kept_artifact(journal.seed_folder(self.seed), self.evaluation),
+            plan=self.plan,
+            folder=journal.folder / f"stream_{self.seed}" / name,
+        )
