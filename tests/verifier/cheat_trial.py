@@ -2,7 +2,7 @@
 
 Everything is the real thing but for its size: rules, sandbox, run directory, verdict. The data is
 a chain of 32 symbols in which a bigram model learns something, and in which it can be told from
-one that learned the answers.
+one that learned the answers; on the rung floor, words of as many that the harness draws.
 """
 
 import importlib.util
@@ -33,6 +33,16 @@ LIMITS = {
     "train_overrun_seconds": 0.2,
     "hard_wall_seconds": 4,
 }
+GRANTED_START_SECONDS = 0.5
+FLOOR = {
+    "train_minutes": 0.05,
+    "other_seconds": 60,
+    "vocab_size": NUM_SYMBOLS,
+    "document_tokens": 100,
+    "training_tokens": NUM_TRAINING,
+    "validation_tokens": 1_024,
+    "tolerance_nats": 1e-4,
+}
 RULES = (
     "missing_file",
     "failed_run",
@@ -53,6 +63,9 @@ RULES = (
     "validation_shards_in_training",
 )
 """Left out is what asks for logs, for a claim, or for torch."""
+FLOOR_RULES = ("failed_run", "below_entropy_floor", "dropped_tokens")
+"""Left out is what asks for the bytes of a tokenizer."""
+TRACKS = {"rerun": "cheats", "floor": "cheats_floor"}
 REFUSED = 2
 """The exit code for what cannot be run as it asks to be."""
 
@@ -62,7 +75,16 @@ def open_court(folder: Path) -> None:
     scored_bytes = write_data(folder / "data")
     rules = folder / "site" / "rules"
     shutil.copytree(rules_folder(), rules, ignore=shutil.ignore_patterns("corpora", "__pycache__"))
-    (rules / "tracks" / "cheats.yaml").write_text(yaml.safe_dump(cheat_track(scored_bytes)))
+    shorten_the_start(rules / "overlong_training.yaml")
+    for track in (cheat_track(scored_bytes), floor_track(scored_bytes)):
+        (rules / "tracks" / f"{track['id']}.yaml").write_text(yaml.safe_dump(track))
+
+
+def shorten_the_start(path: Path) -> None:
+    """What is granted for start and compilation, in the proportion of the other times."""
+    rule = yaml.safe_load(path.read_text())
+    rule["parameters"]["start_seconds"] = GRANTED_START_SECONDS
+    path.write_text(yaml.safe_dump(rule))
 
 
 def enter_court(folder: Path) -> None:
@@ -89,6 +111,16 @@ def cheat_track(scored_bytes: int) -> dict:
         "dataset": track["dataset"]
         | {"families": [family | {"scored_tokens": NUM_VALIDATION, "scored_bytes": scored_bytes}]},
         "rules": {rule: record_track.rules[rule].value for rule in RULES},
+    }
+
+
+def floor_track(scored_bytes: int) -> dict:
+    """The same in small, on words that the harness draws."""
+    amounts = {n: {"value": v, "unit": "x", "source": "test"} for n, v in FLOOR.items()}
+    return cheat_track(scored_bytes) | {
+        "id": "cheats_floor",
+        "floor": {"source": "zipf", "environment": {}} | amounts,
+        "rules": dict.fromkeys(FLOOR_RULES, "reject"),
     }
 
 
@@ -141,13 +173,15 @@ def hand_in(cheat: Path, folder: Path) -> Path:
     return folder
 
 
-def put_on_trial(cheat: str, court: Path, folder: Path) -> VerdictFile | str:
+def put_on_trial(cheat: str, court: Path, folder: Path, rung: str) -> VerdictFile | str:
     """Run and judge one cheat; a text says why it was refused.
 
     `folder` is new and stays, with the run directory in it.
     """
     submission, out = hand_in(CHEATS / cheat, folder / "submission"), str(folder / "out")
-    words = ["run", str(submission), "--track", "cheats", "--data", str(court / "data")]
+    words = ["run", str(submission), "--track", TRACKS[rung], "--rung", rung]
+    if rung == "rerun":
+        words += ["--data", str(court / "data")]
     done = CliRunner().invoke(cli, [*words, "--out", out])
     if done.exit_code == REFUSED:
         return done.stderr

@@ -2,8 +2,7 @@
 
 A folder of `cheats/` holds what differs from the honest submission, `control_honest`; the head of
 its script says what it tries, `expected.yaml` how that must end: `verdict` (`refused` where it is
-not run at all), `shows` (a text of the report), and `hole` where it does not end so yet, and why.
-With the hole closed the test fails until that line is taken out.
+not run at all), `shows` (a text of the report), and `rung` where not the full run decides.
 """
 
 import re
@@ -28,16 +27,6 @@ NAMES = sorted(path.name for path in CHEATS.iterdir())
 EXPECTED = {name: yaml.safe_load((CHEATS / name / "expected.yaml").read_text()) for name in NAMES}
 
 
-def with_holes() -> list:
-    """Every cheat; one that still works must go on to be known as such."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=EXPECTED[name]["hole"]))
-        if "hole" in EXPECTED[name]
-        else name
-        for name in NAMES
-    ]
-
-
 @pytest.fixture(scope="module")
 def court(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("court")
@@ -55,7 +44,9 @@ def trials(court: Path, request) -> dict[str, Future[VerdictFile | str]]:
     }
     with ProcessPoolExecutor(2, initializer=enter_court, initargs=(court,)) as pool:
         yield {
-            name: pool.submit(put_on_trial, name, court, court / name)
+            name: pool.submit(
+                put_on_trial, name, court, court / name, EXPECTED[name].get("rung", "rerun")
+            )
             for name in NAMES
             if name in asked
         }
@@ -83,7 +74,7 @@ def command_lines() -> list[list[str]]:
     return [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"]]
 
 
-@pytest.mark.parametrize("cheat", with_holes())
+@pytest.mark.parametrize("cheat", NAMES)
 def test_a_cheat_ends_as_it_must(cheat, trials, court):
     verdict, expected = trials[cheat].result(), EXPECTED[cheat]
     decision = "refused" if isinstance(verdict, str) else verdict.verdict
@@ -94,6 +85,13 @@ def test_a_cheat_ends_as_it_must(cheat, trials, court):
     assert decision != "accepted" or is_honest(verdict, court)
     # A cheat that detaches a process names it for itself.
     assert cheat not in [argv[0] for argv in command_lines()]
+
+
+def test_the_honest_control_is_above_the_floor_on_which_cheats_are_caught(court, tmp_path):
+    with ProcessPoolExecutor(1, initializer=enter_court, initargs=(court,)) as pool:
+        trial = pool.submit(put_on_trial, "control_honest", court, tmp_path / "trial", "floor")
+    assert trial.result().verdict == "inconclusive", report(trial.result())
+    assert trial.result().floor.gap_nats > 0
 
 
 def test_there_are_many_cheats_and_both_controls():

@@ -85,3 +85,25 @@ def test_training_over_the_budget_is_not_excused_by_validation(outcome):
     phases = {"training": 610.0, "validation": 5.0}
     answer = outcome("overlong_training", phases=phases, num_validations=1)
     assert answer is Outcome.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("start", "gpu_seconds", "expected"),
+    [
+        (115.0, 7.0, "passed"),
+        (115.0, None, "passed"),
+        (400.0, 7.0, "not_evaluated"),
+        (115.0, 90.0, "not_evaluated"),
+    ],
+)
+def test_a_start_is_free_while_it_is_short_and_the_gpus_rest(outcome, start, gpu_seconds, expected):
+    phases = {"training": 599.0, "start": start}
+    figures = {"script_train_seconds": 599.0, "start_gpu_seconds": gpu_seconds}
+    assert outcome("overlong_training", "leaderboard-apr29", phases=phases, **figures) == expected
+
+
+def test_a_long_start_harms_nobody_who_would_have_fit_with_it(outcome):
+    phases = {"training": 200.0, "start": 390.0}
+    figures = {"script_train_seconds": 200.0, "start_gpu_seconds": 390.0}
+    answer = outcome("overlong_training", "leaderboard-apr29", phases=phases, **figures)
+    assert answer is Outcome.PASSED

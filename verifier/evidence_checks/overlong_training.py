@@ -38,6 +38,17 @@ def _unproved_loop(seed: SeedMeasurement, clock: str) -> str | None:
     )
 
 
+def _unproved_start(seed: SeedMeasurement, left_seconds: float, rule: Rule) -> str | None:
+    """Why a script's word that it only started and compiled is not enough; None where it is."""
+    passed, busy = seed.phases.start or 0.0, seed.start_gpu_seconds or 0.0
+    only_said = "before the first step was told; only the script says that no training ran then"
+    if passed - rule.parameters["start_seconds"] > left_seconds:
+        return f"seed {seed.seed}: {passed:.1f} s passed {only_said}"
+    if busy - rule.parameters["start_gpu_seconds"] > left_seconds:
+        return f"seed {seed.seed}: its GPUs worked for {busy:.1f} s {only_said}"
+    return None
+
+
 def _unproved_validation(seed: SeedMeasurement, left_seconds: float, rule: Rule) -> str | None:
     """Why a script's word that it only validated is not enough; None where it is."""
     start, each = (
@@ -66,6 +77,15 @@ def _unproved_calibration(seed: SeedMeasurement, left_seconds: float, clock: str
         f"seed {seed.seed}: {ours:.1f} s passed by our clock before calibration was told to be "
         f"over; only the script says that it took {said:.1f} s of them"
     )
+
+
+def _unproved_rest(
+    seed: SeedMeasurement, left_seconds: float, clock: str, rule: Rule
+) -> str | None:
+    """What else of the run only the script says held no training; None where nothing does."""
+    uncounted = (_unproved_start, _unproved_validation) if clock != "everything" else ()
+    doubts = [unproved(seed, left_seconds, rule) for unproved in uncounted]
+    return next(filter(None, doubts), None) or _unproved_calibration(seed, left_seconds, clock)
 
 
 def _untimed_calibration(seed: SeedClaimed, budget: float, clock: str) -> Finding | None:
@@ -115,12 +135,8 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         if seconds is None:
             return f"seed {seed.seed}: no line of the run marks its training time"
         if seconds <= allowed:
-            if doubt := _unproved_loop(seed, clock):
-                return doubt
             left_seconds = allowed - seconds
-            if clock != "everything" and (doubt := _unproved_validation(seed, left_seconds, rule)):
-                return doubt
-            return _unproved_calibration(seed, left_seconds, clock)
+            return _unproved_loop(seed, clock) or _unproved_rest(seed, left_seconds, clock, rule)
         return Finding(
             message=f"seed {seed.seed}: {seconds:.1f} s of training, "
             f"{seconds - limits.train_seconds.value:.1f} s over the budget",

@@ -1,6 +1,7 @@
 """RunPlan + Sandbox → measurements, one run after another, each on disk before the next starts."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,7 @@ from verifier.runs.plan import PreparedRun
 from verifier.runs.processes import Setting
 from verifier.runs.replays import check_independence, mutate
 from verifier.runs.seed_run import run_seed
-from verifier.runs.telemetry import Telemetry
+from verifier.runs.telemetry import Sample, Telemetry, gpu_seconds
 from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import Attempt, SeedMeasurement
 
@@ -66,20 +67,29 @@ def _run(seed: int, folder: Path, setting: Setting) -> SeedMeasurement:
             folder, Attempt(outcome="infrastructure", reason=STOPPED, wall_seconds=None)
         )
     while True:
-        run, fault = _attempt(seed, folder, setting)
-        attempts = journal.attempts(folder)
+        tried = _attempt(seed, folder, setting)
+        attempts, fault = journal.attempts(folder), tried.fault
         if fault is None:
-            return measure(run, setting.text).model_copy(update={"attempts": attempts})
+            return _measured(tried, setting, attempts)
         if sum(attempt.reason != STOPPED for attempt in attempts) >= retries:
-            seen = failed_by_machine(measure(run, setting.text), fault)
-            return seen.model_copy(update={"attempts": attempts})
+            return failed_by_machine(_measured(tried, setting, attempts), fault)
         setting.harness.observer.note(f"seed {seed}: {fault}; run again")
-        failed = Attempt(outcome="infrastructure", reason=fault, wall_seconds=run.timeline.end)
+        wall_seconds = tried.run.timeline.end
+        failed = Attempt(outcome="infrastructure", reason=fault, wall_seconds=wall_seconds)
         journal.note_attempt(folder, failed)
 
 
-def _attempt(seed: int, folder: Path, setting: Setting) -> tuple[SeedRun, str | None]:
-    """One run of a seed, and what the machine did to it, judged before its score is looked at."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Tried:
+    """One run of a seed, and what the machine did to it."""
+
+    run: SeedRun
+    samples: list[Sample]
+    fault: str | None
+
+
+def _attempt(seed: int, folder: Path, setting: Setting) -> _Tried:
+    """Run a seed once; the machine is judged before the score is looked at."""
     with disk_errors(folder):
         remove_tree(folder)  # a run that was cut short; nothing in it counts
         folder.mkdir()
@@ -88,4 +98,11 @@ def _attempt(seed: int, folder: Path, setting: Setting) -> tuple[SeedRun, str | 
     results = [stage.result for stage in run.stages]
     memory_bytes, num_cpus = psutil.virtual_memory().total, os.cpu_count() or 1
     crashed = run.stages[-1].rank_failed
-    return run, machine_fault(results, telemetry.samples, num_cpus, memory_bytes, crashed)
+    fault = machine_fault(results, telemetry.samples, num_cpus, memory_bytes, crashed)
+    return _Tried(run=run, samples=telemetry.samples, fault=fault)
+
+
+def _measured(tried: _Tried, setting: Setting, attempts: tuple[Attempt, ...]) -> SeedMeasurement:
+    seen = measure(tried.run, setting.text)
+    busy_seconds = gpu_seconds(tried.samples, seen.phases.start)
+    return seen.model_copy(update={"attempts": attempts, "start_gpu_seconds": busy_seconds})

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,25 @@ class Sample:
     memory_free_bytes: int
     disk_free_bytes: int
     gpus: tuple[GpuSample, ...] = ()
+
+
+def gpu_seconds(samples: Sequence[Sample], until: float | None) -> float | None:
+    """How long a GPU worked up to a moment of the run, as the mean of all; None without GPUs.
+
+    Args:
+        samples: in order, each with the share of the time before it that each GPU was busy.
+        until: seconds since launch; None where nothing marks that moment.
+    """
+    if until is None or not any(sample.gpus for sample in samples):
+        return None
+    busy, last = 0.0, 0.0
+    for sample in samples:
+        if sample.seconds > until:
+            break
+        shares = [(gpu.utilization_percent or 0) / 100 for gpu in sample.gpus]
+        busy += (sample.seconds - last) * sum(shares) / max(len(shares), 1)
+        last = sample.seconds
+    return busy
 
 
 class Telemetry:

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from verifier.runs.gpu_sensors import GpuSensors
-from verifier.runs.telemetry import Telemetry
+from verifier.runs.gpu_sensors import GpuSample, GpuSensors
+from verifier.runs.telemetry import Sample, Telemetry, gpu_seconds
 
 BURN = "import time; held = b'x' * 2**26; end = time.time() + 2.5\nwhile time.time() < end: pass"
 
@@ -37,6 +37,20 @@ def test_a_folder_that_is_gone_ends_no_run(tmp_path):
     with Telemetry(tmp_path / "gone") as telemetry:
         time.sleep(0.01)
     assert telemetry.samples == []
+
+
+def sample(seconds: float, *percents: int) -> Sample:
+    gpus = tuple(GpuSample(utilization_percent=percent) for percent in percents)
+    nothing = dict.fromkeys(("cpu_busy", "own_cpu_busy", "load_average"), 0.0)
+    sizes = dict.fromkeys(("tree_bytes", "memory_free_bytes", "disk_free_bytes"), 0)
+    return Sample(seconds=seconds, gpus=gpus, **nothing, **sizes)
+
+
+def test_work_of_the_gpus_is_counted_up_to_a_moment_as_their_mean():
+    samples = [sample(1, 0, 0), sample(3, 100, 50), sample(4, 100, 100)]
+    assert gpu_seconds(samples, until=3.5) == pytest.approx(1.5)
+    assert gpu_seconds(samples, until=None) is None
+    assert gpu_seconds([sample(1), sample(2)], until=9) is None
 
 
 @pytest.mark.gpu
