@@ -21,7 +21,7 @@ from trainer.errors import DataError, RecipeError
 from trainer.quantization.bit_packing import pack_codes, packed_bytes, unpack_codes
 from trainer.quantization.codecs import compress, decompress
 from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, encode_matrices
-from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor
+from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor, payload_bytes
 from trainer.quantization.size_law import clip_factor, with_clips_times
 from trainer.recipe import QuantizationOptions
 
@@ -39,6 +39,7 @@ class PackedArtifact:
 
     compressed: bytes
     raw_bytes: int
+    payload_bytes: int  # of codes (one a byte), scales and floats alone
 
 
 def pack_artifact(
@@ -63,7 +64,11 @@ def pack_artifact(
     compressed = compress(raw, options.compressor)
     if options.code_packing == "rans":
         compressed = len(compressed).to_bytes(LENGTH_BYTES, "little") + compressed + coded.words
-    return PackedArtifact(compressed=compressed, raw_bytes=len(raw) + len(coded.words))
+    return PackedArtifact(
+        compressed=compressed,
+        raw_bytes=len(raw) + len(coded.words),
+        payload_bytes=payload_bytes(stored),
+    )
 
 
 def is_entropy_coded(dtype: torch.dtype, shape: Sequence[int], packing: str) -> bool:
@@ -89,7 +94,6 @@ class FittedArtifact:
     """An artifact whose clips were chosen for its size."""
 
     artifact: PackedArtifact
-    stored: dict[str, StoredTensor]
     clip_factor: float  # on every clip of the recipe
     predicted_bytes: int  # before its codes were made
 
@@ -122,7 +126,6 @@ def fit_artifact(
         if budget_bytes * (1.0 - FITTED_ROOM) <= num_bytes <= budget_bytes:
             return FittedArtifact(
                 artifact=artifact,
-                stored=stored,
                 clip_factor=factor,
                 predicted_bytes=predicted_bytes or num_bytes,
             )
