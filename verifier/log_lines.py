@@ -6,9 +6,10 @@ Line shapes: the baseline script of the challenge, its later generations and the
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _INT = r"\d{1,18}"
+_GROUPED = r"\d{1,3}(?:,\d{3}){1,4}"
 _FLOAT = r"(?:-?\d{1,15}(?:\.\d{1,17})?(?:e[+-]?\d{1,3})?|[+-]?nan|[+-]?inf)"
 _WORD = re.compile(r"\w+")
 _TIMESTAMP = re.compile(r"\d{9,11}\.\d{1,9} |\[(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\] (?:INFO: )?")
@@ -26,8 +27,9 @@ _STEP_CLOCK = re.compile(rf" (?:train_time|t): ?({_FLOAT})(ms|m|s)\b")
 _LOSS_AND_BPB = re.compile(
     rf"(?<!\w)val_loss[:=] ?({_FLOAT})[ ,|]{{1,3}}val_bpb[:=] ?({_FLOAT})(?![\w.])"
 )
-_EVAL_CLOCK = re.compile(rf" (?:eval_time|time|elapsed)[:=] ?({_FLOAT})(ms|s)\b")
-_LABEL = re.compile(r"[A-Za-z][\w+.:-]{0,99}(?: [\w+.-]{1,40}){0,4}")
+_EVAL_CLOCK = re.compile(rf" (?:eval_time|eval|time|elapsed)[:=] ?({_FLOAT})(ms|s)\b")
+_BPB_ALONE = re.compile(rf"(?<![\w,])val_bpb ?[:=] ?({_FLOAT})(?![\w.])")
+_LABEL = re.compile(r"[A-Za-z][\w+.:()-]{0,99}(?: [\w+.-]{1,40}){0,4}")
 _LOOKS_FINAL = re.compile(r"(?i)val_bpb[\"']?\s?[:=]\s?\d|^final\w{0,80}[ :].{0,100}\d\.\d")
 _DIAGNOSTIC = re.compile(r"(?i)diagnostic|pre.?quant|post.?ema")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -71,6 +73,15 @@ _PATTERNS = {
         "total_eval_time": rf"total_eval_time: ?(?P<eval_seconds>{_FLOAT})s$",
     }.items()
 }
+# `artifact_bytes: 15,968,912` or `export model_bytes=15968912`: a size by its name, nothing else.
+_SIZE = re.compile(
+    rf"(?:\w{{1,40}} )?(?:"
+    rf"(?:(?:artifact|total|submission|total_submission)_bytes|bytes_total|[Aa]rtifact[ _]size)"
+    rf"[:=] {{0,8}}(?P<total_bytes>{_INT}|{_GROUPED})"
+    rf"|(?:model|quant)_bytes[:=] {{0,8}}(?P<model_bytes>{_INT}|{_GROUPED})"
+    rf"|(?:code_bytes|bytes_code)[:=] {{0,8}}(?P<code_bytes>{_INT}|{_GROUPED})"
+    rf")(?: bytes)?$"
+)
 _PHASE = re.compile(rf"phase:(\S{{1,80}}) seconds:({_FLOAT})$")
 
 
@@ -80,7 +91,7 @@ class FinalMetric:
 
     line: int
     label: str
-    val_loss: float | None  # nats a token; None when what is printed is not finite
+    val_loss: float | None  # nats a token; None when what is printed is not finite, or nothing is
     val_bpb: float | None
     loss_decimals: int
     bpb_decimals: int
@@ -93,11 +104,19 @@ class FinalMetric:
         return _DIAGNOSTIC.search(self.label) is not None
 
     def agrees_with(self, other: "FinalMetric") -> bool:
-        """Whether both print the same loss and BPB, as far as the coarser of them goes."""
+        """Whether both print the same loss, if any, and BPB, as far as the coarser of them goes."""
         loss_decimals = min(self.loss_decimals, other.loss_decimals)
         bpb_decimals = min(self.bpb_decimals, other.bpb_decimals)
-        same_loss = _same(self.val_loss, other.val_loss, loss_decimals)
+        no_loss = self.val_loss is None or other.val_loss is None
+        same_loss = no_loss or _same(self.val_loss, other.val_loss, loss_decimals)
         return same_loss and _same(self.val_bpb, other.val_bpb, bpb_decimals)
+
+    def repeating(self, other: "FinalMetric") -> "FinalMetric":
+        """The same line as a repetition of another, whose loss it takes where it prints none."""
+        if self.val_loss is not None:
+            return replace(self, repeats_line=other.line)
+        loss, decimals = other.val_loss, other.loss_decimals
+        return replace(self, repeats_line=other.line, val_loss=loss, loss_decimals=decimals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +172,8 @@ def read_figures(line: str) -> dict[str, int | float | str]:
     word = _WORD.match(line)
     pattern = _PATTERNS.get(word[0]) if word else None
     found = pattern.match(line) if pattern else None
+    if found is None and ("bytes" in line or "size" in line):
+        found = _SIZE.match(line)
     figures: dict[str, int | float | str] = {}
     for name, text in found.groupdict().items() if found else ():
         if text is None:
@@ -193,23 +214,32 @@ def read_step(line: str) -> StepLine | None:
 
 
 def read_final(line: str, number: int) -> FinalMetric | None:
-    """The metric that a line reports; None if it has no label or no pair of figures."""
-    figures = _LOSS_AND_BPB.search(line)
+    """The metric that a line reports; None if it has no label or no figures."""
+    figures = _LOSS_AND_BPB.search(line) or _bpb_alone(line)
     if figures is None:
         return None
     first, *others = line[: figures.start()].split() or [""]
     label = " ".join([first, *(word for word in others if ":" not in word and "=" not in word)])
     if not _LABEL.fullmatch(label):
         return None
+    *loss, bpb = figures.groups()
     return FinalMetric(
         line=number,
         label=label,
-        val_loss=_finite(figures[1]),
-        val_bpb=_finite(figures[2]),
-        loss_decimals=_decimals(figures[1]),
-        bpb_decimals=_decimals(figures[2]),
+        val_loss=_finite(loss[0]) if loss else None,
+        val_bpb=_finite(bpb),
+        loss_decimals=_decimals(loss[0]) if loss else 0,
+        bpb_decimals=_decimals(bpb),
         eval_seconds=_seconds(_EVAL_CLOCK.search(line, figures.end())),
     )
+
+
+def _bpb_alone(line: str) -> re.Match[str] | None:
+    """A BPB without a loss, in a line that says that it is final or how long it took to score."""
+    found = _BPB_ALONE.search(line) if "loss" not in line else None
+    if found and not line.lower().startswith(("final", "submission")):
+        return found if _EVAL_CLOCK.search(line, found.end()) else None
+    return found
 
 
 def looks_final(line: str) -> bool:

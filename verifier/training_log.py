@@ -7,7 +7,7 @@ dropped in silence. What a log says is a claim.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import add
 from types import MappingProxyType
 from typing import Any
@@ -122,6 +122,14 @@ def read_training_log(log: SubmissionFile | str) -> TrainingLog:
         if count == cut_after_line:
             reader.skip_lines(lines_cut)
     return reader.result()
+
+
+def _replace_total(values: dict[str, Any], lines: dict[str, int]) -> None:
+    """A model packed after the total was printed: the total is of an earlier packing."""
+    del values["total_bytes"], lines["total_bytes"]
+    if "code_bytes" in values:
+        values["total_bytes"] = values["model_bytes"] + values["code_bytes"]
+        lines["total_bytes"] = lines["model_bytes"]
 
 
 class TrainingLogReader:
@@ -280,12 +288,14 @@ class TrainingLogReader:
             self._diagnostics.append(metric)
         else:
             recent = self._finals[-_ALIAS_WINDOW:]
-            repeated = next((other.line for other in recent if other.agrees_with(metric)), None)
-            self._finals.append(replace(metric, repeats_line=repeated))
+            repeated = next((other for other in recent if other.agrees_with(metric)), None)
+            self._finals.append(metric.repeating(repeated) if repeated else metric)
 
     def result(self) -> TrainingLog:
         """All that was read so far."""
         values, lines = dict[str, Any](self._values), dict(self._lines)
+        if lines.get("model_bytes", 0) > lines.get("total_bytes", self._line):
+            _replace_total(values, lines)
         timed = self._timed_headline()
         if timed is not None:
             values["eval_seconds"], lines["eval_seconds"] = timed.eval_seconds, timed.line

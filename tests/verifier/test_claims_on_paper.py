@@ -102,6 +102,17 @@ def test_a_logged_total_counts_without_a_logged_model(folder):
     assert "16,930,000" in outcome(folder, "oversized_artifact").findings[0].message
 
 
+@pytest.mark.parametrize(("bpb", "broken"), [(1.2, True), (1.21, False)])
+def test_the_size_of_another_packing_than_the_claimed_is_left_open(folder, bpb, broken):
+    text = LOG.format(loop_ms=590000, calibration="").replace("15930000", "16930000")
+    (folder / "train_seed1.log").write_text(text)
+    stated = {"val_bpb": bpb, "bytes_total": 15_990_000}
+    (folder / "submission.json").write_text(json.dumps(stated))
+    record = outcome(folder, "oversized_artifact", byte_count="as_logged")
+    assert bool(record.findings) == broken
+    assert broken or "another packing" in (record.reason or "")
+
+
 @pytest.mark.parametrize(
     ("line", "carried"),
     [("mixed 8 bytes, bpb=1.100000", True), ("windows 3/9 running_bpb=1.100000", False)],

@@ -28,13 +28,14 @@ def learned_before_scored(trace: Trace) -> Iterator[Sequence]:
 def scored_again(trace: Trace) -> Iterator[Sequence]:
     """Tokens that have been learned are scored once more, and that score counts."""
     for update in _validation_updates(trace):
+        in_rounds = [] if update.is_table else _scored_in_rounds(trace, update)
         if update.numbered(LEAF):
+            yield from in_rounds[:1]  # a fit that is scored after its rounds is another breach
             continue
         later = list(_later(trace, update))
         if later and not (update.is_table or _within_scored_pass(update, trace)):
             continue  # learned, and only then scored for the first time: another breach
         anew = (score for score in later if not _advancing(update, score))
-        in_rounds = [] if update.is_table else _scored_in_rounds(trace, update)
         yield from in_rounds[:1] or _first(Sequence(update=update, score=s) for s in anew)
 
 
@@ -91,7 +92,7 @@ def _scored_in_rounds(trace: Trace, update: Update) -> list[Sequence]:
     return [
         Sequence(update=update, score=score, loop=loop)
         for score in trace.claimed_scores()
-        if touches(update, score)
+        if touches(update, score) or _shares_leaf(update, score)
         for loop in _repeating(update, score)
     ]
 
@@ -109,8 +110,11 @@ def _repeating(update: Update, score: Score) -> list[Loop]:
 
 
 def _uses_fit(update: Update, score: Score) -> bool:
-    by_name = update.numbered(LEAF) & score.numbered(LEAF)
-    return bool(by_name) or (GRADIENT in score.marks and touches(update, score))
+    return _shares_leaf(update, score) or (GRADIENT in score.marks and touches(update, score))
+
+
+def _shares_leaf(update: Update, score: Score) -> bool:
+    return bool(update.numbered(LEAF) & score.numbered(LEAF))
 
 
 def _first(sequences: Iterator[Sequence]) -> list[Sequence]:

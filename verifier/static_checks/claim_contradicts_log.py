@@ -48,7 +48,8 @@ def is_carried(
     """Whether the stated score is one run's, or the mean of some natural set of runs.
 
     Natural are: all logs, logs named alike but for a number, one log a seed, the seeds that
-    submission.json lists, and the values that it lists where each is in its log (`carried`).
+    submission.json lists, the values that it lists where each is in its log (`carried`), and the
+    lines of one label.
     """
     seeds = [seed for seed in case.claims.seeds if seed.log and seed.log.val_bpb]
     alike: dict[str, list[float | None]] = {}
@@ -60,10 +61,20 @@ def is_carried(
         [seed.log.val_bpb for seed in seeds if seed.log],
         [seed.log.val_bpb for seed in seeds if seed.log and seed.stated],
         carried,
+        *_by_label(case.claims.logs),
     )
     means = [statistics.fmean(known) for s in samples if (known := [v for v in s if v is not None])]
     finals = [value for log in case.claims.logs for value in _final_values(log)]
     return any(abs(stated - value) <= tolerance for value in (*finals, *means))
+
+
+def _by_label(logs: Iterable[LogClaim]) -> Iterable[list[float | None]]:
+    """The last BPB that each log gives under a label, label by label."""
+    by_label: dict[str, list[float | None]] = {}
+    for claim in logs:
+        for label, bpb in {final.label: final.val_bpb for final in claim.log.finals}.items():
+            by_label.setdefault(label, []).append(bpb)
+    return by_label.values()
 
 
 def _is_on_a_line(stated: float, logs: Iterable[LogClaim]) -> bool:

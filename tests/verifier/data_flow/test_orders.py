@@ -218,3 +218,23 @@ torch.optim.LBFGS([delta]).step(closure)
 """
     updates = follow(fit).of_kind(Update)
     assert [bool(update.numbered(LEAF)) for update in updates] == [True]
+
+
+@pytest.mark.parametrize(("epochs", "is_rescored"), [(2, True), (1, False)])
+def test_an_adapter_whose_last_epoch_is_scored_saw_the_tokens_before(follow, epochs, is_rescored):
+    trace = follow(f"""
+loss_sum = torch.zeros(())
+for d in range(0, len(tokens), 64):
+    delta = torch.zeros(64, requires_grad=True)
+    optimizer = torch.optim.Adam([delta])
+    for epoch in range({epochs}):
+        for c in range(d, d + 64, 8):
+            x, y = tokens[c : c + 8], tokens[c + 1 : c + 9]
+            if epoch == {epochs} - 1:
+                loss_sum += F.cross_entropy(model.head(x) + delta, y)
+            F.cross_entropy(model.head(x) + delta, y).backward()
+            optimizer.step()
+print(f"val_bpb:{{loss_sum}}")
+""")
+    assert trace.claimed_scores()
+    assert bool(list(scored_again(trace))) == is_rescored
