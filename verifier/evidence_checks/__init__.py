@@ -14,6 +14,7 @@ from verifier.evidence_checks import (
     overlong_evaluation,
     overlong_training,
     oversized_artifact,
+    rescored_tokens,
     rewritten_artifact,
     seed_ignored,
     streamed_score_differs,
@@ -22,6 +23,7 @@ from verifier.evidence_checks import (
     unreplicated_seed,
     unreproduced_claim,
     unscored_tokens,
+    update_before_score,
     validation_seen_in_training,
 )
 from verifier.evidence_checks.base import EvidenceCheck
@@ -43,6 +45,8 @@ EVIDENCE_CHECKS: tuple[tuple[str, EvidenceCheck], ...] = (
     ("future_token_dependence", future_token_dependence.check),
     ("unnormalized_distribution", unnormalized_distribution.check),
     ("unscored_tokens", unscored_tokens.check),
+    ("update_before_score", update_before_score.check),
+    ("rescored_tokens", rescored_tokens.check),
     ("carried_state", carried_state.check),
     ("streamed_score_differs", streamed_score_differs.check),
     ("unreproduced_claim", unreproduced_claim.check),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
 from verifier.schemas.floor_record_json import FloorRecord
-from verifier.schemas.probe_record_json import ProbeRecord
+from verifier.schemas.probe_record_json import LedgerRecord, ProbeRecord
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import (
@@ -83,6 +83,29 @@ def probe_record(case: EvidenceCase) -> ProbeRecord | CheckResult:
     if record is None:
         return not_offered("no changed tapes were scored; --rung probe does it")
     return cannot_tell(record.not_evaluated) if record.not_evaluated else record
+
+
+def ledger_record(case: EvidenceCase) -> LedgerRecord | CheckResult:
+    """What the instrument noted, or why there is nothing to judge by."""
+    record = case.evidence.probe if case.evidence else None
+    if record is None:
+        return not_offered("no instrument noted its losses; --rung probe does it")
+    why = record.ledger.not_evaluated if record.ledger else record.not_evaluated
+    if record.is_noted_inside or record.ledger is None:
+        return cannot_tell(why) if why else record.ledger or not_offered("nothing was noted")
+    # Probes from outside have judged its losses already.
+    return not_offered(f"its losses are written, not noted: {why}") if why else record.ledger
+
+
+def nothing_seen(case: EvidenceCase) -> CheckResult:
+    """What a probe without an alarm is worth: nothing where the script's own process noted it."""
+    record = case.evidence.probe if case.evidence else None
+    if record is not None and not record.is_noted_inside:
+        return CheckResult()
+    return cannot_tell(
+        "nothing seen against it, by an instrument in its own process, which it can deceive; "
+        "a pgolf.yaml whose `evaluate` writes its losses is probed from outside"
+    )
 
 
 def log_file(measurement: SeedMeasurement) -> str:

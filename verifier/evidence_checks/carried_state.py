@@ -1,6 +1,6 @@
 """A promise of the contract: each document is scored as if it were alone."""
 
-from verifier.evidence_checks.base import EvidenceCase, probe_record
+from verifier.evidence_checks.base import EvidenceCase, nothing_seen, probe_record
 from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
 from verifier.schemas.probe_record_json import MoveRecord
 from verifier.schemas.rule_yaml import Rule
@@ -19,7 +19,8 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     moves = [m for m in record.moves if m.kind in REARRANGED and m.largest_nats is not None]
     if not moves:
         return cannot_tell("no rearranged documents were scored")
-    return CheckResult(findings=tuple(_finding(m) for m in moves if _moved(m, rule)))
+    findings = tuple(_finding(m) for m in moves if _moved(m, rule))
+    return CheckResult(findings=findings) if findings else nothing_seen(case)
 
 
 def _moved(move: MoveRecord, rule: Rule) -> bool:

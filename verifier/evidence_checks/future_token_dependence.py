@@ -1,6 +1,6 @@
 """Losses before a place must be the same whatever comes from that place on."""
 
-from verifier.evidence_checks.base import EvidenceCase, probe_record
+from verifier.evidence_checks.base import EvidenceCase, nothing_seen, probe_record
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
 from verifier.schemas.rule_yaml import Rule
@@ -22,10 +22,12 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     findings = tuple(_finding(m) for m in changed if (m.in_document_nats or 0.0) > least)
     if findings:
         return CheckResult(findings=findings)
-    return _without_alarm(record, changed, least)
+    return _without_alarm(record, changed, least) or nothing_seen(case)
 
 
-def _without_alarm(record: ProbeRecord, changed: list[MoveRecord], least: float) -> CheckResult:
+def _without_alarm(
+    record: ProbeRecord, changed: list[MoveRecord], least: float
+) -> CheckResult | None:
     """Silence counts only where the losses hear, and the order of documents is the text's."""
     failed = [m for m in record.moves if m.kind in ("flip", "poison") and m.not_scored]
     if failed:
@@ -38,7 +40,7 @@ def _without_alarm(record: ProbeRecord, changed: list[MoveRecord], least: float)
                 f"{move.name}: losses of earlier documents move by up to {move.earlier_nats:.3g} "
                 "nats: either documents are scored in another order, or twice"
             )
-    return CheckResult()
+    return None
 
 
 def _finding(move: MoveRecord) -> Finding:

@@ -2,7 +2,7 @@
 
 import math
 
-from verifier.evidence_checks.base import EvidenceCase, probe_record
+from verifier.evidence_checks.base import EvidenceCase, nothing_seen, probe_record
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 
@@ -12,6 +12,10 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     record = probe_record(case)
     if isinstance(record, CheckResult):
         return record
+    log_sum = record.ledger.largest_log_sum if record.ledger else 0.0
+    if log_sum > rule.parameters["max_log_sum_nats"]:
+        said = f"it scored by logarithms of probabilities that add up to e^{log_sum:.4g}"
+        return CheckResult(findings=(Finding(message=said, file="probe/base/stdout.log"),))
     odds, total, numbers = record.vocabulary_odds_nats, record.vocabulary_sum, rule.parameters
     if odds is None or total is None:
         return cannot_tell("the text with drawn tokens was not scored")
@@ -27,4 +31,4 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         return cannot_tell(f"{told}: odd, and no proof; probe it again")
     if record.num_spliced < numbers["min_drawn"]:
         return cannot_tell(f"{record.num_spliced:,} drawn tokens are too few to tell")
-    return CheckResult()
+    return nothing_seen(case)

@@ -1,6 +1,6 @@
 """Every token has a loss, and the loss is that token's."""
 
-from verifier.evidence_checks.base import EvidenceCase, probe_record
+from verifier.evidence_checks.base import EvidenceCase, nothing_seen, probe_record
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 
@@ -22,4 +22,4 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if findings:
         return CheckResult(findings=tuple(findings))
     known = probe_record(case)
-    return known if isinstance(known, CheckResult) else CheckResult()
+    return known if isinstance(known, CheckResult) else nothing_seen(case)

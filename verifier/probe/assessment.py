@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from verifier.floor.odds import bet
 from verifier.probe.variants import Sample, Variant, law_of
-from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
+from verifier.schemas.probe_record_json import LedgerRecord, MoveRecord, ProbeRecord
 
 MAX_TAIL_TOKENS = 4_096
 """Public scripts leave out a rest that is shorter than a sequence; sequences are no longer."""
@@ -29,6 +29,8 @@ class Scored:
     detail: str
     """How the run ended."""
     wall_seconds: float
+    ledger: LedgerRecord | None = None
+    """Where they were noted by the instrument."""
 
 
 def assess(
@@ -41,6 +43,8 @@ def assess(
         num_targets=len(sample.tokens) - 1,
         num_documents=len(sample.documents),
         num_losses=None if scored["base"].losses is None else len(scored["base"].losses),
+        ledger=scored["base"].ledger,
+        is_noted_inside=scored["base"].ledger is not None,
     )
     by_name = {v.name: v for v in variants}
     base, why = usable(by_name["base"], scored["base"])

@@ -57,7 +57,16 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
         scored[variant.name] = scorer.score(variant)
         if scored["base"].losses is None:
             break  # nothing to compare the others with
+    watched = None
+    if prepared.plan.evaluation is not None and scored["base"].losses is not None:
+        harness.observer.run_started("probe with an instrument inside")
+        watched = scorer.watch(variants[0]).ledger
     promises_alone = (harness.submission.contract or {}).get("documents") == "alone"
-    return assess(sample, variants, scored, secret).model_copy(
-        update={"how": scorer.how, "promises_alone": promises_alone}
+    record = assess(sample, variants, scored, secret)
+    return record.model_copy(
+        update={
+            "how": scorer.how,
+            "promises_alone": promises_alone,
+            "ledger": record.ledger or watched,
+        }
     )

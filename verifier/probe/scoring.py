@@ -1,6 +1,8 @@
 """A tape in, its losses out: evaluation of a trained artifact, or a whole run where that is all."""
 
+import contextlib
 import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,17 +10,21 @@ import numpy as np
 
 from verifier.probe.assessment import Scored
 from verifier.probe.variants import Sample, Tokens, Variant
+from verifier.probe.watching import WatchedRun, ended_well, how_it_ended, run_watched
 from verifier.runs.cold_start import EvaluationRequest, evaluate
 from verifier.runs.delivery import disk_errors, fresh_folder
 from verifier.runs.journal import SeedFiles
+from verifier.runs.launch import LOSSES_VARIABLE
 from verifier.runs.measure import Stage
 from verifier.runs.processes import Listener, Setting
 from verifier.runs.scores import KEPT_LOSSES
 from verifier.runs.seed_run import kept_artifact, run_beside
-from verifier.runs.visibility import training_data, validation_inside
+from verifier.runs.visibility import Mounts, evaluation_data, training_data, validation_inside
 from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import DataFile
 from verifier.track_data import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, TrackData
+
+Run = Callable[[Variant, Path, Setting], Scored]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +38,11 @@ class Scorer:
     @property
     def how(self) -> str:
         """What is run for every tape."""
-        divided = self.setting.prepared.plan.evaluation is not None
-        return "evaluation of one artifact" if divided else "training and evaluation, one seed"
+        plan = self.setting.prepared.plan
+        if plan.evaluation is not None:
+            return "evaluation of one artifact"
+        noted = "" if LOSSES_VARIABLE in plan.environment else ", losses noted inside"
+        return f"training and evaluation, one seed{noted}"
 
     def score(self, variant: Variant) -> Scored:
         """Run on the variant as the only validation data.
@@ -43,41 +52,60 @@ class Scorer:
             RunDirectoryError: the disk refuses.
             KeyboardInterrupt: the running process was killed.
         """
+        plan = self.setting.prepared.plan
+        if plan.evaluation is not None:
+            return self._in_place(variant, variant.name, self._evaluate)
+        writes = LOSSES_VARIABLE in plan.environment
+        return self._in_place(variant, variant.name, self._train if writes else self._watch)
+
+    def watch(self, variant: Variant) -> Scored:
+        """The same with the instrument in the script's process; raises as score does."""
+        return self._in_place(variant, f"{variant.name}_watched", self._watch)
+
+    def _in_place(self, variant: Variant, name: str, run: Run) -> Scored:
+        """Make the variant the data, and a folder for what the run leaves."""
         journal = self.setting.harness.journal
-        folder = journal.folder / "probe" / variant.name
+        folder = journal.folder / "probe" / name
         with disk_errors(folder):
             remove_tree(folder)
             folder.mkdir(parents=True)
         with fresh_folder(journal.folder / "tape") as place:
             with disk_errors(place):
                 data = self._write(variant, place)
-            stages = self._run(folder, data)
-        last = stages[-1].result
-        ended_well = last.ending == "exited" and last.exit_code == 0
-        kept = folder / KEPT_LOSSES
-        said = "" if ended_well else f": {stages[-1].last_words[:200]}"
-        return Scored(
-            losses=np.fromfile(kept, dtype="<f4") if ended_well and kept.exists() else None,
-            detail=f"{last.detail}{said}",
-            wall_seconds=sum(stage.result.wall_seconds for stage in stages),
-        )
+            setting = replace(self.setting, prepared=replace(self.setting.prepared, data=data))
+            return run(variant, folder, setting)
 
-    def _run(self, folder: Path, data: TrackData) -> tuple[Stage, ...]:
-        setting = replace(self.setting, prepared=replace(self.setting.prepared, data=data))
-        plan, real = setting.prepared.plan.evaluation, self.setting.prepared.data
-        if plan is None:
-            mounts = training_data(real) | validation_inside(data)
-            return run_beside(self.seed, folder, setting, mounts).stages
-        artifact = kept_artifact(setting.harness.journal.seed_folder(self.seed), plan)
-        files = SeedFiles(folder)
-        try:
-            listener = Listener(files, setting.harness.observer)
+    def _evaluate(self, variant: Variant, folder: Path, setting: Setting) -> Scored:
+        plan = setting.prepared.plan.evaluation
+        assert plan is not None
+        with _listening(folder, setting) as listener:
             request = EvaluationRequest(
-                seed=self.seed, plan=plan, artifact=artifact, workdir=folder / "evaluation"
+                seed=self.seed, plan=plan, artifact=self._artifact, workdir=folder / "evaluation"
             )
-            return (evaluate(request, setting, listener).stage,)
-        finally:
-            files.close()
+            return _as_scored(evaluate(request, setting, listener).stage, folder)
+
+    def _train(self, variant: Variant, folder: Path, setting: Setting) -> Scored:
+        run = run_beside(self.seed, folder, setting, self._mounts(setting))
+        return _as_scored(run.stages[-1], folder)
+
+    def _watch(self, variant: Variant, folder: Path, setting: Setting) -> Scored:
+        watched = WatchedRun(
+            seed=self.seed, folder=folder, mounts=self._mounts(setting), artifact=self._artifact
+        )
+        with _listening(folder, setting) as listener:
+            return run_watched(watched, setting, listener, variant.tokens)
+
+    @property
+    def _artifact(self) -> dict[str, Path]:
+        plan, journal = self.setting.prepared.plan.evaluation, self.setting.harness.journal
+        return kept_artifact(journal.seed_folder(self.seed), plan) if plan else {}
+
+    def _mounts(self, setting: Setting) -> Mounts:
+        """Evaluation sees the tape alone; who trains as well sees the real training data."""
+        data = setting.prepared.data
+        if setting.prepared.plan.evaluation is not None:
+            return evaluation_data(data)
+        return training_data(self.setting.prepared.data) | validation_inside(data)
 
     def _write(self, variant: Variant, folder: Path) -> TrackData:
         """The data folder of a tape: one validation shard, its lengths where the real one has them.
@@ -95,13 +123,32 @@ class Scorer:
             lengths_here = np.concatenate(lengths)[self.sample.begin :][variant.places]
             shards["fineweb_val_bytes_000000.bin"] = lengths_here
         for name, tokens in shards.items():
-            _write_shard(dataset / name, tokens)
+            write_shard(dataset / name, tokens)
         return TrackData(
             folder=folder,
             dataset=dataset,
             tokenizer=tokenizer,
             files=tuple(_described(dataset / name, folder, len(t)) for name, t in shards.items()),
         )
+
+
+@contextlib.contextmanager
+def _listening(folder: Path, setting: Setting) -> Iterator[Listener]:
+    files = SeedFiles(folder)
+    try:
+        yield Listener(files, setting.harness.observer)
+    finally:
+        files.close()
+
+
+def _as_scored(stage: Stage, folder: Path) -> Scored:
+    """What the script wrote of its losses."""
+    kept = folder / KEPT_LOSSES
+    return Scored(
+        losses=np.fromfile(kept, dtype="<f4") if ended_well(stage) and kept.exists() else None,
+        detail=how_it_ended(stage),
+        wall_seconds=stage.result.wall_seconds,
+    )
 
 
 def validation_tokens(data: TrackData, split: str = "val") -> list[Tokens]:
@@ -111,7 +158,12 @@ def validation_tokens(data: TrackData, split: str = "val") -> list[Tokens]:
     return [np.fromfile(shard, dtype="<u2", offset=HEADER_BYTES) for shard in named]
 
 
-def _write_shard(path: Path, tokens: Tokens) -> None:
+def write_shard(path: Path, tokens: Tokens) -> None:
+    """Write tokens in the public shard format.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     header = struct.pack("<3i", SHARD_MAGIC, SHARD_VERSION, len(tokens)).ljust(HEADER_BYTES, b"\0")
     path.write_bytes(header + tokens.astype("<u2").tobytes())
 

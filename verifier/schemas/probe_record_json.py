@@ -34,6 +34,27 @@ class MoveRecord(StrictModel):
     """The mean loss of the same targets, less that in the sample."""
 
 
+class LedgerRecord(StrictModel):
+    """What an instrument inside the script's process noted; it can speak against a script only."""
+
+    not_evaluated: str | None = None
+    """Why no pass over the text is known to be the one that counts."""
+    printed_nats: float | None = None
+    num_noted: int = 0
+    """Losses of validation tokens that PyTorch computed, in all passes."""
+    num_scored: int = 0
+    """Tokens of the pass whose mean was printed."""
+    num_steps: int = 0
+    """Optimizer steps before its end."""
+    num_learned_before: int = 0
+    """Tokens of it that an optimizer step had learned before they were scored."""
+    first_learned_before: int | None = None
+    largest_log_sum: float = 0.0
+    """Of probabilities over the vocabulary that were handed over as logarithms."""
+    is_best_of_several: bool = False
+    """Whether what was printed is the mean of each token's least loss."""
+
+
 class ProbeRecord(StrictModel):
     """A script's losses on a sample and on changed copies of it."""
 
@@ -48,6 +69,8 @@ class ProbeRecord(StrictModel):
     num_documents: int = 0
     promises_alone: bool = False
     """Whether its contract says that each document is scored by itself."""
+    is_noted_inside: bool = False
+    """Whether the losses came through an instrument in the script's process, which it can fool."""
     num_losses: int | None = None
     """Losses that it wrote of the sample; None where it wrote none."""
     noise_nats: float | None = None
@@ -66,3 +89,5 @@ class ProbeRecord(StrictModel):
     deaf_drawn: int = 0
     """How many drawn tokens lie in it."""
     moves: tuple[MoveRecord, ...] = ()
+    ledger: LedgerRecord | None = None
+    """Of the sample's scoring with the instrument inside."""

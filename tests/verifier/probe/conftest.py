@@ -17,7 +17,10 @@ from verifier.probe.variants import choose_sample, draw_variants
 from verifier.schemas.probe_record_json import ProbeRecord
 
 SCRIPT = Path(scored_script.__file__).read_text()
-RULES = ("future_token_dependence", "unnormalized_distribution", "unscored_tokens", "carried_state")
+RULES = (
+    *("future_token_dependence", "unnormalized_distribution", "unscored_tokens", "carried_state"),
+    *("update_before_score", "rescored_tokens"),
+)
 DIVIDED = "train: python train_gpt.py train\nevaluate: python train_gpt.py evaluate\n"
 CONTRACT = DIVIDED + "artifact: [model.npy]\n"
 
@@ -70,8 +73,8 @@ def probed(world: World, tiny_rules: Path, make_submission, tmp_path: Path):
     (tiny_rules / "tracks" / "probe_tiny.yaml").write_text(yaml.safe_dump(track))
     write_world(world, tmp_path / "world")
 
-    def call(script: str, contract: str = CONTRACT) -> dict:
-        submission = make_submission(script, {"pgolf.yaml": contract})
+    def call(script: str, contract: str | None = CONTRACT) -> dict:
+        submission = make_submission(script, {"pgolf.yaml": contract} if contract else {})
         words = ["verify", submission, "--track", "probe_tiny", "--rung", "probe", "-q"]
         words += ["--data", tmp_path / "world", "--out", tmp_path / "out", "--format", "json"]
         result = CliRunner().invoke(cli, list(map(str, words)))

@@ -1,0 +1,110 @@
+"""What the instrument notes of honest and other orders of scoring and learning."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as functional
+
+from verifier.probe.instrument.sitecustomize import STEP, Record, listening
+from verifier.probe.ledger import read_ledger
+
+TAPE = np.random.default_rng(3).integers(1, 32, 601).astype(np.uint16)
+TOKENS = torch.from_numpy(TAPE.astype(np.int64))
+CHUNK = 100
+
+
+class Script:
+    """A table of pairs, with losses and steps noted as in a process with the instrument."""
+
+    def __init__(self, path: Path) -> None:
+        torch.manual_seed(1)
+        self.path, self.record = path, Record(path)
+        self.loss = listening(functional.cross_entropy, self.record)
+        self.table = torch.randn(32, 32, requires_grad=True)
+
+    def score(self, begin: int = 0, end: int = 600) -> torch.Tensor:
+        with torch.no_grad():
+            before, target = TOKENS[begin:end], TOKENS[begin + 1 : end + 1]
+            return self.loss(self.table[before], target, reduction="none")
+
+    def learn(self, begin: int = 0, end: int = 600) -> None:
+        self.loss(self.table[TOKENS[begin:end]], TOKENS[begin + 1 : end + 1]).backward()
+        with torch.no_grad():
+            self.table -= 5.0 * self.table.grad
+        self.table.grad = None
+        self.record.add(STEP, False, b"", 0.0)
+
+    def ledger(self, losses: torch.Tensor):
+        return read_ledger(self.path, TAPE, round(float(losses.double().mean()), 6))
+
+
+@pytest.fixture
+def script(tmp_path) -> Script:
+    return Script(tmp_path / "record.bin")
+
+
+def test_one_pass_is_the_one_that_counts(script):
+    losses = script.score()
+    ledger = script.ledger(losses)
+    assert ledger.record.num_scored == 600 and ledger.record.num_learned_before == 0
+    assert ledger.losses == pytest.approx(losses.numpy())
+
+
+def test_scoring_chunks_before_they_are_learned_is_in_order(script):
+    losses = []
+    for begin in range(0, 600, CHUNK):
+        losses.append(script.score(begin, begin + CHUNK))
+        script.learn(begin, begin + CHUNK)
+    record = script.ledger(torch.cat(losses)).record
+    assert record.num_scored == 600 and record.num_steps == 5 and record.num_learned_before == 0
+
+
+def test_an_earlier_look_at_the_score_does_no_harm(script):
+    script.score()
+    with torch.no_grad():
+        script.table *= 0.9  # what rounding does to weights
+    assert script.ledger(script.score()).record.num_learned_before == 0
+
+
+def test_overlapping_windows_count_each_token_where_it_is_new(script):
+    losses = [script.score(0, 200)]
+    for end in range(250, 601, 50):
+        losses.append(script.score(end - 200, end)[-50:])
+    ledger = script.ledger(torch.cat(losses))
+    assert ledger.record.num_scored == 600 and ledger.record.num_noted == 200 * 9
+    assert len(ledger.losses) == 600
+
+
+def test_tokens_that_are_learned_and_then_scored_are_counted(script):
+    script.learn(0, 300)
+    record = script.ledger(script.score()).record
+    assert record.num_learned_before == 300 and record.first_learned_before == 1
+
+
+def test_the_best_of_several_scorings_is_no_pass(script):
+    first = script.score()
+    script.learn()
+    ledger = script.ledger(torch.minimum(first, script.score()))
+    assert ledger.record.is_best_of_several and ledger.losses is None
+
+
+def test_a_score_that_no_noted_losses_make_is_not_evaluated(script):
+    ledger = script.ledger(script.score() * 0.9)
+    assert "mean of no pass" in ledger.record.not_evaluated and ledger.losses is None
+
+
+def test_probabilities_that_add_up_to_more_than_one_are_noted(script):
+    log_loss = listening(functional.nll_loss, script.record)
+    logits = script.table.detach()[TOKENS[:600]].log_softmax(1) + 0.5
+    losses = log_loss(logits, TOKENS[1:601], reduction="none")
+    assert script.ledger(losses).record.largest_log_sum == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x01\x00\x00\x00\xff\xff\xff\xff" * 2])
+def test_any_other_file_is_not_evaluated(tmp_path, content):
+    path = tmp_path / "record.bin"
+    path.write_bytes(content)
+    ledger = read_ledger(path, TAPE, 3.0)
+    assert ledger.losses is None and ledger.record.not_evaluated
