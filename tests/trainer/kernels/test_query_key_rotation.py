@@ -1,0 +1,34 @@
+import pytest
+import torch
+from assert_matches_reference import TOLERANCES, assert_matches_reference
+
+from trainer.kernels.query_key_rotation.reference import normed_and_turned
+from trainer.kernels.query_key_rotation.triton_kernel import fused_normed_and_turned
+from trainer.model.linear import rms_norm
+from trainer.model.rotary import apply_rotary, rotary_tables
+
+
+def test_the_reference_is_what_the_model_computes():
+    heads, gains = torch.randn(2, 5, 3, 8), torch.tensor([0.5, 1.0, 4.0])
+    cosine, sine = rotary_tables(5, rope_dims=4, base=100.0)
+    expected = apply_rotary(rms_norm(heads), cosine, sine) * gains[:, None]
+    assert torch.allclose(normed_and_turned(heads, cosine, sine, gains), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(
+    ("shape", "rope_dims"), [((2, 5, 3, 16), 4), ((1, 70, 2, 24), 24), ((3, 33, 1, 8), 2)]
+)
+def test_outputs_and_gradients_are_the_references(device, shape, rope_dims, dtype):
+    torch.manual_seed(0)
+    heads = torch.randn(shape, dtype=torch.float64, device=device)
+    gains = torch.randn(shape[2], dtype=torch.float64, device=device)
+    tables = [table.to(device) for table in rotary_tables(shape[1], rope_dims, base=100.0)]
+
+    def kernel(heads, gains):
+        return fused_normed_and_turned(heads, *tables, gains)
+
+    def plain(heads, gains):
+        return normed_and_turned(heads, *(table.double() for table in tables), gains)
+
+    assert_matches_reference(kernel, plain, [heads, gains], dtype)

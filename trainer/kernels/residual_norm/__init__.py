@@ -1,0 +1,1 @@
+"""The residual stream with the embedding mixed in, and its norm."""
