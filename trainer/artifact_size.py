@@ -3,7 +3,7 @@
 Weights grow while they are trained, and larger weights take more bits, up to the point where each
 row uses all its codes. The model is initialised, each matrix is given Gaussian weights of the
 spread that training should leave it with, and a sample of those is rounded and compressed by the
-very code that writes the artifact.
+very code that writes the artifact. Where grids end at standard deviations, the size law says all.
 
 The spread follows a random walk whose steps are the optimizer's: a Muon step moves a weight by
 lr / sqrt(max(R, C)) * sqrt(max(1, R / C)) on average (R rows, C columns), an Adam step by lr;
@@ -11,7 +11,7 @@ consecutive steps agree more the higher the momentum, and weight decay pulls bac
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,9 +26,12 @@ from torch import Tensor
 from trainer.model.transformer import GPT
 from trainer.optimizer.schedules import learning_rate_scale, muon_momentum
 from trainer.quantization.bit_packing import pack_codes
+from trainer.quantization.calibrated_rounding import clip_sigmas
 from trainer.quantization.codecs import compress
-from trainer.quantization.rounding import StoredTensor, is_rounded, store_tensor
-from trainer.recipe import OptimizerOptions, Recipe, matches_any
+from trainer.quantization.gptq import nearest_codes, row_grid, sigma_steps
+from trainer.quantization.rounding import StoredTensor, code_bits, is_rounded, store_tensor
+from trainer.quantization.size_law import gaussian_code_bits
+from trainer.recipe import OptimizerOptions, QuantizationOptions, Recipe, matches_any
 
 # How much further a weight gets than by steps that know nothing of each other. Fitted to one run of
 # the demo recipe.
@@ -41,6 +44,9 @@ TAIL_FACTOR = 0.99
 LARGEST_ERROR = 0.01
 SAMPLE_ELEMENTS = 1 << 17  # of each tensor; more than what is kept as floats
 HEADER_BYTES_PER_TENSOR = 20  # compressed
+SCALE_BYTES = 2  # of a row's step
+# Likewise on grids of standard deviations: fitted to the logs of #1394, #1493, #1787 and #1886.
+SIGMA_TAIL_FACTOR = 0.9956
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,12 +73,14 @@ def predict_artifact(recipe: Recipe) -> PredictedArtifact:
     """The sizes of a recipe's artifact if it trains all its iterations."""
     with torch.device("meta"):
         shapes = GPT(recipe.model, num_positions=1).state_dict()
+    if recipe.quantization.gptq_enabled:
+        return predict_by_law(shapes, recipe.quantization)
     random = torch.Generator().manual_seed(0)
     parts: defaultdict[str, list[bytes]] = defaultdict(list)
     counts: defaultdict[str, list[int]] = defaultdict(list)  # weights, bytes before compression
     for name, tensor in shapes.items():
         sample = sample_tensor(name, tensor, recipe, random)
-        content = stored_bytes(store_tensor(name, sample, recipe.quantization), recipe)
+        content = stored_bytes(store_tensor(name, sample, recipe.quantization), recipe.quantization)
         share = sample.numel() / max(tensor.numel(), 1)
         group = group_of(name)
         parts[group].append(content)
@@ -82,6 +90,50 @@ def predict_artifact(recipe: Recipe) -> PredictedArtifact:
             group: measure_group(b"".join(parts[group]), counts[group], recipe) for group in parts
         }
     )
+
+
+def predict_by_law(shapes: Mapping[str, Tensor], options: QuantizationOptions) -> PredictedArtifact:
+    """The sizes where grids end at standard deviations: codes are those of Gaussian weights.
+
+    However large weights have become, it is of no account.
+    """
+    entropy: defaultdict[str, float] = defaultdict(float)
+    num_weights: Counter[str] = Counter()
+    num_bytes: Counter[str] = Counter()
+    for name, tensor in shapes.items():
+        group = group_of(name)
+        num_weights[group] += tensor.numel()
+        if is_rounded(name, tensor, options):
+            grid = (clip_sigmas(name, options), code_bits(name, options))
+            num_codes = SIGMA_TAIL_FACTOR * tensor.numel()
+            entropy[group] += num_codes * gaussian_code_bits(*grid)
+            num_bytes[group] += round(num_codes * coded_bits(*grid, options) / 8)
+            num_bytes[group] += SCALE_BYTES * tensor.shape[0]
+        else:
+            num_bytes[group] += store_tensor(name, torch.zeros(tensor.shape), options).num_bytes
+    return PredictedArtifact(
+        groups={
+            group: GroupSize(
+                num_weights=num_weights[group],
+                entropy_bits=entropy[group] / max(num_weights[group], 1),
+                num_bytes=num_bytes[group],
+            )
+            for group in num_weights
+        }
+    )
+
+
+@cache
+def coded_bits(clip_sigmas: float, bits: int, options: QuantizationOptions) -> float:
+    """What a code takes in the artifact: its entropy, or what the codec makes of a sample."""
+    if options.code_packing == "rans":
+        return gaussian_code_bits(clip_sigmas, bits)
+    sample = torch.randn(1, SAMPLE_ELEMENTS, generator=torch.Generator().manual_seed(0))
+    codes = nearest_codes(sample, row_grid(sigma_steps(sample, bits, clip_sigmas), bits))
+    step = torch.ones(1, dtype=torch.float16)
+    stored = StoredTensor(values=codes, scale=step, dtype=sample.dtype, bits=bits)
+    content = stored_bytes(stored, options)
+    return 8 * len(compress(content, options.compressor)) / SAMPLE_ELEMENTS
 
 
 def measure_group(content: bytes, counts: list[int], recipe: Recipe) -> GroupSize:
@@ -159,9 +211,9 @@ def random_walk(
     return math.sqrt(variance)
 
 
-def stored_bytes(stored: StoredTensor, recipe: Recipe) -> bytes:
+def stored_bytes(stored: StoredTensor, options: QuantizationOptions) -> bytes:
     """A tensor as it stands in the artifact before compression."""
-    if stored.scale is not None and recipe.quantization.code_packing == "bits":
+    if stored.scale is not None and options.code_packing == "bits":
         codes: np.ndarray = stored.values.flatten().numpy()
         return pack_codes(codes, stored.bits) + stored.scale.numpy().tobytes()
     scale = b"" if stored.scale is None else stored.scale.numpy().tobytes()
@@ -210,14 +262,25 @@ def describe_artifact(predicted: PredictedArtifact, recipe: Recipe, cap_bytes: i
             f"{options.compressor}), to {LARGEST_ERROR:.0%}: {share:.1%} of the track's cap of "
             f"{cap_bytes:,}, to which the script's own bytes add; of which",
             *lines,
+            *fitted_line(options),
         ]
     )
+
+
+def fitted_line(options: QuantizationOptions) -> list[str]:
+    """What becomes of the prediction where clips are fitted to a total."""
+    if options.fit_total_bytes == 0:
+        return []
+    return [
+        f"{options.fit_total_bytes:>14,}  bytes of artifact and script together, to which all "
+        "clips are fitted in the end"
+    ]
 
 
 def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
     """What to say before training if artifact and script will most likely break the cap."""
     total = predict_artifact(recipe).num_bytes + code_bytes
-    if total <= cap_bytes:
+    if total <= cap_bytes or 0 < recipe.quantization.fit_total_bytes <= cap_bytes:
         return None
     return (
         f"artifact and script should come to about {total:,} bytes (to {LARGEST_ERROR:.0%}), over "

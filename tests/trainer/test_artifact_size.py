@@ -15,7 +15,8 @@ from trainer.artifact_size import (
     track_cap_bytes,
 )
 from trainer.model.transformer import GPT
-from trainer.quantization.rounding import quantize_state
+from trainer.quantization.calibrated_rounding import quantize_calibrated
+from trainer.quantization.rounding import payload_bytes, quantize_state
 from trainer.recipe_file import load_recipe
 
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
@@ -78,3 +79,46 @@ def test_a_cap_that_will_break_is_said_before_training():
     assert cap_warning(recipe, code_bytes=90_000, cap_bytes=500_000) is None
     warning = cap_warning(recipe, code_bytes=90_000, cap_bytes=400_000)
     assert "over the track's cap of 400,000: lower model.num_layers" in warning
+
+
+# Model bytes that the public logs print; #1855 has a codec of its own, and its clips are fitted.
+@pytest.mark.parametrize(
+    ("name", "logged_bytes"),
+    [
+        ("pr1394", 15_973_467),
+        ("pr1493", 15_975_300),
+        ("pr1787", 15_909_203),
+        ("pr1886", 15_946_240),
+    ],
+)
+def test_the_size_law_foretells_public_artifacts(name, logged_bytes):
+    predicted = predict_artifact(load_recipe(name, {}).recipe).num_bytes
+    assert predicted == pytest.approx(logged_bytes, rel=0.001)
+
+
+# int8 codes and two bytes of step a row (#1394 on), fp16 for the rest; gates in int8 from #1736 on.
+@pytest.mark.parametrize(
+    ("name", "num_parameters", "payload"),
+    [
+        ("pr1493", 35_944_536, 35_913_728 + 2 * 53_248 + 2 * 30_808),
+        ("pr1886", 35_989_658, 35_913_728 + 2 * 53_248 + 2 * (30_808 + 66) + 45_056 + 2 * 88),
+        ("pr1855", 35_945_671, 35_913_728 + 2 * 53_248 + 2 * (30_808 + 79) + 1_056 + 2 * 88),
+    ],
+)
+def test_modern_recipes_have_the_parameters_and_payload_of_their_scripts(
+    name, num_parameters, payload
+):
+    recipe = load_recipe(name, {"LQER_ENABLED": ("test", 0)}).recipe
+    with torch.device("meta"):
+        shapes = GPT(recipe.model, num_positions=1).state_dict()
+    state = {name: torch.zeros(tensor.shape) for name, tensor in shapes.items()}
+    assert sum(tensor.numel() for tensor in state.values()) == num_parameters
+    assert payload_bytes(quantize_calibrated(state, {}, recipe.quantization)) == payload
+
+
+def test_what_is_fitted_is_said_and_not_warned_of():
+    recipe = load_recipe("pr1855", {}).recipe
+    text = describe_artifact(predict_artifact(recipe), recipe, 16_000_000)
+    assert "16,000,000  bytes of artifact and script together" in text
+    assert cap_warning(recipe, code_bytes=90_000, cap_bytes=16_000_000) is None
+    assert cap_warning(recipe, code_bytes=90_000, cap_bytes=15_000_000) is not None

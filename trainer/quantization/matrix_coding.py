@@ -1,6 +1,6 @@
 """Matrices of codes, entropy coded; each code by how large those of its row and column are.
 
-Rows and columns have levels: logarithms of their codes' root mean square, in steps of an eighth
+Rows and columns have levels: logarithms of their codes' root mean square, in steps of a quarter
 of an octave. What the row's and the column's level add up to is the code's class, the same in all
 matrices: classes are few, so that their frequencies cost little and are well known.
 
@@ -18,7 +18,7 @@ from trainer.quantization.entropy_coding import (
     encode_symbols,
 )
 
-LEVELS_PER_OCTAVE = 8
+LEVELS_PER_OCTAVE = 4
 LEAST_SIZE = 1 / 16  # root mean square of a row or column that is all but zero
 NUM_CLASSES = 12 * LEVELS_PER_OCTAVE  # from 1/16 to 256
 
