@@ -6,11 +6,12 @@ one of the tables below.
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trainer.errors import RecipeError
 from trainer.recipe import Value, options_by_path
+from trainer.recipe_checks import convert
 
 # Another word for an option: name → path.
 ALIASES = {
@@ -43,10 +44,12 @@ ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 NUM_PROCESSES = re.compile(r"--nproc[_-]per[_-]node(?:[= ](\S+))?")
 
 
-def public_names() -> dict[str, str]:
-    """Every public name of an option → its path."""
-    own = {path.split(".")[1].upper(): path for path in options_by_path()}
-    return own | ALIASES | {name: path for name, (path, _) in TRANSLATIONS.items()}
+def public_names(paths: Iterable[str] | None = None) -> dict[str, str]:
+    """Every public name of these options, or of all → its path."""
+    chosen = list(options_by_path() if paths is None else paths)
+    own = {path.split(".")[1].upper(): path for path in chosen}
+    others = ALIASES | {name: path for name, (path, _) in TRANSLATIONS.items()}
+    return own | {name: path for name, path in others.items() if path in chosen}
 
 
 def translated(name: str, value: object) -> object:
@@ -75,6 +78,36 @@ def environment_settings(environment: Mapping[str, str]) -> dict[str, object]:
         for name, text in without_what_is_off(environment).items()
         if name in names
     }
+
+
+def refuse_what_is_built_in(environment: Mapping[str, str], built_in: Mapping[str, Value]) -> None:
+    """See to it that an environment leaves alone what a script was written for.
+
+    Args:
+        environment: public names and texts; those of no option do not count.
+        built_in: path → the only value that the script has code for.
+
+    Raises:
+        RecipeError: another value is wanted; with all that are, one a line.
+    """
+    mistakes = []
+    for name, path in public_names(built_in).items():
+        if name in environment and not means(translated(name, environment[name]), built_in[path]):
+            text = environment[name]
+            mistakes.append(
+                f"{name}={text}: this script has no code for it, it was written for "
+                f"{path} {built_in[path]!r}; write another with pgolf-train --set {path}={text}"
+            )
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+
+
+def means(raw: object, value: Value) -> bool:
+    """Whether what an environment says is an option's value."""
+    try:
+        return convert(type(value), raw) == value
+    except RecipeError:
+        return False
 
 
 def without_what_is_off(environment: Mapping[str, str]) -> dict[str, str]:

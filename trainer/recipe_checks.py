@@ -1,12 +1,21 @@
 """From settings to a recipe: each value parsed and held to its bounds, then against the others."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import Field
 from typing import Any, get_args
 
 from trainer.errors import RecipeError
-from trainer.recipe import ModelOptions, Recipe, Value, options_by_path, section_types
+from trainer.recipe import (
+    BatchOptions,
+    ModelOptions,
+    OptimizerOptions,
+    QuantizationOptions,
+    Recipe,
+    Value,
+    options_by_path,
+    section_types,
+)
 
 
 def build_recipe(
@@ -35,7 +44,7 @@ def build_recipe(
         raise RecipeError("\n".join(mistakes))
     parts = section_types()
     recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
-    if found := contradictions(recipe):
+    if found := list(contradictions(recipe)):
         raise RecipeError("\n".join(f"{place_of(what, places)}: {what}" for what in found))
     return recipe
 
@@ -57,7 +66,7 @@ def parse_value(option: Field[Any], raw: object) -> Value:
         if raw not in words:
             raise RecipeError(f"expected one of {', '.join(words)}, not {raw!r}")
         return str(raw)
-    value = _convert(option.type, raw)
+    value = convert(option.type, raw)
     if isinstance(value, str):
         return value
     at_least, above = option.metadata["at_least"], option.metadata["above"]
@@ -68,7 +77,12 @@ def parse_value(option: Field[Any], raw: object) -> Value:
     return value
 
 
-def _convert(kind: object, raw: object) -> Value:
+def convert(kind: object, raw: object) -> Value:
+    """A value of one of the types that options have.
+
+    Raises:
+        RecipeError: it cannot be read as one.
+    """
     text = str(raw).strip().lower()
     try:
         if kind is bool:
@@ -90,102 +104,144 @@ def _convert(kind: object, raw: object) -> Value:
     raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
 
 
-def contradictions(recipe: Recipe) -> list[str]:
+def contradictions(recipe: Recipe) -> Iterator[str]:
     """What is wrong between options that are each right on their own."""
-    model, batch, schedule = recipe.model, recipe.batch, recipe.schedule
+    yield from batch_contradictions(recipe.batch)
+    yield from shape_contradictions(recipe.model)
+    yield from block_contradictions(recipe.model)
+    yield from optimizer_contradictions(recipe.optimizer)
+    yield from schedule_contradictions(recipe)
+    yield from quantization_contradictions(recipe.quantization)
+    yield from evaluation_contradictions(recipe)
+
+
+def batch_contradictions(batch: BatchOptions) -> Iterator[str]:
+    """What cannot be dealt out evenly."""
     micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
-    head_dim = model.model_dim // model.num_heads
-    eval_seq_len = recipe.evaluation.eval_seq_len or batch.train_seq_len
-    checks = {
-        "model.overtone_init shapes a tied embedding: set tie_embeddings, or leave it out": (
-            model.tie_embeddings or not model.overtone_init
-        ),
-        "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time": (
-            not recipe.device.deterministic or schedule.max_wallclock_seconds == 0
-        ),
-        f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock covers "
-        "after the loop; clock loop covers nothing": (
-            schedule.clock != "loop" or schedule.reserve_seconds == 0
-        ),
-        f"schedule.clock {schedule.clock} does not cover validation: set val_loss_every 0": (
-            schedule.clock != "everything" or schedule.val_loss_every == 0
-        ),
-        f"optimizer.muon_momentum {recipe.optimizer.muon_momentum} must be below 1": (
-            recipe.optimizer.muon_momentum < 1
-        ),
-        f"optimizer.ema_decay {recipe.optimizer.ema_decay} must be below 1, and 0 where "
-        "swa_enabled": (
-            recipe.optimizer.ema_decay == 0
-            or (recipe.optimizer.ema_decay < 1 and not recipe.optimizer.swa_enabled)
-        ),
-        f"optimizer.muon_backend_steps {recipe.optimizer.muon_backend_steps}: polar_express has "
-        "coefficients for 5": (
-            recipe.optimizer.newton_schulz == "constant" or recipe.optimizer.muon_backend_steps <= 5
-        ),
-        f"quantization.matrix_bits {recipe.quantization.matrix_bits} must be at most 8": (
-            recipe.quantization.matrix_bits <= 8
-        ),
-        f"quantization.embed_bits {recipe.quantization.embed_bits} must be 2 to 8, or 0": (
-            recipe.quantization.embed_bits in (0, 2, 3, 4, 5, 6, 7, 8)
-        ),
-        "quantization.lqer_enabled and awq_lite_enabled need gptq_enabled": (
-            recipe.quantization.gptq_enabled
-            or not (recipe.quantization.lqer_enabled or recipe.quantization.awq_lite_enabled)
-        ),
-        f"evaluation.ttt_chunk_size {recipe.evaluation.ttt_chunk_size} must be at most "
-        f"ttt_eval_seq_len {recipe.evaluation.ttt_eval_seq_len}": (
-            recipe.evaluation.ttt_chunk_size <= recipe.evaluation.ttt_eval_seq_len
-        ),
-        f"evaluation.eval_stride {recipe.evaluation.eval_stride} must be at most the length of "
-        f"the windows, {eval_seq_len}": recipe.evaluation.eval_stride <= eval_seq_len,
-        f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
-        f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
-        f"{batch.train_seq_len}": rest == 0 and micro_batch_tokens % batch.train_seq_len == 0,
-        f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
-        f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}": (
-            batch.val_batch_size >= batch.micro_batches_per_step * batch.train_seq_len
-        ),
-        f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}": (
-            model.model_dim % model.num_heads == 0
-        ),
-        f"model.model_dim / num_heads = {head_dim} must be even for rotary positions": (
-            head_dim % 2 == 0
-        ),
-        f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
-        f"{model.num_kv_heads}": model.num_heads % model.num_kv_heads == 0,
-    }
-    found = [message for message, holds in checks.items() if not holds]
-    return found + model_contradictions(model)
+    if rest > 0 or micro_batch_tokens % batch.train_seq_len > 0:
+        yield (
+            f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
+            f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
+            f"{batch.train_seq_len}"
+        )
+    if batch.val_batch_size < batch.micro_batches_per_step * batch.train_seq_len:
+        yield (
+            f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
+            f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}"
+        )
 
 
-def model_contradictions(model: ModelOptions) -> list[str]:
-    """What is wrong between the model's own options."""
+def shape_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What does not divide."""
+    if model.model_dim % model.num_heads > 0:
+        yield f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}"
+    if model.head_dim % 2 > 0:
+        yield (f"model.model_dim / num_heads = {model.head_dim} must be even for rotary positions")
+    if model.num_heads % model.num_kv_heads > 0:
+        yield (
+            f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
+            f"{model.num_kv_heads}"
+        )
+    if model.rope_dims > 0 and (model.rope_dims % 2 > 0 or model.rope_dims > model.head_dim):
+        yield (
+            f"model.rope_dims {model.rope_dims} must be even and at most model_dim / num_heads = "
+            f"{model.head_dim}"
+        )
+    gates = (model.attn_out_gate_enabled, model.sparse_attn_gate_enabled, model.gated_attn_enabled)
+    if sum(gates) > 1:
+        yield (
+            "model.attn_out_gate_enabled, sparse_attn_gate_enabled, gated_attn_enabled: "
+            "set one at most"
+        )
+    has_window = (
+        model.attn_out_gate_enabled or model.sparse_attn_gate_enabled or model.smear_gate_enabled
+    )
+    if has_window and model.gate_window > model.model_dim:
+        yield f"model.gate_window {model.gate_window} must be at most model_dim {model.model_dim}"
+    if model.overtone_init and not model.tie_embeddings:
+        yield "model.overtone_init shapes a tied embedding: set tie_embeddings, or leave it out"
+
+
+def block_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What names blocks that the model does not have, or cannot use so."""
     last = model.num_layers - 1
-    is_looped, has_lanes = model.num_loops > 0, model.parallel_start_layer > 0
-    gates = ("attn_out_gate_enabled", "sparse_attn_gate_enabled", "gated_attn_enabled")
-    numbers = [number.strip() for number in model.ve_layers.split(",")]
-    checks = {
-        f"model.rope_dims {model.rope_dims} must be even and at most model_dim / num_heads = "
-        f"{model.head_dim}": model.rope_dims % 2 == 0 and model.rope_dims <= model.head_dim,
-        f"model.gate_window {model.gate_window} must be at most model_dim {model.model_dim}": (
-            model.gate_window <= model.model_dim
-        ),
-        f"model.{', '.join(gates)}: set one at most": sum(getattr(model, g) for g in gates) <= 1,
-        f"model.num_loops {model.num_loops} repeats the blocks loop_start {model.loop_start} to "
-        f"loop_end {model.loop_end}: set both, from 0 to {last}": (
-            not is_looped or model.loop_start <= model.loop_end <= last
-        ),
-        f"model.parallel_start_layer {model.parallel_start_layer} must be at most {last}, and "
-        f"above loop_end {model.loop_end} where blocks are looped": (
-            not has_lanes
-            or (model.loop_end if is_looped else 0) < model.parallel_start_layer <= last
-        ),
-        "model.parallel_residual_start and parallel_start_layer: set one at most": (
-            not has_lanes or model.parallel_residual_start < 0
-        ),
-        f"model.ve_layers {model.ve_layers!r} must be numbers from 0 to {last} where ve_enabled": (
-            not model.ve_enabled
-            or all(number.isdecimal() and int(number) <= last for number in numbers)
-        ),
-    }
-    return [message for message, holds in checks.items() if not holds]
+    if model.num_loops > 0 and not model.loop_start <= model.loop_end <= last:
+        yield (
+            f"model.num_loops {model.num_loops} repeats the blocks loop_start {model.loop_start} "
+            f"to loop_end {model.loop_end}: set both, from 0 to {last}"
+        )
+    end_of_loop = model.loop_end if model.num_loops > 0 else 0
+    if model.parallel_start_layer > 0 and not end_of_loop < model.parallel_start_layer <= last:
+        yield (
+            f"model.parallel_start_layer {model.parallel_start_layer} must be at most {last}, and "
+            f"above loop_end {end_of_loop} where blocks are looped"
+        )
+    if model.parallel_start_layer > 0 and model.parallel_residual_start >= 0:
+        yield "model.parallel_residual_start and parallel_start_layer: set one at most"
+    if model.ve_enabled and not are_numbers(model.ve_layers, last):
+        yield (
+            f"model.ve_layers {model.ve_layers!r} must be numbers from 0 to {last} where ve_enabled"
+        )
+
+
+def are_numbers(text: str, largest: int) -> bool:
+    """Whether a text is whole numbers from 0, with commas between."""
+    numbers = [number.strip() for number in text.split(",")]
+    return all(number.isdecimal() and int(number) <= largest for number in numbers)
+
+
+def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
+    """What no optimizer can do."""
+    if optimizer.muon_momentum >= 1:
+        yield f"optimizer.muon_momentum {optimizer.muon_momentum} must be below 1"
+    if optimizer.ema_decay > 0 and (optimizer.ema_decay >= 1 or optimizer.swa_enabled):
+        yield (
+            f"optimizer.ema_decay {optimizer.ema_decay} must be below 1, and 0 where swa_enabled"
+        )
+    if optimizer.newton_schulz == "polar_express" and optimizer.muon_backend_steps > 5:
+        yield (
+            f"optimizer.muon_backend_steps {optimizer.muon_backend_steps}: polar_express has "
+            "coefficients for 5"
+        )
+
+
+def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no clock can keep."""
+    schedule = recipe.schedule
+    if recipe.device.deterministic and schedule.max_wallclock_seconds > 0:
+        yield "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time"
+    if schedule.clock == "loop" and schedule.reserve_seconds > 0:
+        yield (
+            f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock "
+            "covers after the loop; clock loop covers nothing"
+        )
+    if schedule.clock == "everything" and schedule.val_loss_every > 0:
+        yield f"schedule.clock {schedule.clock} does not cover validation: set val_loss_every 0"
+
+
+def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
+    """What no codes can hold."""
+    if options.matrix_bits > 8:
+        yield f"quantization.matrix_bits {options.matrix_bits} must be at most 8"
+    if options.embed_bits not in (0, 2, 3, 4, 5, 6, 7, 8):
+        yield f"quantization.embed_bits {options.embed_bits} must be 2 to 8, or 0"
+    if (options.lqer_enabled or options.awq_lite_enabled) and not options.gptq_enabled:
+        yield "quantization.lqer_enabled and awq_lite_enabled need gptq_enabled"
+    if options.fit_total_bytes > 0 and not options.gptq_enabled:
+        yield "quantization.fit_total_bytes needs gptq_enabled"
+
+
+def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no window can hold."""
+    options = recipe.evaluation
+    if options.ttt_enabled and options.ttt_chunk_size > options.ttt_eval_seq_len:
+        yield (
+            f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
+            f"ttt_eval_seq_len {options.ttt_eval_seq_len}"
+        )
+    eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
+    if options.eval_stride > eval_seq_len:
+        yield (
+            f"evaluation.eval_stride {options.eval_stride} must be at most the length of "
+            f"the windows, {eval_seq_len}"
+        )

@@ -1,8 +1,8 @@
 """The training script: what ships is what ran.
 
 `pgolf-train` flattens this module and all that it needs into the submission's `train_gpt.py`,
-with the recipe as a literal at its top. Settings come from that literal, overridden by public
-names in the environment.
+with the recipe as literals at its top. Settings come from these, overridden by public names in the
+environment.
 
     python train_gpt.py            train, write the artifact, evaluate it
     python train_gpt.py train      stop when the artifact is written
@@ -50,7 +50,7 @@ from trainer.model.transformer import GPT
 from trainer.optimizer.muon import orthogonalizer
 from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
-from trainer.public_names import environment_settings
+from trainer.public_names import environment_settings, refuse_what_is_built_in
 from trainer.quantization.calibrated_rounding import (
     Hessians,
     quantize_calibrated,
@@ -66,7 +66,7 @@ from trainer.quantization.rounding import (
     payload_bytes,
     quantize_state,
 )
-from trainer.recipe import DeviceOptions, QuantizationOptions, Recipe
+from trainer.recipe import DeviceOptions, QuantizationOptions, Recipe, Value
 from trainer.recipe_checks import build_recipe
 from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
 from trainer.training_loop import TrainingRun, train, warm_up
@@ -85,18 +85,21 @@ class PreparedRun:
     forward: nn.Module  # the model, compiled where the recipe says so
 
 
-def main(settings: Mapping[str, object], script: Path) -> int:
+def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Value]) -> int:
     """Run the verbs of the command line; returns the exit code.
 
     Args:
         settings: the recipe, option path → value.
         script: the source that is running, for the log and for the count of code bytes.
+        built_in: likewise the options that the script was written for, which cannot be changed.
     """
     try:
         verbs = sys.argv[1:] or VERBS
         if unknown := set(verbs) - set(VERBS):
             raise RecipeError(f"no verb {min(unknown)!r}; expected {' or '.join(VERBS)}")
-        run = prepare_run(build_recipe({**settings, **environment_settings(os.environ)}), script)
+        refuse_what_is_built_in(os.environ, built_in)
+        recipe = build_recipe({**settings, **environment_settings(os.environ)})
+        run = prepare_run(recipe, script)
         if "train" in verbs:
             train_and_pack(run, script)
         run.group.barrier()
@@ -255,7 +258,7 @@ def calibrate(run: PreparedRun, batches: Iterator[Batch]) -> Hessians:
         is_cuda = group.device.type == "cuda"
         for batch in islice(batches, num_batches):
             with torch.no_grad(), torch.autocast(group.device.type, torch.bfloat16, is_cuda):
-                yield model.final_stream(batch.input_ids.view(-1, seq_len), None, None)
+                yield model.final_stream(batch.input_ids.view(-1, seq_len))
 
     model.use_positions(seq_len)
     head = "lm_head.weight" if model.lm_head else "tok_emb.weight"

@@ -14,7 +14,7 @@ from trainer.checkpoint import Position, Stateful, load_checkpoint, save_checkpo
 from trainer.data.batches import Batch, train_batches
 from trainer.errors import TrainerError
 from trainer.model.transformer import GPT
-from trainer.optimizer.averaging import WeightAverage
+from trainer.optimizer.averaging import WeightAverage, weight_average
 from trainer.optimizer.parameter_groups import Optimizers
 from trainer.optimizer.schedules import Pace, loop_budget_seconds, muon_momentum, pace_at
 from trainer.process_group import ProcessGroup, gradient_sync
@@ -43,13 +43,14 @@ class TrainingRun:
         first = first_step * per_step
         return train_batches(self.train_paths, self.recipe, self.group, first=first)
 
-    def parts(self) -> dict[str, Stateful]:
+    def parts(self, average: WeightAverage | None) -> dict[str, Stateful]:
         """What changes while training."""
-        return {
+        parts: dict[str, Stateful] = {
             "model": self.model,
             "adam": self.optimizers.adam,
             "muon": self.optimizers.muon,
         }
+        return parts if average is None else {**parts, "average": average}
 
 
 class TrainingClock:
@@ -115,12 +116,11 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     """
     schedule = run.recipe.schedule
     budget_seconds = open_budget(run)
-    average = WeightAverage(run.model, run.recipe.optimizer)
-    parts = run.parts() | {"average": average}
-    begin = load_checkpoint(run.recipe, run.group, parts)
-    step, elapsed_seconds = begin.step, begin.train_seconds
-    if step > 0:
-        run.log.write(f"resumed:step:{step} train_time:{1000 * elapsed_seconds:.0f}ms")
+    average = weight_average(run.model, run.recipe.optimizer)
+    step, elapsed_seconds = 0, 0.0
+    if schedule.checkpoint_every > 0:
+        begin = resume(run, average)
+        step, elapsed_seconds = begin.step, begin.train_seconds
     batches = run.batches(step)
     clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
@@ -133,7 +133,8 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
         with memory_advice(run.recipe.batch):
             loss = take_step(run, batches, step, pace)
         step += 1
-        average.update(step, pace.learning_rate_scale)
+        if average is not None:
+            average.update(step, pace.learning_rate_scale)
         elapsed_seconds = clock.seconds()
         if budget_seconds < math.inf:  # all processes go by one time, or their weights drift apart
             elapsed_seconds = run.group.largest(elapsed_seconds)
@@ -142,25 +143,43 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
             progress = _progress(schedule, step, elapsed_seconds)
             run.log.write(progress.train_line(run.group.mean(loss).item()))
         if not is_last:
-            reached = Position(step=step, train_seconds=elapsed_seconds)
-            save_checkpoint(run.recipe, run.group, parts, reached)
+            keep(run, average, Position(step=step, train_seconds=elapsed_seconds))
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
         validate(progress)
     if step < schedule.iterations:
         run.log.write(progress.stopping_line())
-    if num_averaged := average.replace_weights():
-        kind = "swa" if run.recipe.optimizer.swa_enabled else "ema"
-        run.log.write(f"{kind}:applying averaged weights of {num_averaged} steps")
+    use_average(run, average=average)
     run.model.use_loops(wanted=True)
     return progress
 
 
+def resume(run: TrainingRun, average: WeightAverage | None) -> Position:
+    """Go on from this run's checkpoint, if there is one; says so in the log."""
+    begin = load_checkpoint(run.recipe, run.group, run.parts(average))
+    if begin.step > 0:
+        run.log.write(f"resumed:step:{begin.step} train_time:{1000 * begin.train_seconds:.0f}ms")
+    return begin
+
+
+def keep(run: TrainingRun, average: WeightAverage | None, reached: Position) -> None:
+    """Write a checkpoint, if the recipe keeps any."""
+    if run.recipe.schedule.checkpoint_every > 0:
+        save_checkpoint(run.recipe, run.group, run.parts(average), reached)
+
+
+def use_average(run: TrainingRun, *, average: WeightAverage | None) -> None:
+    """Put averaged weights in the place of the last ones, if the recipe averages any."""
+    if average is not None and (num_averaged := average.replace_weights()):
+        kind = "swa" if run.recipe.optimizer.swa_enabled else "ema"
+        run.log.write(f"{kind}:applying averaged weights of {num_averaged} steps")
+
+
 def follow_loops(run: TrainingRun, step: int, pace: Pace) -> None:
     """Go through the blocks in the order that the pace says; say so when it is the looped one."""
-    had_loops = run.model.has_loops
+    was_looped = run.model.is_looped
     run.model.use_loops(wanted=pace.has_loops)
-    if run.model.has_loops and not had_loops:
+    if run.model.is_looped and not was_looped:
         layers = [block.layer for block in run.model.steps]
         half = len(layers) // 2
         run.log.write(
@@ -210,7 +229,9 @@ def take_step(
         batch = next(batches)
         with gradient_sync(run.forward, wanted=index == num_micro_batches - 1):
             with torch.autocast(run.group.device.type, torch.bfloat16, enabled=is_cuda):
-                loss = run.forward(batch.input_ids, batch.target_ids, batch.boundaries).mean()
+                loss = run.forward(
+                    batch.input_ids, batch.target_ids, boundaries=batch.boundaries
+                ).mean()
             total += loss.detach()
             arriving_loss = run.group.start_fetch(total)
             (loss / num_micro_batches).backward()

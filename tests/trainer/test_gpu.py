@@ -97,14 +97,14 @@ def test_packed_documents_are_scored_as_by_the_reference(is_compiled, has_loops)
     tokens = torch.randint(320, (1, 257), generator=torch.Generator().manual_seed(1))
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
     boundaries = torch.tensor([0, 1, 70, 198, 256, 256], dtype=torch.int32)
-    losses = reference(inputs, targets, boundaries)
+    losses = reference(inputs, targets, boundaries=boundaries)
     losses.mean().backward()
     model = copy.deepcopy(reference).cuda()
     model.zero_grad()
     set_up_device(DeviceOptions())
     forward = torch.compile(model, dynamic=False, fullgraph=True) if is_compiled else model
     with torch.autocast("cuda", torch.bfloat16):
-        seen = forward(inputs.cuda(), targets.cuda(), boundaries.cuda())
+        seen = forward(inputs.cuda(), targets.cuda(), boundaries=boundaries.cuda())
     seen.mean().backward()
     assert relative_error(seen.detach(), losses.detach()) < RELATIVE_ERROR
     gradients = [(name, own.grad) for name, own in reference.named_parameters()]

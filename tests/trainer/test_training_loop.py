@@ -119,7 +119,7 @@ def test_loops_begin_on_time_and_stay(tiny_data, alone, tiny_settings):
     log = run.log.file.getvalue()
     assert "layer_loop:enabled step:4 encoder:[0, 1, 2] decoder:[1, 2, 3]" in log
     assert "\nwarmup_step:2/2\nloop_warmup_step:1/2\n" in log
-    assert run.model.has_loops
+    assert run.model.is_looped
 
 
 def test_warming_up_with_loops_changes_nothing(tiny_data, alone, tiny_settings):

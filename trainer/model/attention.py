@@ -28,7 +28,7 @@ class Surroundings:
     cosine: Tensor  # (T, R/2)
     sine: Tensor  # (T, R/2)
     attention: Attention  # who attends to whom
-    value_embeddings: Mapping[int, Tensor]  # layer → (B, T, K * D), added to its values
+    value_embeddings: Mapping[int, Tensor] | None  # layer → (B, T, K * D), added to its values
 
 
 class CausalSelfAttention(nn.Module):
@@ -38,7 +38,7 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.layer = layer
         self.head_dim = options.head_dim
-        self.has_xsa = layer >= options.num_layers - options.xsa_last_n
+        self.has_xsa = options.xsa_last_n > 0 and layer >= options.num_layers - options.xsa_last_n
         self.c_q = CastedLinear(options.model_dim, options.model_dim)
         self.c_k = CastedLinear(options.model_dim, options.kv_dim)
         self.c_v = CastedLinear(options.model_dim, options.kv_dim)
@@ -53,13 +53,15 @@ class CausalSelfAttention(nn.Module):
         self,
         inputs: Tensor,  # (B, T, C)
         around: Surroundings,
-        deltas: BlockDeltas,
+        *,
+        deltas: BlockDeltas | None = None,
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
-        queries = self._heads(with_delta(self.c_q(inputs), deltas.query, inputs))
-        keys = self._heads(with_delta(self.c_k(inputs), deltas.key, inputs))
-        values = self._heads(with_delta(self.c_v(inputs), deltas.value, inputs))
-        if self.layer in around.value_embeddings:
+        projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
+        if deltas is not None:
+            projected = deltas.onto_heads(projected, inputs)
+        queries, keys, values = map(self._heads, projected)
+        if around.value_embeddings is not None and self.layer in around.value_embeddings:
             values = values + self._heads(around.value_embeddings[self.layer])
         queries = apply_rotary(rms_norm(queries), around.cosine, around.sine)
         keys = apply_rotary(rms_norm(keys), around.cosine, around.sine)
@@ -70,7 +72,7 @@ class CausalSelfAttention(nn.Module):
         if self.gate is not None and self.attn_gate_w is not None:
             gathered = gathered * self.gate.factors(self.attn_gate_w, inputs)[..., None]
         merged: Tensor = self.proj(gathered.flatten(2))
-        return with_delta(merged, deltas.out, inputs)
+        return merged if deltas is None else with_delta(merged, deltas.out, inputs)
 
     def _heads(self, projected: Tensor) -> Tensor:  # (B, T, heads * D) → (B, T, heads, D)
         return projected.view(*projected.shape[:-1], -1, self.head_dim)

@@ -25,7 +25,7 @@ class Block(nn.Module):
         self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
         keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)
         self.resid_mix = nn.Parameter(torch.stack((keep, add)))
-        self.norm_scale = (layer + 1) ** -0.5 if options.ln_scale else 1.0
+        self.norm_scale = (layer + 1) ** -0.5 if options.ln_scale else None
         self.is_parallel = 0 <= options.parallel_residual_start <= layer
 
     def forward(
@@ -33,12 +33,13 @@ class Block(nn.Module):
         stream: Tensor,  # (B, T, C) residual stream
         embedded: Tensor,  # (B, T, C) what the stream began as
         around: Surroundings,
-        deltas: BlockDeltas,
+        *,
+        deltas: BlockDeltas | None = None,
     ) -> Tensor:  # (B, T, C)
         """The stream after this block; in parallel, both sublayers read what came in (#1412)."""
         mixed = self.mix(stream, embedded)
-        attended = mixed + self.attend(mixed, around, deltas)
-        return attended + self.feed(mixed if self.is_parallel else attended, deltas)
+        attended = mixed + self.attend(mixed, around, deltas=deltas)
+        return attended + self.feed(mixed if self.is_parallel else attended, deltas=deltas)
 
     def mix(self, stream: Tensor, embedded: Tensor) -> Tensor:  # (B, T, C)
         """The stream with the embedding mixed in again."""
@@ -46,16 +47,20 @@ class Block(nn.Module):
         return keep * stream + add * embedded
 
     def attend(
-        self, stream: Tensor, around: Surroundings, deltas: BlockDeltas
+        self, stream: Tensor, around: Surroundings, *, deltas: BlockDeltas | None = None
     ) -> Tensor:  # (B, T, C)
         """What attention adds to a stream."""
-        gathered: Tensor = self.attn(self._normed(stream), around, deltas)
+        gathered: Tensor = self.attn(self._normed(stream), around, deltas=deltas)
         return self.attn_scale.to(gathered.dtype) * gathered
 
-    def feed(self, stream: Tensor, deltas: BlockDeltas) -> Tensor:  # (B, T, C)
+    def feed(self, stream: Tensor, *, deltas: BlockDeltas | None = None) -> Tensor:  # (B, T, C)
         """What the feed-forward layer adds to a stream."""
         normed = self._normed(stream)
-        return self.mlp_scale.to(stream.dtype) * with_delta(self.mlp(normed), deltas.mlp, normed)
+        fed: Tensor = self.mlp(normed)
+        if deltas is not None:
+            fed = with_delta(fed, deltas.mlp, normed)
+        return self.mlp_scale.to(stream.dtype) * fed
 
     def _normed(self, stream: Tensor) -> Tensor:
-        return rms_norm(stream) * self.norm_scale
+        normed = rms_norm(stream)
+        return normed if self.norm_scale is None else normed * self.norm_scale

@@ -22,6 +22,17 @@ class BlockDeltas:
     out: Delta | None = None
     mlp: Delta | None = None
 
+    def onto_heads(
+        self, projected: tuple[Tensor, Tensor, Tensor], inputs: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values with what is added to them."""
+        queries, keys, values = projected
+        return (
+            with_delta(queries, self.query, inputs),
+            with_delta(keys, self.key, inputs),
+            with_delta(values, self.value, inputs),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deltas:
@@ -29,9 +40,6 @@ class Deltas:
 
     blocks: Sequence[BlockDeltas]  # one for each step of the topology
     head: Delta | None = None  # to the logits, from the final stream
-
-
-NO_DELTAS = BlockDeltas()
 
 
 def with_delta(outputs: Tensor, delta: Delta | None, inputs: Tensor) -> Tensor:

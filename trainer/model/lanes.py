@@ -33,11 +33,12 @@ class RoutedLanes(nn.Module):
         lanes: Lanes,
         embedded: Tensor,  # (B, T, C)
         around: Surroundings,
-        deltas: BlockDeltas,
+        *,
+        deltas: BlockDeltas | None = None,
     ) -> Lanes:
         """Lane i becomes keep_i * lane i + from_attention_i * A + from_feed_forward_i * M."""
-        attended = block.attend(block.mix(lanes[0], embedded), around, deltas)
-        fed = block.feed(lanes[1], deltas)
+        attended = block.attend(block.mix(lanes[0], embedded), around, deltas=deltas)
+        fed = block.feed(lanes[1], deltas=deltas)
         keep = self.parallel_resid_lambdas[block.layer].to(embedded.dtype)
         post = self.parallel_post_lambdas[block.layer].to(embedded.dtype)
         from_attention, from_feed_forward = post.unbind()
@@ -71,11 +72,14 @@ class MergedLanes(nn.Module):
         lanes: Lanes,
         embedded: Tensor,  # (B, T, C)
         around: Surroundings,
-        deltas: BlockDeltas,
+        *,
+        deltas: BlockDeltas | None = None,
     ) -> Lanes:
         """Both lanes after a block."""
         mixed = block.mix(lanes[0], embedded)
-        return mixed + block.attend(mixed, around, deltas), lanes[1] + block.feed(lanes[1], deltas)
+        return mixed + block.attend(mixed, around, deltas=deltas), lanes[1] + block.feed(
+            lanes[1], deltas=deltas
+        )
 
     def open(self, stream: Tensor, with_skip: Tensor) -> Lanes:
         """The lanes before their first block; the first skip goes into both."""

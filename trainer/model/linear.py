@@ -7,12 +7,10 @@ from torch import Tensor, nn
 
 
 class CastedLinear(nn.Linear):
-    """No bias; weights stay fp32 for the optimizer and are cast to the input's type at use.
+    """No bias; weights stay fp32 for the optimizer and are cast to the input's type at use."""
 
-    In training mode, `fake_quantize` (if set) stands between the weight and its use: what later
-    is stored in few bits is trained as if it were stored so already.
-    """
-
+    # If set, this stands between the weight and its use in training: what later is stored in few
+    # bits is trained as if it were stored so already.
     fake_quantize: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, num_inputs: int, num_outputs: int, *, zero_init: bool = False) -> None:

@@ -23,9 +23,9 @@ def ntk_base(base: float, num_positions: int, train_seq_len: int, rope_dims: int
     """The base at which positions beyond the training length keep the slowest pair's range.
 
     base * (num_positions / train_seq_len)^(R / (R - 2)) for longer sequences: "NTK-aware" scaling,
-    as in #60 and #61. A `train_seq_len` of 0 means no scaling.
+    as in #60 and #61.
     """
-    if train_seq_len == 0 or num_positions <= train_seq_len:
+    if num_positions <= train_seq_len:
         return base
     stretch: float = (num_positions / train_seq_len) ** (rope_dims / (rope_dims - 2))
     return base * stretch

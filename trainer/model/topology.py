@@ -39,9 +39,9 @@ def topology(options: ModelOptions, *, looped: bool) -> tuple[Step, ...]:
 
 def looped_layers(options: ModelOptions) -> list[int]:
     """The blocks in the order of their use, with repetitions."""
-    before, after = range(options.loop_start), range(options.loop_end + 1, options.num_layers)
     if options.num_loops == 0:
         return list(range(options.num_layers))
+    before, after = range(options.loop_start), range(options.loop_end + 1, options.num_layers)
     loop = range(options.loop_start, options.loop_end + 1)
     return [*before, *[*loop] * (1 + options.num_loops), *after]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer.model.attention import Surroundings
 from trainer.model.attention_kernels import Attention, causal_attention, document_attention
 from trainer.model.block import Block
-from trainer.model.deltas import NO_DELTAS, Deltas
+from trainer.model.deltas import Deltas
 from trainer.model.embeddings import BigramHash, InputSmearGate, SmearGate, ValueEmbeddings
 from trainer.model.initialization import orthogonalize_, overtone_, phase_
 from trainer.model.lanes import Lanes, two_lanes
@@ -80,9 +80,9 @@ class GPT(nn.Module):
         options = self.options
         self.longest_document = longest_document or num_positions
         rope_dims = options.rope_dims or options.head_dim
-        base = ntk_base(
-            options.rope_base, self.longest_document, options.rope_train_seq_len, rope_dims
-        )
+        base = options.rope_base
+        if options.rope_train_seq_len > 0:
+            base = ntk_base(base, self.longest_document, options.rope_train_seq_len, rope_dims)
         device = self.tok_emb.weight.device
         for name, table in zip(
             ("cosine", "sine"), rotary_tables(num_positions, rope_dims, base), strict=True
@@ -91,21 +91,19 @@ class GPT(nn.Module):
 
     def use_loops(self, *, wanted: bool) -> None:
         """Go through looped blocks again and again, or through every block once."""
-        self.has_loops = wanted and self.options.num_loops > 0
-        self.steps = topology(self.options, looped=self.has_loops)
+        self.is_looped = self.options.num_loops > 0 and wanted
+        self.steps = topology(self.options, looped=self.is_looped)
 
     def forward(
         self,
         input_ids: Tensor,  # (B, T) int64
         target_ids: Tensor,  # (B, T) int64
-        boundaries: Tensor | None = None,  # (S,) int32: where documents begin, rows end to end
-        deltas: Deltas | None = None,
+        *,
+        boundaries: Tensor | None = None,  # (S,) int32: of documents, if rows are not one each
+        deltas: Deltas | None = None,  # what adapters add
     ) -> Tensor:  # (B * T,) fp32
-        """The cross-entropy of each target, in nats.
-
-        Without boundaries each row is one document; what adapters add comes as `deltas`.
-        """
-        stream = self.final_stream(input_ids, boundaries, deltas)
+        """The cross-entropy of each target, in nats."""
+        stream = self.final_stream(input_ids, boundaries=boundaries, deltas=deltas)
         head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
         raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
         if deltas is not None and deltas.head is not None:
@@ -116,33 +114,34 @@ class GPT(nn.Module):
     def final_stream(
         self,
         input_ids: Tensor,  # (B, T) int64
-        boundaries: Tensor | None,  # (S,) int32
-        deltas: Deltas | None,
+        *,
+        boundaries: Tensor | None = None,  # (S,) int32
+        deltas: Deltas | None = None,
     ) -> Tensor:  # (B, T, C)
         """What the head sees."""
-        around = self._surroundings(input_ids, boundaries)
+        around = self._surroundings(input_ids, boundaries=boundaries)
         embedded = stream = self._embed(input_ids)
         skips: list[Tensor] = []
         lanes: Lanes | None = None
         for place, step in enumerate(self.steps):
             block = self.blocks[step.layer]
-            own_deltas = NO_DELTAS if deltas is None else deltas.blocks[place]
+            own_deltas = None if deltas is None else deltas.blocks[place]
             before_skip = stream
             if step.skip is not None:
                 stream = self._with_skip(stream, skips.pop(), step.skip)
             if self.lanes is not None and step.has_two_lanes:
                 lanes = (stream, lanes[1]) if lanes else self.lanes.open(before_skip, stream)
-                lanes = self.lanes(block, lanes, embedded, around, own_deltas)
+                lanes = self.lanes(block, lanes, embedded, around, deltas=own_deltas)
                 stream = lanes[0]
             else:
-                stream = block(stream, embedded, around, own_deltas)
+                stream = block(stream, embedded, around, deltas=own_deltas)
             if step.keeps:
                 skips.append(stream)
         if self.lanes is not None and lanes is not None:
             stream = self.lanes.join(lanes)
         return rms_norm(stream)
 
-    def _surroundings(self, input_ids: Tensor, boundaries: Tensor | None) -> Surroundings:
+    def _surroundings(self, input_ids: Tensor, *, boundaries: Tensor | None = None) -> Surroundings:
         num_tokens = input_ids.size(1)
         attention: Attention = causal_attention
         if boundaries is not None:
@@ -151,7 +150,7 @@ class GPT(nn.Module):
             cosine=self.cosine[:num_tokens],
             sine=self.sine[:num_tokens],
             attention=attention,
-            value_embeddings={} if self.ve_shared is None else self.ve_shared(input_ids),
+            value_embeddings=None if self.ve_shared is None else self.ve_shared(input_ids),
         )
 
     def _with_skip(self, stream: Tensor, skip: Tensor, row: int) -> Tensor:  # (B, T, C)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainer.recipe import OptimizerOptions
 
@@ -13,24 +13,21 @@ class WeightAverage:
 
     In fp32 whatever the weights are. EMA (#287): a becomes d a + (1 - d) w after each step, from
     the weights that training began with. SWA (#162): the mean of the weights after every
-    `swa_every`-th step, once the learning rate is below `swa_start_frac` of itself. Without either
-    the weights stay as they are.
+    `swa_every`-th step, once the learning rate is below `swa_start_frac` of itself.
     """
 
     def __init__(self, model: nn.Module, options: OptimizerOptions) -> None:
         self.options = options
         self.weights = [parameter.detach() for parameter in model.parameters()]
         self.num_averaged = 0
-        self.mean: list[Tensor] = []
-        if options.ema_decay > 0 or options.swa_enabled:
-            self.mean = [weight.float().clone() for weight in self.weights]
+        self.mean = [weight.float().clone() for weight in self.weights]
 
     def update(self, step: int, learning_rate_scale: float) -> None:
         """Take in the weights after a step, if they count."""
         options = self.options
         if options.ema_decay > 0:
             self._move_towards_weights(1.0 - options.ema_decay)
-        elif options.swa_enabled and learning_rate_scale < options.swa_start_frac:
+        elif learning_rate_scale < options.swa_start_frac:
             if step % options.swa_every == 0:
                 self._move_towards_weights(1.0 / (self.num_averaged + 1))
 
@@ -53,3 +50,10 @@ class WeightAverage:
         weights = [weight.float() for weight in self.weights]
         torch._foreach_lerp_(self.mean, weights, share)
         self.num_averaged += 1
+
+
+def weight_average(model: nn.Module, options: OptimizerOptions) -> WeightAverage | None:
+    """The average that the recipe asks for, if it does."""
+    if options.ema_decay == 0 and not options.swa_enabled:
+        return None
+    return WeightAverage(model, options)

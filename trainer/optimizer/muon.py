@@ -99,9 +99,12 @@ class Muon(torch.optim.Optimizer):
         groups: Iterable[dict[str, Any]],
         group: ProcessGroup,
         orthogonalize: Orthogonalize = newton_schulz,
+        *,
+        normalizes_rows: bool = False,
     ) -> None:
         defaults = {"lr": 0.0, "momentum": 0.0, "num_iterations": 5, "weight_decay": 0.0}
-        super().__init__(groups, defaults | {"normalizes_rows": False})
+        super().__init__(groups, defaults)
+        self.normalizes_rows = normalizes_rows
         self.process_group = group
         self.orthogonalize = orthogonalize
 
@@ -130,7 +133,7 @@ class Muon(torch.optim.Optimizer):
             dtype = torch.bfloat16 if params[0].is_cuda else params[0].dtype
             return torch.zeros((share, *params[0].shape), dtype=dtype, device=params[0].device)
         nesterov = self._nesterov(own, options["momentum"])
-        if options["normalizes_rows"]:
+        if self.normalizes_rows:
             nesterov = with_equal_rows(nesterov)
         updates = self.orthogonalize(nesterov, options["num_iterations"])
         return F.pad(updates, (0, 0, 0, 0, 0, share - len(own)))

@@ -105,11 +105,11 @@ def build_optimizers(
             "base_lr": options.matrix_lr,
             "num_iterations": options.muon_backend_steps,
             "base_weight_decay": options.muon_weight_decay,
-            "normalizes_rows": options.muon_row_normalize,
         }
         for params in _by_shape(groups.matrices)
     ]
-    return Optimizers(adam=adam, muon=Muon(muon_groups, group, orthogonalize))
+    muon = Muon(muon_groups, group, orthogonalize, normalizes_rows=options.muon_row_normalize)
+    return Optimizers(adam=adam, muon=muon)
 
 
 def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:

@@ -19,12 +19,19 @@ class Pace:
 def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Pace:
     """The pace of a step, after so many steps and so much time of the budget."""
     schedule, optimizer = recipe.schedule, recipe.optimizer
-    done = share_done(schedule, step, elapsed_seconds, budget_seconds)
+    so_far = step, elapsed_seconds, budget_seconds
     return Pace(
-        learning_rate_scale=learning_rate_scale(schedule, step, elapsed_seconds, budget_seconds),
-        weight_decay_scale=weight_decay_scale(optimizer, done),
+        learning_rate_scale=learning_rate_scale(schedule, *so_far),
+        weight_decay_scale=(
+            1.0
+            if optimizer.wd_taper_final_mult == 1
+            else weight_decay_scale(optimizer, share_done(schedule, *so_far))
+        ),
         momentum=muon_momentum(optimizer, step),
-        has_loops=done >= schedule.enable_looping_at,
+        has_loops=(
+            schedule.enable_looping_at == 0
+            or share_done(schedule, *so_far) >= schedule.enable_looping_at
+        ),
     )
 
 

@@ -3,7 +3,6 @@ import torch
 from trainer.model.attention import Surroundings
 from trainer.model.attention_kernels import causal_attention
 from trainer.model.block import Block
-from trainer.model.deltas import NO_DELTAS
 from trainer.model.lanes import MergedLanes, RoutedLanes
 from trainer.model.rotary import rotary_tables
 from trainer.model.transformer import GPT
@@ -31,9 +30,9 @@ def test_routed_lanes_take_from_both_sublayers_by_their_weights():
     with torch.no_grad():
         routed.parallel_resid_lambdas[2] = torch.tensor([2.0, 3.0])
         routed.parallel_post_lambdas[2] = torch.tensor([[5.0, 7.0], [11.0, 13.0]])
-    after = routed(block, lanes, embedded, around, NO_DELTAS)
-    attended = block.attend(block.mix(lanes[0], embedded), around, NO_DELTAS)
-    fed = block.feed(lanes[1], NO_DELTAS)
+    after = routed(block, lanes, embedded, around)
+    attended = block.attend(block.mix(lanes[0], embedded), around)
+    fed = block.feed(lanes[1])
     assert torch.allclose(after[0], 2 * lanes[0] + 5 * attended + 11 * fed, rtol=1e-4, atol=1e-4)
     assert torch.allclose(after[1], 3 * lanes[1] + 7 * attended + 13 * fed, rtol=1e-4, atol=1e-4)
 
@@ -41,8 +40,8 @@ def test_routed_lanes_take_from_both_sublayers_by_their_weights():
 def test_merged_lanes_keep_to_themselves_until_the_end():
     block, lanes, embedded, around = one_block()
     merged = MergedLanes()
-    first, _ = merged(block, lanes, embedded, around, NO_DELTAS)
-    other_first, _ = merged(block, (lanes[0], 2 * lanes[1]), embedded, around, NO_DELTAS)
+    first, _ = merged(block, lanes, embedded, around)
+    other_first, _ = merged(block, (lanes[0], 2 * lanes[1]), embedded, around)
     assert torch.equal(first, other_first)
     with torch.no_grad():
         merged.lane_merge.fill_(0.25)
@@ -59,8 +58,8 @@ def test_a_parallel_blocks_feed_forward_does_not_read_its_attention():
     block, (stream, _), embedded, around = one_block()
     block.is_parallel = True
     mixed = block.mix(stream, embedded)
-    expected = mixed + block.attend(mixed, around, NO_DELTAS) + block.feed(mixed, NO_DELTAS)
-    assert torch.equal(block(stream, embedded, around, NO_DELTAS), expected)
+    expected = mixed + block.attend(mixed, around) + block.feed(mixed)
+    assert torch.equal(block(stream, embedded, around), expected)
 
 
 def test_all_layers_have_routing_weights_as_published():

@@ -80,7 +80,7 @@ def test_packed_documents_score_as_each_would_alone(options):
     ids = torch.tensor([sum(documents, [])])
     boundaries = torch.tensor([0, 4, 6, 12, 12], dtype=torch.int32)
     with torch.no_grad():
-        packed = model(ids, ids, boundaries)
+        packed = model(ids, ids, boundaries=boundaries)
         apart = [model(torch.tensor([own]), torch.tensor([own])) for own in documents]
     assert torch.allclose(packed, torch.cat(apart), atol=1e-4)
 
@@ -145,7 +145,9 @@ def test_the_whole_stack_is_one_graph():
     boundaries = torch.tensor([0, 5, 12, 12], dtype=torch.int32)
     for wanted in (True, False):
         model.use_loops(wanted=wanted)
-        assert torch.equal(forward(ids, ids, boundaries), model(ids, ids, boundaries))
+        assert torch.equal(
+            forward(ids, ids, boundaries=boundaries), model(ids, ids, boundaries=boundaries)
+        )
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -179,7 +181,7 @@ def test_scaling_keeps_the_slowest_pair_within_the_turn_that_it_was_trained_on()
         for length in (64, 256)
     ]
     assert slowest[1] == pytest.approx(slowest[0].item(), rel=0.02)
-    assert ntk_base(10_000.0, 64, 64, 16) == ntk_base(10_000.0, 256, 0, 16) == 10_000.0
+    assert ntk_base(10_000.0, 64, 64, 16) == 10_000.0
 
 
 def test_another_length_changes_losses_only_when_positions_are_scaled():

@@ -48,8 +48,8 @@ def test_normalised_rows_weigh_the_same_in_the_update(alone):
     for factors in (torch.ones(6, 1), torch.logspace(-3, 3, 6)[:, None]):
         parameter = torch.nn.Parameter(torch.zeros(6, 8))
         parameter.grad = gradient * factors
-        group = {"params": [parameter], "lr": 0.1, "momentum": 0.9, "normalizes_rows": True}
-        Muon([group], alone).step()
+        group = {"params": [parameter], "lr": 0.1, "momentum": 0.9}
+        Muon([group], alone, normalizes_rows=True).step()
         moved.append(parameter.detach())
     assert torch.allclose(moved[0], moved[1], atol=1e-5)
 
@@ -86,7 +86,7 @@ def test_weight_decay_takes_its_share_of_the_weight_before_the_update(alone):
         parameter = torch.nn.Parameter(torch.full((4, 4), 2.0))
         parameter.grad = torch.eye(4)
         group = {"params": [parameter], "lr": 0.1, "momentum": 0.9, "weight_decay": weight_decay}
-        Muon([group], alone).step()
+        Muon([group], alone, normalizes_rows=True).step()
         moved.append(parameter.detach())
     assert torch.allclose(moved[0] - moved[1], torch.full((4, 4), 2.0 * 0.1 * 0.5))
 

@@ -2,6 +2,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -9,7 +10,7 @@ from trainer import train_gpt
 from trainer.errors import TrainerError
 from trainer.recipe import Recipe, recipe_settings
 from trainer.recipe_checks import build_recipe
-from trainer.recipe_file import load_recipe
+from trainer.recipe_file import load_recipe, recipe_names
 from trainer.submission_folder import bundle_script as bundler
 from trainer.submission_folder.pack_script import pack_script
 
@@ -39,16 +40,68 @@ def test_the_same_recipe_gives_the_same_bytes_in_another_process(script):
     assert again.stdout.decode() == script
 
 
-def test_the_recipe_stands_in_the_script_as_a_literal():
-    settings = recipe_settings(load_recipe("demo", {}).recipe)
-    tree = ast.parse(bundler.bundle_script(settings, "demo"))
-    assigned = [n for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "RECIPE"]
-    assert ast.literal_eval(assigned[0].value) == settings
+def test_the_recipe_stands_in_the_script_as_literals():
+    open_settings, built_in = literals(script_of("demo"))
+    assert open_settings | built_in == recipe_settings(load_recipe("demo", {}).recipe)
+    assert open_settings["model.model_dim"] == 96 and not built_in["quantization.qat_enabled"]
+
+
+def literals(script):
+    """RECIPE and BUILT_IN of a script."""
+    assigned = {
+        node.targets[0].id: node.value
+        for node in ast.parse(script).body
+        if isinstance(node, ast.Assign)
+    }
+    return [ast.literal_eval(assigned[name]) for name in ("RECIPE", "BUILT_IN")]
 
 
 def test_what_nothing_reaches_is_left_out(script):
     assert "class GPT" in script and "def read_shard" in script
     assert "def write_shard" not in script and "import subprocess" not in script
+
+
+@pytest.mark.parametrize(
+    ("recipe", "held", "left_out"),
+    [
+        ("demo", ["class Muon"], ["Adapter", "BigramHash", "WeightAverage", "boundaries"]),
+        ("pr65", ["class BigramHash", "class SmearGate", "fake_quantize"], ["Adapter", "Lanes"]),
+        ("pr77", ["class Adapter", "deltas"], ["BigramHash", "fake_quantize", "boundaries"]),
+        ("pr1855", ["class RoutedLanes", "boundaries", "is_looped"], ["Adapter", "BigramHash"]),
+    ],
+)
+def test_a_script_holds_the_code_of_its_own_recipe_alone(tmp_path, recipe, held, left_out):
+    script = script_of(recipe)
+    assert [name for name in held if name not in script] == []
+    assert [name for name in left_out if name in script] == []
+    assert complaints_about(script, tmp_path) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_recipe_makes_a_script_that_defines_all_that_it_reads(tmp_path, recipe):
+    assert complaints_about(script_of(recipe), tmp_path) == ""
+
+
+@cache
+def script_of(recipe):
+    return bundler.bundle_script(recipe_settings(load_recipe(recipe, {}).recipe), recipe)
+
+
+def complaints_about(script, folder):
+    """What a linter finds undefined or unused, and lines laid out unlike our own code."""
+    (folder / "train_gpt.py").write_text(script)
+    ruff = [sys.executable, "-m", "ruff"]
+    lint = [*ruff, "check", "--isolated", "--select", "E9,F", folder]
+    layout = [*ruff, "format", "--isolated", "--line-length", "100", "--diff", folder]
+    outcomes = [subprocess.run(part, capture_output=True, text=True) for part in (lint, layout)]
+    return "".join(ran.stdout for ran in outcomes if ran.returncode != 0)
+
+
+def test_an_attribute_that_is_called_like_an_option_is_refused():
+    sources = {"trainer.odd": "class Odd:\n    def __init__(self):\n        self.clock = 3\n"}
+    with pytest.raises(TrainerError, match=r"trainer.odd: Odd.clock is called like an option"):
+        bundler.modules_for(sources, {"clock": "loop"})
 
 
 def test_a_title_cannot_become_code():
@@ -141,7 +194,7 @@ def test_script_packed_or_not_and_package_compute_the_same_to_the_last_bit(
     assert len(packed) < len(script) / 2
     packaged = (
         "from pathlib import Path; from trainer.train_gpt import main;"
-        f"main({settings!r}, Path({train_gpt.__file__!r}))"
+        f"main({settings!r}, Path({train_gpt.__file__!r}), {{}})"
     )
     outcomes = []
     for name, code in (("package", packaged), ("script", script), ("packed", packed)):
@@ -162,13 +215,9 @@ def test_script_packed_or_not_and_package_compute_the_same_to_the_last_bit(
         ("if True:\n    x = 1\n", "only definitions can be bundled"),
     ],
 )
-def test_what_cannot_be_flattened_is_refused(tmp_path, monkeypatch, source, complaint):
-    package = tmp_path / "trainer"
-    package.mkdir()
-    (package / "odd.py").write_text(source)
-    monkeypatch.setattr(bundler.resources, "files", lambda name: package)
+def test_what_cannot_be_flattened_is_refused(source, complaint):
     with pytest.raises(TrainerError, match=complaint):
-        bundler.read_module("trainer.odd")
+        bundler.read_module("trainer.odd", source)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +228,7 @@ def test_what_cannot_be_flattened_is_refused(tmp_path, monkeypatch, source, comp
         ("import numpy as np", "from torch import np"),
     ],
 )
-def test_a_name_with_two_meanings_is_refused(tmp_path, monkeypatch, one, other):
-    package = tmp_path / "trainer"
-    package.mkdir()
-    (package / "one.py").write_text(one)
-    (package / "other.py").write_text(other)
-    monkeypatch.setattr(bundler.resources, "files", lambda name: package)
-    modules = [bundler.read_module("trainer.one"), bundler.read_module("trainer.other")]
+def test_a_name_with_two_meanings_is_refused(one, other):
+    modules = [bundler.read_module("trainer.one", one), bundler.read_module("trainer.other", other)]
     with pytest.raises(TrainerError, match="is both"):
         bundler.refuse_ambiguous_names(modules)
