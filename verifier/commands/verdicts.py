@@ -30,7 +30,7 @@ from verifier.reports.verdict_file import json_schema
 from verifier.rulebook import Rulebook, load_rulebook
 from verifier.runs.journal import Journal, read_record
 from verifier.runs.plan import PlanOptions
-from verifier.schemas.run_record_json import Evidence
+from verifier.schemas.run_record_json import Evidence, RunPlan
 from verifier.schemas.verdict_json import VerdictFile
 
 if TYPE_CHECKING:
@@ -65,10 +65,22 @@ def run(submission: str, options: Options) -> int:
         with _inputs(paper, rulebook, plan_options(submission, options), options) as inputs:
             plan = pipeline.plan_run(paper, inputs.rulebook, inputs.options)
         click.echo(json.dumps(plan.model_dump(mode="json"), indent=2))  # ASCII, so that none acts
+        if not options["quiet"]:
+            click.echo(_costs(plan, rulebook), err=True)
         return 0
     _, folder = _execute(submission, rulebook, options)
     click.echo(f"{folder}: evidence complete; `pgolf-verify judge {folder}` gives the verdict")
     return 0
+
+
+def _costs(plan: RunPlan, rulebook: Rulebook) -> str:
+    """What each rung takes here, in minutes."""
+    from verifier.costs import rung_costs, runs_here  # reads every evidence below runs/
+
+    known = runs_here(plan)
+    origin = f"from {len(known)} runs of it below runs/" if known else "nothing of it ran here yet"
+    lines = [cost.told() for cost in rung_costs(plan, rulebook.track, known)]
+    return "\n".join([f"minutes a rung, {origin}:", *lines])
 
 
 def judge(run_dir: Path, options: Options) -> int:

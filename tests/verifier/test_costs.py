@@ -1,0 +1,42 @@
+"""What a rung costs is told from what ran here, and bounded where nothing did."""
+
+import numpy as np
+import pytest
+
+from verifier.costs import NUM_TAPES
+from verifier.probe.variants import Sample, draw_variants
+
+
+@pytest.fixture
+def told(pgolf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(submission) -> dict[str, str]:
+        lines = pgolf("run", submission, "--plan-only").stderr.splitlines()
+        [first] = [i for i, line in enumerate(lines) if line.startswith("minutes a rung")]
+        return {"": lines[first]} | {line.split()[0]: line for line in lines[first + 1 :]}
+
+    return call
+
+
+def test_without_runs_every_rung_is_bounded_alone(told, make_submission):
+    costs = told(make_submission())
+    assert costs[""].endswith("nothing of it ran here yet:")
+    assert set(costs) == {"", "rehearsal", "floor", "probe", "rerun", "stream"}
+    assert not any("about" in line for line in costs.values())
+    assert all("at most" in costs[rung] for rung in ("rehearsal", "floor", "probe", "rerun"))
+
+
+def test_what_ran_here_is_expected_again(told, pgolf, make_submission, tmp_path):
+    submission = make_submission()
+    pgolf("run", submission, "--num-seeds", "1", "-q", "--out", tmp_path / "runs" / "one")
+    costs = told(submission)
+    assert costs[""].endswith("from 1 runs of it below runs/:")
+    assert "about" in costs["rerun"] and "about" not in costs["floor"]
+
+
+def test_all_tapes_of_the_probes_are_counted():
+    tokens = np.random.default_rng(1).integers(2, 50, 2_000).astype(np.uint16)
+    tokens[[0, 700]] = 1
+    variants = draw_variants(Sample(tokens=tokens, begin=0), np.random.default_rng(1))
+    assert len(variants) + 1 == NUM_TAPES
