@@ -39,6 +39,7 @@ def table(tally: Tally) -> str:
     rows = [("killed", "kills")]
     rows += [(victim, str(count)) for victim, count in sorted(tally.by_victim.items())]
     rows += [(f"with {n} seeds finished", str(c)) for n, c in sorted(tally.by_finished.items())]
+    rows += [("orphans at once, before the next start", str(tally.most_orphans))]
     rows += [("finished seeds lost, changed or half-written", str(len(tally.wrongs)))]
     return "\n".join(f"| {name} | {count} |" for name, count in rows)
 

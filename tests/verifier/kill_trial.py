@@ -46,6 +46,8 @@ class Tally:
     by_finished: dict[int, int] = field(default_factory=dict)
     """How many seeds were finished when it came."""
     runs_completed: int = 0
+    most_orphans: int = 0
+    """Processes of sandboxes at once whose harness was dead, before the next start ended them."""
     wrongs: list[str] = field(default_factory=list)
 
 
@@ -105,6 +107,7 @@ def kill_once(workplace: Path, out: Path, chance: random.Random, tally: Tally) -
         tally.by_victim[victim] = tally.by_victim.get(victim, 0) + 1
         tally.by_finished[num_finished] = tally.by_finished.get(num_finished, 0) + 1
     _, errors = harness.communicate(timeout=LONGEST_RUN_SECONDS)
+    tally.most_orphans = max(tally.most_orphans, len(orphans()))
     # A sandbox whose own processes die under it cannot be trusted; that is said and ends the run.
     distrusted = harness.returncode == 4 and victim != "harness" and "sandbox" in errors
     if harness.returncode not in (0, -signal.SIGKILL) and not distrusted:
@@ -125,6 +128,14 @@ def kill(harness: subprocess.Popen[str], victim: str, chance: random.Random) -> 
             chance.choice(children).kill()
         except psutil.NoSuchProcess:
             return
+
+
+def orphans() -> list[str]:
+    """Processes of sandboxes, by the name that tells the number of their harness, now dead."""
+    processes = psutil.process_iter(["cmdline"])
+    names = [(p.info["cmdline"] or [""])[0] for p in processes]
+    owned = [name for name in names if name.startswith("pgolf-sandbox-")]
+    return [name for name in owned if not psutil.pid_exists(int(name.split("-")[3]))]
 
 
 def finished(out: Path) -> dict[str, bytes]:
@@ -155,4 +166,5 @@ def finish(workplace: Path, out: Path, tally: Tally) -> None:
         tally.wrongs.append(f"did not complete: {errors}")
     left = [path for pattern in ("work", ".*", "probe") for path in out.rglob(pattern)]
     tally.wrongs += [f"{path} was left behind" for path in left]
+    tally.wrongs += [f"{name} lives on" for name in orphans()]
     tally.runs_completed += 1

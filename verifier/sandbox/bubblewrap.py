@@ -4,7 +4,9 @@ Covered: no network but loopback; the system read-only and only the named files 
 environment; private /tmp, /dev, processes and hostname; no capabilities; a system-call filter;
 the tree dies with us.
 Not covered: GPU memory that others left; bytes of files that were deleted while open. Where no
-cgroup can be made, memory is sampled and what no process maps (memfd) is not seen.
+cgroup can be made, memory is sampled and what no process maps (memfd) is not seen. bwrap ties its
+processes to its parent's life only as they start; what a harness killed in that instant leaves, the
+next one ends.
 """
 
 import contextlib
@@ -24,11 +26,14 @@ from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.base import Enforcement, ExecResult, OnLine, Sandbox, SandboxCommand
 from verifier.sandbox.bubblewrap_arguments import STUBS, bwrap_arguments
 from verifier.sandbox.cgroup import Cgroup
+from verifier.sandbox.leftovers import end_named, end_orphans, owned_name
 from verifier.sandbox.limits import SandboxLimits
 from verifier.sandbox.probing import probe_guarantees
 from verifier.sandbox.seccomp import filter_program
 from verifier.sandbox.supervision import TreeWatch, start, supervise
 
+KIND = "sandbox"
+"""Of the name that the command lines of our sandboxes begin with."""
 DEATH_SECONDS = 30
 """How long the kernel may take to end a killed tree that holds much memory."""
 COUNTED_BY_NAMESPACE = (5, 14)
@@ -53,6 +58,7 @@ class Bubblewrap(Sandbox):
                 "install it (apt-get install bubblewrap) and try again"
             )
         self._program = program
+        end_orphans(KIND)
 
     def execute(
         self, command: SandboxCommand, limits: SandboxLimits, on_line: OnLine
@@ -76,19 +82,24 @@ def _launched(
     """Start bwrap, hold its child until every limit is set, release it; kill it at the end.
 
     bwrap writes the child's pid to one pipe and waits for a byte on another, so that no line of
-    the submission runs before it is in its cgroup and under its rlimits.
+    the submission runs before it is in its cgroup and under its rlimits, nor if we die before that:
+    the child holds both ends of the second pipe, and waits for ever rather than read its end.
     """
     with contextlib.ExitStack() as at_the_end:
         cgroup = Cgroup.create(limits)
         if cgroup is not None:
             at_the_end.callback(cgroup.remove)
-        info, gate = os.pipe(), os.pipe()
+        info, gate = os.pipe(), _gate()
         gate_write = at_the_end.enter_context(os.fdopen(gate[1], "wb", buffering=0))
         info_read = at_the_end.enter_context(os.fdopen(info[0], "rb"))
-        process = _start(program, command, limits, (info[1], gate[0]))
+        name = owned_name(KIND)
+        process = _start((name, program), command, limits, (info[1], gate[0]))
         at_the_end.callback(_bury, process)
-        child = _child_pid(info_read.read(), process)
-        at_the_end.enter_context(_held_child(child))
+        with contextlib.ExitStack() as unless_held:
+            unless_held.callback(end_named, name)
+            child = _child_pid(info_read.read(), process, name)
+            at_the_end.enter_context(_held_child(child))
+            unless_held.pop_all()
         _set_rlimits(child, limits)
         if cgroup is not None and not cgroup.holds(process.pid, child):
             cgroup = None
@@ -97,11 +108,29 @@ def _launched(
         yield process, cgroup, started
 
 
+def _gate() -> tuple[int, int]:
+    """A pipe whose first end can also write, so that it has a writer as long as a reader."""
+    read, write = os.pipe()
+    both = os.open(f"/proc/self/fd/{read}", os.O_RDWR | os.O_CLOEXEC)
+    os.close(read)
+    return both, write
+
+
 def _start(
-    program: str, command: SandboxCommand, limits: SandboxLimits, handshake: tuple[int, int]
+    named: tuple[str, str],
+    command: SandboxCommand,
+    limits: SandboxLimits,
+    handshake: tuple[int, int],
 ) -> subprocess.Popen[bytes]:
-    """Start bwrap with everything it reads through descriptors, and close our ends of those."""
-    info, gate = handshake
+    """Start bwrap with everything it reads through descriptors, and close our ends of those.
+
+    Args:
+        named: what its command line is to begin with, and the file.
+        command: what it runs.
+        limits: of that.
+        handshake: the ends of the two pipes that are its.
+    """
+    (name, program), (info, gate) = named, handshake
     stubs = {inside: _file_in_memory(text.encode()) for inside, text in STUBS.items()}
     passed = [info, gate, *stubs.values()]
     options = ["--info-fd", str(info), "--block-fd", str(gate)]
@@ -110,7 +139,7 @@ def _start(
         options += ["--seccomp", str(passed[-1])]
     arguments = bwrap_arguments(command, limits, stubs)
     try:
-        return start([program, *options, *arguments], {}, pass_fds=passed)
+        return start([name, *options, *arguments], {}, pass_fds=passed, program=program)
     finally:
         for descriptor in passed:
             os.close(descriptor)
@@ -151,11 +180,11 @@ def _held_child(pid: int) -> Iterator[None]:
             )
 
 
-def _child_pid(information: bytes, process: subprocess.Popen[bytes]) -> int:
+def _child_pid(information: bytes, process: subprocess.Popen[bytes], name: str) -> int:
     try:
         return int(json.loads(information)["child-pid"])
     except (ValueError, KeyError) as error:
-        process.kill()
+        end_named(name)  # a child that was not told of yet holds the output open
         output = process.stdout.read() if process.stdout else b""
         reason = output.decode("utf-8", "replace").strip() or "no reason given"
         raise SandboxUnavailableError(

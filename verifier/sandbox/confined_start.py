@@ -1,10 +1,10 @@
 """The process between the harness and a command under Landlock: restricts it, buries its tree.
 
-`main` is started in a Python of its own with the arguments REQUEST_FD STATUS_FD. It waits for a
-ConfinedRequest on the first pipe, forks, restricts the child and lets it become the command. On
-the second pipe it says what went wrong before that; silence means the command runs. It adopts
-every orphan of the command, and kills all that is left when the command ends, when it is told to
-end (SIGTERM), and when the harness dies.
+`main` is started in a Python of its own with the arguments REQUEST_FD STATUS_FD HARNESS_PID. It
+waits for a ConfinedRequest on the first pipe, forks, restricts the child and lets it become the
+command. On the second pipe it says what went wrong before that; silence means the command runs. It
+adopts every orphan of the command, and kills all that is left when the command ends, when it is
+told to end (SIGTERM), and when the harness dies.
 """
 
 import dataclasses
@@ -50,9 +50,11 @@ class ConfinedRequest:
 
 def main() -> None:
     """Run one command and exit as it did: its code, or 128 + the signal that killed it."""
-    request_fd, status_fd = int(sys.argv[1]), int(sys.argv[2])
+    request_fd, status_fd, harness_pid = map(int, sys.argv[1:])
     signal.signal(signal.SIGTERM, _end)
     checked(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0))
+    if os.getppid() != harness_pid:  # it died before the kernel was to tell us
+        return
     checked(LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
     with os.fdopen(request_fd, "rb") as pipe:
         text = pipe.read()

@@ -193,9 +193,9 @@ def _process_between(limits: SandboxLimits) -> Iterator[_Between]:
             at_the_end.callback(cgroup.remove)
         request, status = os.pipe(), os.pipe()
         try:
-            process = start(
-                [*argv, str(request[0]), str(status[1])], {}, pass_fds=(request[0], status[1])
-            )
+            ends = (request[0], status[1])
+            words = map(str, (*ends, os.getpid()))
+            process = start([*argv, *words], {}, pass_fds=ends)
         finally:
             os.close(request[0])
             os.close(status[1])

@@ -30,8 +30,11 @@ def start(
     environment: dict[str, str],
     workdir: Path | None = None,
     pass_fds: Sequence[int] = (),
+    program: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own: no input, both outputs on one pipe.
+
+    `program` is the file to start where the first word of `argv` is but a name.
 
     Raises:
         SandboxUnavailableError: the system refuses, or a word holds a NUL byte.
@@ -39,6 +42,7 @@ def start(
     try:
         return subprocess.Popen(
             argv,
+            executable=program,
             cwd=workdir,
             env=environment,
             stdin=subprocess.DEVNULL,

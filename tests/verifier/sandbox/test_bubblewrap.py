@@ -1,7 +1,13 @@
 """Bubblewrap's own ways to fail, and what honest scripts need of it."""
 
 import os
+import re
+import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
 from verifier.errors import SandboxUnavailableError
@@ -27,6 +33,36 @@ def test_an_unwilling_bwrap_is_no_result_of_the_submission(monkeypatch, tmp_path
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(SandboxUnavailableError, match="no namespaces for you"):
         python(Bubblewrap(), "-c", "pass")
+
+
+DIES_AT_THE_GATE = """
+import os, sys
+from pathlib import Path
+from verifier.sandbox import bubblewrap
+from verifier.sandbox.base import SandboxCommand
+from verifier.sandbox.conformance.stage import STAGE_LIMITS
+bubblewrap._set_rlimits = lambda *_: os.kill(os.getpid(), 9)
+command = SandboxCommand(argv=("/bin/touch", "ran"), workdir=Path(sys.argv[1]))
+bubblewrap.Bubblewrap().execute(command, STAGE_LIMITS, print)
+"""
+"""A harness killed when its command stands ready and no limit is set yet."""
+
+
+def waiting_for(pid: int) -> list[str]:
+    """Processes of sandboxes that belong to this harness."""
+    names = [p.info["cmdline"][0] for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"]]
+    return [name for name in names if re.match(rf"pgolf-sandbox-\d+-{pid}-", name)]
+
+
+def test_nothing_runs_of_a_harness_killed_before_it_set_the_limits(folder):
+    harness = subprocess.Popen([sys.executable, "-c", DIES_AT_THE_GATE, str(folder)])
+    assert harness.wait() == -signal.SIGKILL
+    time.sleep(0.3)  # in which a command that was let go would have run
+    assert list(folder.iterdir()) == []
+    assert waiting_for(harness.pid)
+    Bubblewrap()  # the next start ends what still waits
+    time.sleep(0.1)
+    assert waiting_for(harness.pid) == []
 
 
 @pytest.mark.gpu

@@ -1,6 +1,10 @@
 """The sandbox without namespaces: honest scripts run, and what it cannot confine it refuses."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -55,6 +59,29 @@ def test_without_landlock_nothing_is_run(monkeypatch):
     monkeypatch.setattr(landlock_sandbox, "landlock_abi", lambda: 0)
     with pytest.raises(SandboxUnavailableError, match="no Landlock"):
         Landlock()
+
+
+DIES_WHEN_IT_HAS_ASKED = """
+import os, sys
+from pathlib import Path
+from verifier.sandbox import landlock_sandbox
+from verifier.sandbox.base import SandboxCommand
+from verifier.sandbox.conformance.stage import STAGE_LIMITS
+def ask(between, request):
+    os.write(between.request_pipe, request.to_json())
+    os.kill(os.getpid(), 9)
+landlock_sandbox._release = ask
+command = SandboxCommand(argv=("/usr/bin/touch", "ran"), workdir=Path(sys.argv[1]))
+landlock_sandbox.Landlock().execute(command, STAGE_LIMITS, print)
+"""
+"""A harness killed before the process between could tie itself to its life."""
+
+
+def test_nothing_runs_of_a_harness_killed_at_the_start(folder):
+    harness = subprocess.Popen([sys.executable, "-c", DIES_WHEN_IT_HAS_ASKED, str(folder)])
+    assert harness.wait() == -signal.SIGKILL
+    time.sleep(1)  # in which the process between would have started and run the command
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.gpu

@@ -1,5 +1,6 @@
 """What a killed harness leaves goes at the next start; what belongs to the living stays."""
 
+import signal
 import subprocess
 import sys
 
@@ -7,12 +8,12 @@ import pytest
 
 from verifier.sandbox.cgroup import CGROUP_ROOT, Cgroup
 from verifier.sandbox.conformance.stage import STAGE_LIMITS
-from verifier.sandbox.leftovers import owned_name, sweep
+from verifier.sandbox.leftovers import end_named, end_orphans, owned_name, sweep
 from verifier.sandbox.scratch import remove_tree
 
 
-def name_of_the_dead() -> str:
-    code = "from verifier.sandbox.leftovers import owned_name; print(owned_name('home'))"
+def name_of_the_dead(kind: str = "home") -> str:
+    code = f"from verifier.sandbox.leftovers import owned_name; print(owned_name({kind!r}))"
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -40,6 +41,30 @@ def test_a_strangers_link_leads_nowhere(tmp_path):
     link.symlink_to(tmp_path / "kept")
     sweep(tmp_path, "home", remove_tree)
     assert link.is_symlink() and (tmp_path / "kept").exists()
+
+
+def sleeper(name: str) -> subprocess.Popen[bytes]:
+    words = [name, "-c", "import time; print(flush=True); time.sleep(60)"]
+    process = subprocess.Popen(words, executable=sys.executable, stdout=subprocess.PIPE)
+    process.stdout.read(1)
+    return process
+
+
+def test_only_processes_of_the_dead_are_ended():
+    with sleeper(name_of_the_dead("sandbox")) as orphan, sleeper(owned_name("sandbox")) as ours:
+        end_orphans("sandbox")
+        assert orphan.wait(timeout=5) == -signal.SIGKILL
+        assert ours.poll() is None
+        ours.kill()
+
+
+def test_all_processes_of_one_name_are_ended_and_no_others():
+    name = owned_name("sandbox")
+    with sleeper(name) as first, sleeper(name) as second, sleeper(owned_name("sandbox")) as other:
+        end_named(name)
+        assert first.wait(timeout=5) == second.wait(timeout=5) == -signal.SIGKILL
+        assert other.poll() is None
+        other.kill()
 
 
 def test_the_cgroup_of_a_killed_harness_goes_when_the_next_is_made():
