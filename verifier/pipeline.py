@@ -1,7 +1,7 @@
 """The main path: a folder in, a verdict out, one call a stage."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.evidence_checks.base import EvidenceCase
 from verifier.ledger import find_record, load_ledger
 from verifier.paper_comparison import compare_claims
-from verifier.program import load_program
+from verifier.program import load_program, unparsed
 from verifier.rule_outcomes import evidence_outcomes, static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.harness import Harness, RunObserver
@@ -72,7 +72,7 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
         track=rulebook.track,
     )
     return Paper(
-        submission=submission,
+        submission=replace(submission, problems=submission.problems + unparsed(program)),
         claims=claims,
         code_bytes=count_code(program, declared_files(submission)),
         rules=static_outcomes(case, rulebook),

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, cast
 from verifier.bounded_files import read_bounded
 from verifier.literal_evaluation import Files
 from verifier.python_source import all_nodes, parse_python
-from verifier.submission import FileKind, Submission, SubmissionFile
+from verifier.submission import FileKind, ReadProblem, Submission, SubmissionFile
 from verifier.unpacking import RUNNER_NAMES, PackedCode, Unreadable, unpack
 
 MAX_DEPTH = 6  # times that code may be packed in code
@@ -91,6 +91,12 @@ def load_program(submission: Submission) -> Program:
     if submission.script is not None:
         reader.follow(submission.script)
     return reader.program()
+
+
+def unparsed(program: Program) -> tuple[ReadProblem, ...]:
+    """The code of the run that is no Python, for the list of what could not be read."""
+    broken = (code for code in program.opaque if code.kind == "broken")
+    return tuple(ReadProblem(path=PurePosixPath(c.file), message=c.reason) for c in broken)
 
 
 class _Reader:

@@ -135,3 +135,23 @@ def test_a_pair_that_submission_json_alone_states_is_held_against_the_bytes(
     record = outcome(tmp_path, "wrong_byte_denominator")
     assert record.outcome == outcome_
     assert all(finding.file == "submission.json" for finding in record.findings)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "outcome_"),
+    [
+        ("8xH100 80GB SXM", "not_evaluated"),
+        ("NVIDIA H100 SXM", "not_evaluated"),
+        ("1x H100", "broken"),
+        ("RTX A6000", "broken"),
+    ],
+)
+def test_stated_hardware_counts_where_no_log_prints_its_world_size(folder, hardware, outcome_):
+    (folder / "submission.json").write_text(json.dumps({"val_bpb": 1.2, "hardware": hardware}))
+    assert outcome(folder, "wrong_hardware").outcome == outcome_
+
+
+def test_a_script_that_is_no_python_is_listed_as_unread(folder):
+    (folder / "train_gpt.py").write_text("!pip install torch\nimport torch")
+    unread = pipeline.check(folder, BOOK, "leaderboard-apr29", None).unread
+    assert [line for line in unread if line.startswith("train_gpt.py: does not parse as Python")]

@@ -30,6 +30,7 @@ def test_times_are_seconds_whatever_their_unit() -> None:
     by_seed = {"42": {"val_bpb": 1.08, "train_time_ms": 588_000, "ttt_eval_time_s": 290}}
     by_seed["42"]["artifact_bytes"] = 15_990_000
     assert read_metadata({"seed_results": by_seed}).per_seed == (SEED_42,)
+    assert read_metadata({"wallclock_minutes": 120}).train_seconds == 7_200
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,17 @@ class _Figure:
 
     names: tuple[str, ...]
     names_ms: tuple[str, ...] = ()  # in milliseconds where the figure is in seconds
+    names_minutes: tuple[str, ...] = ()
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        return (*self.names, *self.names_ms, *self.names_minutes)
+
+    def in_seconds(self, name: str, number: float) -> float:
+        """The number under a spelling in the figure's own unit."""
+        if name in self.names_ms:
+            return number / 1000.0
+        return number * 60.0 if name in self.names_minutes else number
 
 
 _SEED_FIGURES = {
@@ -40,6 +51,7 @@ _SEED_FIGURES = {
         + ("train_s", "train_seconds", "training_seconds", "train_wallclock_s")
         + ("train_wallclock_seconds", "wallclock_seconds"),
         names_ms=("train_time_ms", "train_wallclock_ms", "training_time_ms"),
+        names_minutes=("wallclock_minutes", "train_time_minutes", "training_time_minutes"),
     ),
     "eval_seconds": _Figure(
         names=("eval_time_s", "eval_time_seconds", "eval_s", "eval_seconds", "total_eval_time_s")
@@ -141,12 +153,12 @@ class _ObjectReader:
 
     def figure(self, figure: _Figure) -> float | None:
         """The first of a figure's spellings that holds a number, in the figure's own unit."""
-        for name in (*figure.names, *figure.names_ms):
+        for name in figure.spellings:
             value = self.values.get(name)
             number = _as_number(value)
             if number is not None:
                 self.understood.add(name)
-                return number / 1000.0 if name in figure.names_ms else number
+                return figure.in_seconds(name, number)
             if value is not None and name not in self.understood:
                 self._unreadable(name)
         return None
