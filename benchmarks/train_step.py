@@ -4,10 +4,10 @@
     python benchmarks/train_step.py --data data/fineweb --recipe pr61_v2 --steps 100 --out step.json
 
 Runs one after the other on the same shards, one process, and reads both from their own logs: the
-loss curves should lie on each other, and the medians can be compared. Both are told every option of
-the recipe by its public name; only length, schedule and evaluation are shortened. Times are
-differences between log lines, so start and compilation are not in them. Without --public, the
-recipe is timed alone.
+loss curves should lie on each other, and the medians can be compared. Only the recipe's length,
+schedule and evaluation are shortened; the bundle is written for that, and the public script is told
+every option by its public name. Times are differences between log lines, so start and compilation
+are not in them. Without --public, the recipe is timed alone.
 """
 
 import argparse
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.recipe import Recipe, recipe_settings  # noqa: E402
+from trainer.recipe_checks import build_recipe  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
 from trainer.submission_folder.bundle_script import bundle_script  # noqa: E402
 
@@ -35,8 +36,25 @@ LOG_EVERY = 20
 RUN_SECONDS = 900
 
 
+def shortened(recipe: Recipe, num_steps: int) -> Recipe:
+    """The recipe without what is not timed."""
+    return build_recipe(
+        recipe_settings(recipe)
+        | {
+            "schedule.iterations": num_steps,
+            "schedule.max_wallclock_seconds": 0,
+            "schedule.warmdown_iters": num_steps // 4,
+            "schedule.train_log_every": LOG_EVERY,
+            "schedule.val_loss_every": 0,
+            "quantization.compressor": "zlib",
+            "evaluation.eval_stride": 0,
+            "evaluation.ttt_enabled": False,
+        }
+    )
+
+
 def environment(recipe: Recipe, arguments: argparse.Namespace, name: str) -> dict[str, str]:
-    """The recipe by public names, shortened."""
+    """The recipe by public names."""
     dataset = find_datasets(arguments.data)[0]
     options = {
         path.split(".")[1].upper(): str(int(value) if isinstance(value, bool) else value)
@@ -47,14 +65,6 @@ def environment(recipe: Recipe, arguments: argparse.Namespace, name: str) -> dic
         "TOKENIZER_PATH": str((arguments.tokenizer or dataset.tokenizer).resolve()),
         "RUN_ID": name,
         "SEED": "1337",
-        "ITERATIONS": str(arguments.steps),
-        "MAX_WALLCLOCK_SECONDS": "0",
-        "WARMDOWN_ITERS": str(arguments.steps // 4),
-        "TRAIN_LOG_EVERY": str(LOG_EVERY),
-        "VAL_LOSS_EVERY": "0",
-        "EVAL_STRIDE": "0",
-        "TTT_ENABLED": "0",
-        "COMPRESSOR": "zlib",
     }
 
 
@@ -122,7 +132,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="at least 60")
     parser.add_argument("--out", type=Path, help="JSON; the logs are written beside it")
     arguments = parser.parse_args()
-    recipe = load_recipe(arguments.recipe, {}).recipe
+    recipe = shortened(load_recipe(arguments.recipe, {}).recipe, arguments.steps)
     with tempfile.TemporaryDirectory() as folder:
         ours = Path(folder, "train_gpt.py")
         ours.write_text(bundle_script(recipe_settings(recipe), arguments.recipe))
