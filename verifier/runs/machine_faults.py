@@ -14,8 +14,13 @@ MAX_HOT_SHARE = 0.1
 MAX_OTHERS_SHARE = 0.5
 """Share of the machine's cores that others may use, over the run, when none is left idle."""
 SATURATED_SHARE = 0.95
-MIN_WANTED_CORES = 0.2
-"""What a run gets that wants to work, however crowded the machine; one that sleeps gets less."""
+MIN_WAITED_SHARE = 0.3
+"""Share of the time in which a run's first threads wanted a core that they had to wait for one.
+
+Idle to busy on two cores: a run that works waits 0 to 0.8 of it; one that sleeps wants none.
+"""
+MIN_WAITED_CORES = 0.1
+"""Less is what waking up costs a run that sleeps."""
 MIN_FREE_DISK_BYTES = 64 << 20
 MIN_FREE_MEMORY_SHARE = 0.02
 SIGKILL = 9
@@ -64,7 +69,10 @@ def _crowded_out(samples: Sequence[Sample], num_cpus: int) -> str | None:
     own = sum(s.own_cpu_busy for s in samples) / len(samples)
     others = busy - own
     is_crowded = busy > SATURATED_SHARE * num_cpus and others > MAX_OTHERS_SHARE * num_cpus
-    if not is_crowded or own < MIN_WANTED_CORES:
+    ran = sum(s.lead_busy for s in samples) / len(samples)
+    waited = sum(s.lead_waited for s in samples) / len(samples)
+    has_waited = waited > max(MIN_WAITED_CORES, MIN_WAITED_SHARE * (ran + waited))
+    if not (is_crowded and has_waited):
         return None
     return f"others kept {others:.1f} of {num_cpus} cores busy while it ran out of time"
 

@@ -34,12 +34,27 @@ class Sample:
     """Cores busy since the last sample, ours and others'."""
     own_cpu_busy: float
     """Cores that our process tree kept busy."""
+    lead_busy: float
+    """Cores that the first thread of each of our processes kept busy."""
+    lead_waited: float
+    """Cores that these threads were ready to run on, and others had; 0 for a run that sleeps."""
     load_average: float
     tree_bytes: int
     """Resident memory of our process tree."""
     memory_free_bytes: int
     disk_free_bytes: int
     gpus: tuple[GpuSample, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SecondsUsed:
+    """What was used up to a moment, from different beginnings."""
+
+    now: float
+    busy: float
+    own: float
+    lead_ran: float
+    lead_waited: float
 
 
 def gpu_seconds(samples: Sequence[Sample], until: float | None) -> float | None:
@@ -70,7 +85,7 @@ class Telemetry:
         self._sensors = GpuSensors()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._last_cpu = self._cpu_seconds()
+        self._last = self._seconds_used()
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
@@ -101,13 +116,19 @@ class Telemetry:
                 rest_seconds = max(SAMPLE_SECONDS, REST_PER_SAMPLE * spent)
 
     def _sample(self) -> Sample:
-        now, cpu = time.monotonic(), self._cpu_seconds()
-        (last, busy_before, own_before), self._last_cpu = self._last_cpu, (now, *cpu[1:])
-        elapsed = max(now - last, 1e-3)
+        before, self._last = self._last, self._seconds_used()
+        elapsed = max(self._last.now - before.now, 1e-3)
+
+        def share(name: str) -> float:
+            used = getattr(self._last, name) - getattr(before, name)
+            return float(round(max(used, 0.0) / elapsed, 3))
+
         return Sample(
-            seconds=round(now - self._began, 3),
-            cpu_busy=round(max(cpu[1] - busy_before, 0.0) / elapsed, 3),
-            own_cpu_busy=round(max(cpu[2] - own_before, 0.0) / elapsed, 3),
+            seconds=round(self._last.now - self._began, 3),
+            cpu_busy=share("busy"),
+            own_cpu_busy=share("own"),
+            lead_busy=share("lead_ran"),
+            lead_waited=share("lead_waited"),
             load_average=os.getloadavg()[0],
             tree_bytes=self._tree_bytes,
             memory_free_bytes=psutil.virtual_memory().available,
@@ -115,15 +136,24 @@ class Telemetry:
             gpus=self._sensors.read(),
         )
 
-    def _cpu_seconds(self) -> tuple[float, float, float]:
-        """Now, CPU seconds of the whole machine, and of our tree as it is; notes its memory."""
+    def _seconds_used(self) -> _SecondsUsed:
+        """Of the whole machine, and of our tree as it is; notes its memory."""
         times = psutil.cpu_times()
-        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
-        own, resident = 0.0, 0
+        own, lead_ran, lead_waited, resident = 0.0, 0.0, 0.0, 0
         for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError, ValueError):
                 used = process.cpu_times()
                 own += used.user + used.system
                 resident += process.memory_info().rss
+                # Nanoseconds on a core, and ready to run without one (sched-stats.rst).
+                ran, waited, _ = Path(f"/proc/{process.pid}/schedstat").read_text().split()
+                lead_ran += int(ran) / 1e9
+                lead_waited += int(waited) / 1e9
         self._tree_bytes = resident
-        return time.monotonic(), busy, own
+        return _SecondsUsed(
+            now=time.monotonic(),
+            busy=sum(times) - times.idle - getattr(times, "iowait", 0.0),
+            own=own,
+            lead_ran=lead_ran,
+            lead_waited=lead_waited,
+        )

@@ -26,6 +26,8 @@ IDLE = Sample(
     seconds=1,
     cpu_busy=0.5,
     own_cpu_busy=0.4,
+    lead_busy=0.4,
+    lead_waited=0,
     load_average=1,
     tree_bytes=2**20,
     memory_free_bytes=2**33,
@@ -33,7 +35,9 @@ IDLE = Sample(
 )
 FULL = replace(IDLE, disk_free_bytes=2**20)
 STARVED = replace(IDLE, memory_free_bytes=2**20)
-CROWDED = replace(IDLE, cpu_busy=4, own_cpu_busy=1)
+CROWDED = replace(IDLE, cpu_busy=4, own_cpu_busy=1, lead_busy=0.5, lead_waited=0.5)
+ASLEEP = replace(CROWDED, own_cpu_busy=0.02, lead_busy=0.02, lead_waited=0.05)
+UNDISTURBED = replace(CROWDED, lead_busy=0.9, lead_waited=0.1)
 HOT = GpuSample(is_hot=True)
 COOL = GpuSample(uncorrected_errors=0)
 
@@ -48,6 +52,7 @@ def with_gpus(*samples: GpuSample) -> list[Sample]:
         (CRASHED, [IDLE, FULL], "the disk had less than"),
         (KILLED, [IDLE, STARVED], "memory ran out"),
         (TOO_LONG, [CROWDED, CROWDED], "others kept 3.0 of 4 cores busy"),
+        (TOO_LONG, [replace(CROWDED, own_cpu_busy=0.1, lead_busy=0.1)], "others kept 3.9 of 4"),
         (WELL, with_gpus(COOL, HOT, HOT), "GPU 0 was clocked down by heat or supply in 67%"),
         (WELL, with_gpus(COOL, GpuSample(uncorrected_errors=2)), "2 uncorrected memory errors"),
         (WELL, with_gpus(COOL, GpuSample(fault="GPU is lost")), "GPU 0 was lost: GPU is lost"),
@@ -65,7 +70,8 @@ def test_the_machine_is_at_fault(result, samples, fault):
         (CRASHED, [IDLE, CROWDED]),
         (KILLED, [IDLE]),
         (KILLED, [replace(STARVED, tree_bytes=2**34 - 2**30)]),
-        (TOO_LONG, [replace(CROWDED, own_cpu_busy=0.0)]),
+        (TOO_LONG, [ASLEEP, ASLEEP]),
+        (TOO_LONG, [UNDISTURBED, UNDISTURBED]),
         (TOO_LONG, [IDLE]),
         (TOO_LONG, []),
         (WELL, with_gpus(*[COOL] * 20, HOT)),

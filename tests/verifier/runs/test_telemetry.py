@@ -1,6 +1,7 @@
 """One sample a second of this machine, cheaply; GPUs where there are some."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,8 +22,23 @@ def test_a_busy_child_is_seen_and_written_down(tmp_path):
     last = telemetry.samples[-1]
     assert last.own_cpu_busy > 0.1
     assert last.cpu_busy >= 0.9 * last.own_cpu_busy
+    assert last.lead_busy > 0.1
     assert last.tree_bytes > 2**26
     assert last.disk_free_bytes > 0 < last.memory_free_bytes
+
+
+def test_a_child_that_sleeps_waits_for_nothing_and_one_that_is_crowded_waits(tmp_path):
+    def waited(code: str, others: int) -> float:
+        cpu = min(os.sched_getaffinity(0))
+        words = ["taskset", "-c", str(cpu), sys.executable, "-c"]
+        crowd = [subprocess.Popen([*words, BURN]) for _ in range(others)]
+        with Telemetry(tmp_path) as telemetry:
+            subprocess.run([*words, code], check=True)
+        for process in crowd:
+            process.wait()
+        return telemetry.samples[-1].lead_waited
+
+    assert waited("import time; time.sleep(2.5)", others=0) < 0.3 < waited(BURN, others=2)
 
 
 def test_watching_costs_next_to_nothing(tmp_path):
@@ -41,7 +57,8 @@ def test_a_folder_that_is_gone_ends_no_run(tmp_path):
 
 def sample(seconds: float, *percents: int) -> Sample:
     gpus = tuple(GpuSample(utilization_percent=percent) for percent in percents)
-    nothing = dict.fromkeys(("cpu_busy", "own_cpu_busy", "load_average"), 0.0)
+    loads = ("cpu_busy", "own_cpu_busy", "lead_busy", "lead_waited", "load_average")
+    nothing = dict.fromkeys(loads, 0.0)
     sizes = dict.fromkeys(("tree_bytes", "memory_free_bytes", "disk_free_bytes"), 0)
     return Sample(seconds=seconds, gpus=gpus, **nothing, **sizes)
 
