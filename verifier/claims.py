@@ -111,6 +111,19 @@ class Claims:
         timed = [metric for metric in carrying if metric.eval_seconds is not None]
         return next(iter((*timed, *carrying)), log.log.headline)
 
+    def is_another_packing(self, log: LogClaim) -> bool:
+        """Whether the only scored log ends elsewhere than the claim, which states its own size.
+
+        Whoever packs a model anew states the new score with the new size; the sizes in the log are
+        then no claim. What submission.json says against the log is told by a rule of its own.
+        """
+        stated_bytes = self.metadata.bytes_total if self.metadata else None
+        is_alone = len([one for one in self.logs if one.val_bpb is not None]) == 1
+        metric, stated_bpb = self.claimed_metric(log), self.headline_bpb
+        if not is_alone or stated_bytes is None or stated_bpb is None or metric is None:
+            return False
+        return abs((metric.val_bpb or 0.0) - stated_bpb) > HEADLINE_TOLERANCE_BPB
+
     def _carries_headline(self, log: LogClaim) -> bool:
         stated = self.headline_bpb
         return stated is not None and any(

@@ -103,14 +103,13 @@ def test_a_logged_total_counts_without_a_logged_model(folder):
 
 
 @pytest.mark.parametrize(("bpb", "broken"), [(1.2, True), (1.21, False)])
-def test_the_size_of_another_packing_than_the_claimed_is_left_open(folder, bpb, broken):
+def test_the_size_of_another_packing_is_held_against_the_stated_one_alone(folder, bpb, broken):
     text = LOG.format(loop_ms=590000, calibration="").replace("15930000", "16930000")
     (folder / "train_seed1.log").write_text(text)
     stated = {"val_bpb": bpb, "bytes_total": 15_990_000}
     (folder / "submission.json").write_text(json.dumps(stated))
-    record = outcome(folder, "oversized_artifact", byte_count="as_logged")
-    assert bool(record.findings) == broken
-    assert broken or "another packing" in (record.reason or "")
+    assert bool(outcome(folder, "oversized_artifact").findings) == broken
+    assert outcome(folder, "claim_contradicts_log").findings
 
 
 @pytest.mark.parametrize(

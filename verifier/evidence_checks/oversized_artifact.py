@@ -1,12 +1,10 @@
 """Artifact file plus code, seed by seed, against the track's cap."""
 
 from dataclasses import replace
-from statistics import fmean
 
 from verifier.artifact_sizes import claimed_total, measured_total
-from verifier.claims import HEADLINE_TOLERANCE_BPB
 from verifier.evidence_checks.base import EvidenceCase, each_seed, log_file
-from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 
@@ -50,26 +48,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     result = each_seed(case, on_claim, on_measurement)
     if case.evidence is None and not result.findings:
         return replace(result, findings=_stated(case, cap))
-    if case.evidence is None and (packing := _another_packing(case, cap)):
-        return cannot_tell(packing)
     return result
-
-
-def _another_packing(case: EvidenceCase, cap: int) -> str | None:
-    """Why the logs' sizes are not the claim's; None where they may be.
-
-    Whoever packs anew states both the new score and the new size; a new size alone proves nothing.
-    """
-    stated, claimed = case.claims.bytes_total, case.claims.val_bpb
-    logged = [seed.val_bpb for seed in case.claims.seeds if seed.val_bpb is not None]
-    if stated is None or stated > cap or claimed is None or not logged:
-        return None
-    if abs(fmean(logged) - claimed) <= HEADLINE_TOLERANCE_BPB:
-        return None
-    return (
-        f"the logs' sizes are over the cap, but their {fmean(logged):.5f} BPB is not the claimed "
-        f"{claimed:.5f}: they tell of another packing than the {stated:,} bytes stated"
-    )
 
 
 def _unproved_code(seed: SeedMeasurement, cap: int, convention: str) -> str | None:
