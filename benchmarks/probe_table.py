@@ -26,7 +26,7 @@ from floor_power import LEARN_TAPE, PATCHES  # noqa: E402
 
 from verifier.evidence_checks import future_token_dependence  # noqa: E402
 from verifier.probe.assessment import Scored, assess  # noqa: E402
-from verifier.probe.scoring import validation_tokens  # noqa: E402
+from verifier.probe.scoring import tokens_of  # noqa: E402
 from verifier.probe.variants import choose_sample, draw_variants  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import ProbeRecord  # noqa: E402
@@ -45,7 +45,7 @@ HONEST = (
 CHEATS = (
     *("hashed_cache", "unnormalised_cache", "best_of_passes", "two_passes", "train_then_score"),
     *("many_epochs", "learned_chunk", "future_statistics", "next_word", "target_gate"),
-    *("reset_omitted", "dropped_tail", "validation_in_training"),
+    *("reset_omitted", "dropped_tail", "validation_in_training", "stored_text"),
 )
 BY_FLOOR = ("doubled_spaces", "named_bytes", "dropped_tail:0.15", "target_peek:0.01")
 WHOLE = ("validation_in_training",)
@@ -63,6 +63,10 @@ def folder_of(parent: Path, mode: str, rung: str) -> Path:
     contract = "contract: 1\n" if rung == "floor" or mode in WHOLE else DIVIDED
     (folder / "train_gpt.py").write_text(script)
     (folder / "README.md").write_text("# small\n")
+    if mode == "stored_text":
+        data = locate_data(load_rulebook("demo").track.dataset, None)
+        np.save(folder / "stored.npy", np.concatenate(tokens_of(data, "val")))
+        contract += "code: [train_gpt.py, stored.npy]\n"
     (folder / "pgolf.yaml").write_text(contract + (PROMISE if mode in PROMISING else ""))
     return folder
 
@@ -108,6 +112,7 @@ def probe_figure(verdict: dict) -> str:
         return record.not_evaluated or "not scored"
     figure = f"{moved_nats(record):.2g} nats; sum {record.vocabulary_sum:.3f}"
     figure += f" ± {record.vocabulary_error or 0:.2g}; e^{record.vocabulary_odds_nats:,.0f}"
+    figure += f"; {record.over_training_nats or 0:+.2f} ± {record.over_training_error or 0:.2f}"
     return f"{figure}; {record.deaf_drawn} deaf" if record.deaf_drawn > 9 else figure
 
 
@@ -145,9 +150,9 @@ def repeats(num_draws: int = 50) -> None:
     """Honest ways of scoring on the demo's text, other draws each time."""
     rulebook = load_rulebook("demo")
     data = locate_data(rulebook.track.dataset, None)
-    text = np.concatenate(validation_tokens(data))
+    text = np.concatenate(tokens_of(data, "val"))
     pairs = np.zeros((scored_script.VOCABULARY, scored_script.VOCABULARY))
-    training = np.concatenate(validation_tokens(data, "train"))
+    training = np.concatenate(tokens_of(data, "train"))
     np.add.at(pairs, (training[:-1], training[1:]), 1)
     least = rulebook.rules[future_token_dependence.__name__.split(".")[-1]].parameters
     print("| script | moves | largest odds | sums | longest deaf |\n" + "| --- " * 5 + "|")

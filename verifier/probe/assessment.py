@@ -50,7 +50,8 @@ def assess(
     base, why = usable(by_name["base"], scored["base"])
     if base is None:
         return record.model_copy(update={"not_evaluated": why})
-    moves = tuple(_move(sample, v, base, scored[v.name]) for v in variants if v.kind != "base")
+    others = [v for v in variants if v.kind not in ("base", "training")]
+    moves = tuple(_move(sample, v, base, scored[v.name]) for v in others)
     repeated, why = usable(by_name["repeat"], scored["repeat"])
     noise = None if repeated is None else float(_moved(by_name["repeat"], base, repeated).max())
     update = {
@@ -61,6 +62,8 @@ def assess(
     spliced, _ = usable(by_name["spliced"], scored["spliced"])
     if spliced is not None:
         update |= _of_drawn(sample, by_name["spliced"], base, spliced)
+    if "training" in scored:
+        update |= _over_training(by_name["base"], base, by_name["training"], scored["training"])
     return record.model_copy(update=update)
 
 
@@ -145,6 +148,29 @@ def _of_drawn(
         "deaf_from": int(drawn[is_other][begin]) if length else None,
         "deaf_drawn": length,
     }
+
+
+def _over_training(
+    sample: Variant, base: Losses, training: Variant, scored: Scored
+) -> dict[str, float]:
+    """How much higher validation losses are than those of documents that were there to learn."""
+    losses, _ = usable(training, scored)
+    if losses is None:
+        return {}
+    new, new_error = _mean_by_documents(sample, base)
+    old, old_error = _mean_by_documents(training, losses)
+    return {
+        "over_training_nats": new - old,
+        "over_training_error": float(np.hypot(new_error, old_error)),
+    }
+
+
+def _mean_by_documents(variant: Variant, losses: Losses) -> tuple[float, float]:
+    """Mean loss and its standard error, with documents as what was drawn."""
+    document = np.cumsum(variant.tokens == variant.tokens[0])[1 : len(losses) + 1]
+    mean = float(losses.mean())
+    residuals = np.bincount(document, weights=losses - mean)
+    return mean, float(np.sqrt((residuals**2).sum()) / len(losses))
 
 
 def _is_deaf(drawn: NDArray[np.int64], base: Losses, losses: Losses) -> NDArray[np.bool_]:

@@ -5,8 +5,8 @@ import secrets
 import numpy as np
 
 from verifier.probe.assessment import assess
-from verifier.probe.scoring import Scorer, validation_tokens
-from verifier.probe.variants import choose_sample, draw_variants
+from verifier.probe.scoring import Scorer, tokens_of
+from verifier.probe.variants import choose_sample, draw_variants, training_tape
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record
@@ -45,9 +45,10 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
         why = f"a run as {harness.sandbox.name} sees the real validation data"
         return ProbeRecord(secret=secret, not_evaluated=why)
     rng = np.random.default_rng(int(secret, 16))
-    tokens = np.concatenate(validation_tokens(prepared.data))
+    tokens = np.concatenate(tokens_of(prepared.data, "val"))
     sample = choose_sample(tokens, SAMPLE_TOKENS, rng)
-    variants = draw_variants(sample, rng)
+    training = tokens_of(prepared.data, "train")[0]
+    variants = (*draw_variants(sample, rng), training_tape(training, sample, rng))
     scorer = Scorer(
         setting=Setting(prepared=prepared, harness=harness), seed=first.seed, sample=sample
     )

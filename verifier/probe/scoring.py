@@ -119,7 +119,7 @@ class Scorer:
         tokenizer.parent.mkdir(parents=True)
         tokenizer.write_bytes(real.tokenizer.read_bytes())
         shards = {"fineweb_val_000000.bin": variant.tokens}
-        if lengths := validation_tokens(real, "val_bytes"):
+        if lengths := tokens_of(real, "val_bytes"):
             lengths_here = np.concatenate(lengths)[self.sample.begin :][variant.places]
             shards["fineweb_val_bytes_000000.bin"] = lengths_here
         for name, tokens in shards.items():
@@ -151,8 +151,8 @@ def _as_scored(stage: Stage, folder: Path) -> Scored:
     )
 
 
-def validation_tokens(data: TrackData, split: str = "val") -> list[Tokens]:
-    """The content of each validation shard, or of each shard of their tokens' lengths."""
+def tokens_of(data: TrackData, split: str) -> list[Tokens]:
+    """The content of each shard of `train`, `val` or `val_bytes`."""
     shards = [data.folder / file.path for file in data.files]
     named = [s for s in shards if s.stem.removeprefix("fineweb_").rpartition("_")[0] == split]
     return [np.fromfile(shard, dtype="<u2", offset=HEADER_BYTES) for shard in named]

@@ -75,6 +75,14 @@ def choose_sample(tokens: Tokens, num_tokens: int, rng: np.random.Generator) -> 
     return Sample(tokens=tokens[begin : begin + num_tokens], begin=begin)
 
 
+def training_tape(training: Tokens, sample: Sample, rng: np.random.Generator) -> Variant:
+    """A stretch of the training data, as long as the sample; to be scored as if it were new."""
+    start = np.argmax(training == sample.tokens[0])
+    stretch = choose_sample(training[start:], len(sample.tokens), rng)
+    everywhere = np.arange(len(stretch.tokens))
+    return Variant(kind="training", name="training", tokens=stretch.tokens, places=everywhere)
+
+
 def law_of(sample: Sample) -> Law:
     """Half the words' own frequencies, half none: likely enough to be real, and all possible."""
     words, counts = np.unique(sample.tokens[~sample.is_start], return_counts=True)

@@ -85,6 +85,8 @@ def probe_note(verdict: VerdictFile) -> str | None:
     if probe.vocabulary_sum is not None:
         error = probe.vocabulary_error or 0.0
         note += f"; probabilities add up to {probe.vocabulary_sum:.3f} ± {error:.2g} over the words"
+    if probe.over_training_nats is not None:
+        note += f"; validation {probe.over_training_nats:+.3f} nats over training documents"
     alone = next((m for m in probe.moves if m.kind == "alone" and m.mean_nats is not None), None)
     return f"{note}; a document alone {alone.mean_nats:+.4f} nats a token" if alone else note
 

@@ -5,7 +5,7 @@ from typing import Literal
 from verifier.schemas.base import StrictModel
 
 VariantKind = Literal[
-    "base", "repeat", "spliced", "flip", "poison", "truncated", "shuffled", "alone"
+    "base", "repeat", "spliced", "flip", "poison", "truncated", "shuffled", "alone", "training"
 ]
 
 
@@ -88,6 +88,10 @@ class ProbeRecord(StrictModel):
     their neighbours'."""
     deaf_drawn: int = 0
     """How many drawn tokens lie in it."""
+    over_training_nats: float | None = None
+    """How much higher the mean loss of the sample is than that of documents to train on."""
+    over_training_error: float | None = None
+    """Its standard error, over documents."""
     moves: tuple[MoveRecord, ...] = ()
     ledger: LedgerRecord | None = None
     """Of the sample's scoring with the instrument inside."""

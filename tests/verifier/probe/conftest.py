@@ -13,13 +13,13 @@ from tiny_track import tiny_track
 from verifier.cli import cli
 from verifier.floor.world import World, WorldSize, draw_world, write_world
 from verifier.probe.assessment import Scored, assess
-from verifier.probe.variants import choose_sample, draw_variants
+from verifier.probe.variants import choose_sample, draw_variants, training_tape
 from verifier.schemas.probe_record_json import ProbeRecord
 
 SCRIPT = Path(scored_script.__file__).read_text()
 RULES = (
     *("future_token_dependence", "unnormalized_distribution", "unscored_tokens", "carried_state"),
-    *("update_before_score", "rescored_tokens"),
+    *("update_before_score", "rescored_tokens", "remembered_validation"),
 )
 DIVIDED = "train: python train_gpt.py train\nevaluate: python train_gpt.py evaluate\n"
 CONTRACT = DIVIDED + "artifact: [model.npy]\n"
@@ -52,7 +52,8 @@ def assessed(world: World, pairs: np.ndarray):
     def call(mode: str, secret: int = 1) -> ProbeRecord:
         rng = np.random.default_rng(secret)
         sample = choose_sample(world.tape.tokens, 65_537, rng)
-        variants, scored = draw_variants(sample, rng), {}
+        variants = (*draw_variants(sample, rng), training_tape(world.training, sample, rng))
+        scored = {}
         for variant in variants:
             tape = variant.tokens.astype(np.int64)
             model = scored_script.Model(pairs.copy())

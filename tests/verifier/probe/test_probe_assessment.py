@@ -45,6 +45,15 @@ def test_documents_that_hang_on_others_have_other_losses_alone(assessed, mode, i
     assert (max(largest) == 0) == is_alone
 
 
+def test_text_that_is_looked_up_is_easier_than_what_was_learned(assessed, world, monkeypatch):
+    honest = assessed("plain")
+    assert abs(honest.over_training_nats) < 6 * honest.over_training_error + 0.1
+    monkeypatch.setattr("scored_script.STORED", world.tape.tokens.tolist())
+    stored = assessed("stored_text")
+    assert stored.over_training_nats < -0.2 - 6 * stored.over_training_error
+    assert moved(stored) == 0 and stored.vocabulary_odds_nats < 7
+
+
 def test_losses_that_cannot_be_set_against_tokens_are_not_used():
     variant = draw_variants(_sample(), np.random.default_rng(1))[0]
     for losses in (None, np.ones(9_000), np.array([]), np.full(9, np.nan), -np.ones(9)):

@@ -36,6 +36,7 @@ def test_an_honest_script_passes_and_is_left_to_full_runs(probed_mode, tmp_path)
         "future_token_dependence",
         "unnormalized_distribution",
         "unscored_tokens",
+        "remembered_validation",
     }
     assert verdict["probe"]["how"] == "evaluation of one artifact"
     assert not list((tmp_path / "out").glob("**/*.bin"))

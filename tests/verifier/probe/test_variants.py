@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from verifier.probe.variants import Sample, choose_sample, draw_variants, law_of
+from verifier.probe.variants import Sample, choose_sample, draw_variants, law_of, training_tape
 
 RNG = np.random.default_rng(5)
 TEXT = RNG.integers(2, 60, 4_000).astype(np.uint16)
@@ -53,6 +53,12 @@ def test_rearranged_documents_are_the_samples_token_by_token(variants):
         assert (TEXT[variant.places] == variant.tokens).all()
     assert sorted(variants["shuffled"].places) == list(range(len(TEXT)))
     assert list(variants["alone"].places) == list(range(1_510, 3_000))
+
+
+def test_training_documents_make_a_tape_of_their_own():
+    tape = training_tape(TEXT[300:], SAMPLE, np.random.default_rng(1))
+    assert tape.tokens[0] == 1 and tape.cut is None
+    assert len(tape.tokens) == len(TEXT) - 700
 
 
 def test_other_secrets_draw_other_tapes(variants):
