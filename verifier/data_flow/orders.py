@@ -29,8 +29,8 @@ def scored_again(trace: Trace) -> Iterator[Sequence]:
     """Tokens that have been learned are scored once more, and that score counts."""
     for update in _validation_updates(trace):
         in_rounds = [] if update.is_table else _scored_in_rounds(trace, update)
-        if update.numbered(LEAF):
-            yield from in_rounds[:1]  # a fit that is scored after its rounds is another breach
+        if update.numbered(LEAF):  # a fit that is scored after its rounds is another breach
+            yield from [found for found in in_rounds if _advancing(update, found.score)][:1]
             continue
         later = list(_later(trace, update))
         if later and not (update.is_table or _within_scored_pass(update, trace)):
