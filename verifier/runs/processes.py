@@ -13,7 +13,7 @@ from verifier.runs.launch import DATA_INSIDE
 from verifier.runs.measure import Stage
 from verifier.runs.plan import PreparedRun
 from verifier.runs.scores import ScoredText
-from verifier.runs.visibility import Mounts
+from verifier.runs.visibility import Mounts, hidden_text
 from verifier.sandbox.base import SandboxCommand
 from verifier.training_log import TrainingLogReader
 
@@ -111,6 +111,7 @@ def run_process(process: Process, setting: Setting, listener: Listener) -> Stage
         workdir=process.workdir,
         environment=_environment(process, setting),
         read_only=process.mounts,
+        hidden=hidden_text(),
     )
     result = setting.harness.sandbox.execute(
         command, replace(allowed, wall_seconds=left_seconds), listener.line

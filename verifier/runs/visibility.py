@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from verifier.rulebook import rules_folder
 from verifier.runs.launch import DATA_INSIDE
 from verifier.sandbox.base import Enforcement, Sandbox, SandboxCommand
 from verifier.sandbox.limits import SandboxLimits
@@ -53,6 +54,11 @@ def validation_inside(data: TrackData) -> Mounts:
     return _shards(data, "_val_")
 
 
+def hidden_text() -> tuple[Path, ...]:
+    """Host folders with text that is validation data, wherever the package is installed."""
+    return (rules_folder() / "corpora",)
+
+
 def undivided() -> tuple[Enforcement, ...]:
     """The two guarantees where one process does everything."""
     why = "one command trains and evaluates; a pgolf.yaml with two commands divides them"
@@ -86,7 +92,10 @@ def _look(
     shown = [str(path) for path in mounts] if sandbox.sees_host_paths else [*mounts.values()]
     paths = [*shown, *hidden]
     command = SandboxCommand(
-        argv=(sys.executable, "-I", "-c", LOOK, *paths), workdir=scratch, read_only=mounts
+        argv=(sys.executable, "-I", "-c", LOOK, *paths),
+        workdir=scratch,
+        read_only=mounts,
+        hidden=hidden_text(),
     )
     lines: list[bytes] = []
     sandbox.execute(command, LOOK_LIMITS, lambda _, line: lines.append(line))

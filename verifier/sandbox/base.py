@@ -30,6 +30,9 @@ class SandboxCommand:
     environment: dict[str, str] = field(default_factory=dict)
     read_only: dict[Path, str] = field(default_factory=dict)
     """Host path → path inside."""
+    hidden: tuple[Path, ...] = ()
+    """Host folders to be kept out of sight where they lie in what every command sees, such as the
+    interpreter's. Landlock cannot: it only adds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

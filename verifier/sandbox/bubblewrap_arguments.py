@@ -55,6 +55,7 @@ def bwrap_arguments(
         *("--size", str(limits.scratch_bytes), "--tmpfs", HOME),
         # After the private folders: an interpreter may be installed below one of them.
         *_mounts("--ro-bind", {folder: str(folder) for folder in interpreter_folders()}),
+        *_hidden(command.hidden),
         *_mounts("--ro-bind", command.read_only),
         *("--bind", str(command.workdir), WORKDIR, "--chdir", WORKDIR),
     ]
@@ -70,6 +71,14 @@ def bwrap_arguments(
 
 def _mounts(option: str, inside_by_host: dict[Path, str]) -> list[str]:
     return [word for host, inside in inside_by_host.items() for word in (option, str(host), inside)]
+
+
+def _hidden(folders: tuple[Path, ...]) -> list[str]:
+    """Something empty over each folder that would be seen, by every name that it goes by."""
+    seen = (Path("/usr"), *interpreter_folders())
+    names = dict.fromkeys(name for folder in folders for name in (folder, folder.resolve()))
+    covered = [str(n) for n in names if n.is_dir() and any(n.is_relative_to(s) for s in seen)]
+    return [word for name in covered for word in ("--tmpfs", name, "--remount-ro", name)]
 
 
 def _kernel_settings() -> dict[Path, str]:

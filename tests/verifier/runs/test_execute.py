@@ -62,6 +62,15 @@ def test_the_same_seed_gives_the_same_score_and_another_another(pgolf, make_subm
     assert measured(7).val_bpb != measured(8).val_bpb
 
 
+def test_a_seed_repeated_agrees_in_all_that_it_gives(pgolf, make_submission, tmp_path):
+    submission, seen = make_submission(), []
+    for out in (tmp_path / "one", tmp_path / "other"):
+        run_seed(pgolf, submission, "--out", out)
+        seen.append(json.loads((out / "seed_7" / "measurement.json").read_text()))
+    for name in ("val_bpb", "artifact_sha256", "losses_sha256", "num_steps", "scored_tokens"):
+        assert seen[0][name] == seen[1][name] is not None
+
+
 def test_what_states_a_score_is_withheld(pgolf, make_submission, tmp_path):
     files = {"submission.json": "{}", "train.log": "x", "helper.py": "", "vocab.txt": "a\n"}
     run_seed(pgolf, make_submission(LIST_FILES, files))

@@ -42,12 +42,21 @@ def python(folder: Path):
     workdir = folder / "work"
     workdir.mkdir()
 
-    def run(sandbox, *arguments: str, on_line=None, environment=None, read_only=None, **limits):
+    def run(
+        sandbox,
+        *arguments: str,
+        on_line=None,
+        environment=None,
+        read_only=None,
+        hidden=(),
+        **limits,
+    ):
         command = SandboxCommand(
             argv=(sys.executable, *arguments),
             workdir=workdir,
             environment=environment or {},
             read_only=read_only or {},
+            hidden=hidden,
         )
         lines: list[bytes] = []
         listen = on_line or (lambda _, line: lines.append(line))

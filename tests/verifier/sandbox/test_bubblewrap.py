@@ -1,11 +1,13 @@
 """Bubblewrap's own ways to fail, and what honest scripts need of it."""
 
+import email
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -24,6 +26,13 @@ def test_without_bwrap_nothing_is_run(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(SandboxUnavailableError, match="bubblewrap is missing"):
         Bubblewrap()
+
+
+def test_a_folder_of_the_interpreter_can_be_hidden(python):
+    folder = Path(email.__file__).parent
+    code = f"import os; print(os.listdir({str(folder)!r}))"
+    assert python(Bubblewrap(), "-I", "-S", "-c", code)[1] != [b"[]"]
+    assert python(Bubblewrap(), "-I", "-S", "-c", code, hidden=(folder,))[1] == [b"[]"]
 
 
 def test_an_unwilling_bwrap_is_no_result_of_the_submission(monkeypatch, tmp_path, python):
