@@ -30,6 +30,7 @@ class BuildOptions(TypedDict):
     shard_tokens: int | None
     workers: int | None
     overwrite: bool
+    case_ops: bool
 
 
 @click.group("data")
@@ -49,17 +50,20 @@ def data() -> None:
 @click.option("--shard-tokens", type=click.IntRange(1), help="Tokens a shard; default 100000000.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one a core.")
 @click.option("--overwrite", is_flag=True, help="Replace another build in OUT.")
+@click.option("--case-ops", is_flag=True, help="Capital letters become operators, losslessly.")
 def build(**options: Unpack[BuildOptions]) -> None:
     """Make shards, tokenizer and manifest from documents.
 
     SOURCE is a JSONL file ({"text": "..."} a line), a text file (one document), or a folder of
     .jsonl, .txt and .md files. Training documents that validation holds too are left out. Nothing
-    is done when OUT already holds this build.
+    is done when OUT already holds this build. With --case-ops a file beside the validation shards
+    says how many bytes of the text each token stands for; train with CASEOPS_ENABLED=1.
 
     \b
     Examples:
       pgolf-train data build --corpus jargon --out data/demo
       pgolf-train data build docs.jsonl --val-docs 500 --vocab-size 4096 --out data/docs
+      pgolf-train data build docs.jsonl --val-docs 500 --vocab-size 8192 --case-ops --out data/ops
       pgolf-train data build notes/ --val held_out/ --tokenizer old.model --out data/notes
     """  # noqa: D301 (click wants the \b)
     from trainer.data.build import build_dataset
@@ -116,6 +120,7 @@ def documents_request(options: BuildOptions) -> "BuildRequest":
         out=options["out"],
         workers=options["workers"] or os.cpu_count() or 1,
         overwrite=options["overwrite"],
+        case_ops=options["case_ops"],
     )
 
 

@@ -18,8 +18,9 @@ from trainer.data.build_request import (
     describe_inputs,
     find_existing_build,
 )
+from trainer.data.case_operators import with_operators
 from trainer.data.documents import Document
-from trainer.data.encoding import EncodedDocument, encode_documents
+from trainer.data.encoding import EncodedDocument, TextForm, encode_documents
 from trainer.data.manifest import (
     MANIFEST_NAME,
     BuildInputs,
@@ -33,7 +34,7 @@ from trainer.data.manifest import (
 )
 from trainer.data.progress import ProgressCallback
 from trainer.data.split_writer import SplitWriter
-from trainer.data.tokenizers import TRAINING_OPTIONS, train_tokenizer, vocabulary_listing
+from trainer.data.tokenizers import train_tokenizer, training_options, vocabulary_listing
 from trainer.errors import DataError
 
 # SentencePiece keeps its training text in memory; from larger sources every k-th document is used.
@@ -78,11 +79,12 @@ def build_in(
     tokenizer = place_tokenizer(staging, request, inputs, progress)
     dataset = staging / "datasets" / request.name
     dataset.mkdir(parents=True)
+    form = TextForm(tokenizer_path=staging / tokenizer.path, case_ops=request.case_ops)
     done_bytes = 0
 
     def encode(documents: Iterator[Document]) -> Iterator[EncodedDocument]:
         nonlocal done_bytes
-        for encoded in encode_documents(documents, staging / tokenizer.path, request.workers):
+        for encoded in encode_documents(documents, form, request.workers):
             done_bytes += encoded.source_bytes
             progress("encode", done_bytes, stream.total_bytes)
             yield encoded
@@ -115,14 +117,16 @@ def place_tokenizer(
         progress("train the tokenizer", 0, 0)
         stream = DocumentStream(request)
         step = 1 + stream.total_bytes // TOKENIZER_SOURCE_BYTES
-        texts = (document.text for document in islice(stream.train(), 0, None, step))
-        path.write_bytes(train_tokenizer(texts, inputs.vocab_size))
+        texts: Iterator[str] = (document.text for document in islice(stream.train(), 0, None, step))
+        if request.case_ops:
+            texts = map(with_operators, texts)
+        path.write_bytes(train_tokenizer(texts, inputs.vocab_size, case_ops=request.case_ops))
     path.with_suffix(".vocab").write_text(vocabulary_listing(path), encoding="utf-8")
     return TokenizerEntry(
         path=path.relative_to(staging).as_posix(),
         sha256=file_sha256(path),
         vocab_size=inputs.vocab_size,
-        training_options=None if request.tokenizer else TRAINING_OPTIONS,
+        training_options=None if request.tokenizer else training_options(case_ops=request.case_ops),
     )
 
 

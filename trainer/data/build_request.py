@@ -15,7 +15,7 @@ from trainer.data.manifest import (
     read_manifest,
 )
 from trainer.data.token_shards import shard_num_tokens
-from trainer.data.tokenizers import check_reused_tokenizer
+from trainer.data.tokenizers import check_case_operators, check_reused_tokenizer
 from trainer.errors import DataError
 
 DEFAULT_VOCAB_SIZE = 1024
@@ -36,6 +36,7 @@ class BuildRequest:
     shard_tokens: int = PUBLISHED_SHARD_TOKENS
     workers: int = 1
     overwrite: bool = False
+    case_ops: bool = False  # capital letters become operators, and validation gets a byte sidecar
     pinned_manifest: Path | None = None  # of a shipped corpus: the result must equal it
 
 
@@ -68,6 +69,8 @@ def describe_inputs(request: BuildRequest) -> BuildInputs:
     reused_sha256 = None
     if request.tokenizer is not None:
         vocab_size = check_reused_tokenizer(request.tokenizer, request.vocab_size)
+        if request.case_ops:
+            check_case_operators(request.tokenizer)
         reused_sha256 = file_sha256(request.tokenizer)
     return BuildInputs(
         name=request.name,
@@ -77,6 +80,7 @@ def describe_inputs(request: BuildRequest) -> BuildInputs:
         shard_tokens=request.shard_tokens,
         vocab_size=vocab_size,
         reused_tokenizer_sha256=reused_sha256,
+        case_ops=request.case_ops,
     )
 
 
@@ -111,7 +115,8 @@ def is_complete(out: Path, manifest: Manifest) -> bool:
     try:
         sizes_agree = all(
             shard_num_tokens(folder / shard.path) == shard.num_tokens
-            for shard in (*manifest.train.shards, *manifest.val.shards)
+            for split in (manifest.train, manifest.val)
+            for shard in (*split.shards, *split.byte_shards)
         )
     except DataError:
         return False

@@ -11,7 +11,12 @@ from trainer.data.byte_lengths import ByteTable, count_bytes, load_byte_table
 from trainer.data.data_folder import DatasetLocation, find_datasets
 from trainer.data.manifest import Manifest, SplitEntry, file_sha256, read_manifest
 from trainer.data.progress import ProgressCallback
-from trainer.data.token_shards import read_shard, shard_num_tokens, shard_paths
+from trainer.data.token_shards import (
+    read_shard,
+    read_token_bytes,
+    shard_num_tokens,
+    shard_paths,
+)
 from trainer.data.tokenizers import decode_tokens, tokenizer_vocab_size
 from trainer.recipe import BOS_ID
 
@@ -75,6 +80,7 @@ def inspect_dataset(location: DatasetLocation, progress: ProgressCallback) -> Da
     if location.tokenizer is not None:
         table = load_byte_table(location.tokenizer, tokenizer_vocab_size(location.tokenizer))
     vocab_size = None if table is None else table.base_bytes.size
+    has_case_operators = any(location.folder.glob("fineweb_val_bytes_*.bin"))
     paths = {s: shard_paths(location.folder, s) for s in ("val", "train") if has(location, s)}
     total = sum(shard_num_tokens(path) for shards in paths.values() for path in shards)
     held_out = {token_hash(document) for document in documents_in(paths.get("val", []))}
@@ -82,10 +88,13 @@ def inspect_dataset(location: DatasetLocation, progress: ProgressCallback) -> Da
     done = 0
     for split, shards in paths.items():
         scans[split] = SplitScan(table, held_out if split == "train" else set())
+        scans[split].has_case_operators = has_case_operators
         for document in documents_in(shards):
             scans[split].add(document)
             done += document.size
             progress("inspect", done, total)
+    if has_case_operators:
+        scans["val"].sidecar_bytes = int(read_token_bytes(location.folder).sum())
     manifest = manifest_of(location)
     contradictions = list(check_manifest(location, manifest, scans)) if manifest else []
     return DatasetReport(
@@ -102,7 +111,7 @@ def inspect_dataset(location: DatasetLocation, progress: ProgressCallback) -> Da
 
 def has(location: DatasetLocation, split: str) -> bool:
     """Whether a data set has shards of a split; an evaluation's has no training shards."""
-    return any(location.folder.glob(f"fineweb_{split}_*.bin"))
+    return any(location.folder.glob(f"fineweb_{split}_[0-9]*.bin"))
 
 
 def documents_in(paths: list[Path]) -> Iterator[np.ndarray]:
@@ -132,6 +141,8 @@ class SplitScan:
         self.num_documents = self.num_tokens = self.shared = self.counted_bytes = 0
         self.largest_token = 0
         self.starts_with_bos = True
+        self.has_case_operators = False
+        self.sidecar_bytes: int | None = None
 
     def add(self, document: np.ndarray) -> None:
         """Add one document, or what comes before the first BOS."""
@@ -151,6 +162,13 @@ class SplitScan:
     def is_in_vocabulary(self) -> bool:
         return self._table is not None and self.largest_token < self._table.base_bytes.size
 
+    @property
+    def known_bytes(self) -> int | None:
+        """What scoring charges, if it can be told; with case operators a sidecar alone tells."""
+        if self.has_case_operators:
+            return self.sidecar_bytes
+        return self.counted_bytes if self.is_in_vocabulary else None
+
     def report(self, split: str, num_shards: int, tokenizer: Path | None) -> SplitReport:
         """What was seen; text and bytes only where all tokens are the tokenizer's."""
         texts: list[str] = []
@@ -161,7 +179,7 @@ class SplitScan:
             num_shards=num_shards,
             num_documents=self.num_documents,
             num_tokens=self.num_tokens,
-            counted_bytes=self.counted_bytes if self.is_in_vocabulary else None,
+            counted_bytes=self.known_bytes,
             first_documents=texts,
         )
 
@@ -200,7 +218,7 @@ def check_manifest(
         yield f"{tokenizer}: not the tokenizer of the manifest (SHA-256 differs)"
     for split, entry in (("val", manifest.val), ("train", manifest.train)):
         on_disk = {path.name for path in location.folder.glob(f"fineweb_{split}_*.bin")}
-        listed = {shard.path: shard.sha256 for shard in entry.shards}
+        listed = {shard.path: shard.sha256 for shard in (*entry.shards, *entry.byte_shards)}
         for name in sorted(on_disk ^ listed.keys()):
             yield f"{name}: {'not in the manifest' if name in on_disk else 'missing'}"
         for name in sorted(on_disk & listed.keys()):
@@ -212,7 +230,7 @@ def check_manifest(
 
 def totals_agree(entry: SplitEntry, scan: SplitScan) -> bool:
     """Whether a manifest's totals are those of the tokens."""
-    counted_bytes = scan.counted_bytes if scan.is_in_vocabulary else entry.counted_bytes
+    counted_bytes = entry.counted_bytes if scan.known_bytes is None else scan.known_bytes
     return (entry.num_documents, entry.num_tokens, entry.counted_bytes) == (
         scan.num_documents,
         scan.num_tokens,

@@ -35,6 +35,7 @@ class BuildInputs(ManifestPart):
     shard_tokens: int
     vocab_size: int
     reused_tokenizer_sha256: str | None
+    case_ops: bool = False
 
 
 class TokenizerEntry(ManifestPart):
@@ -57,6 +58,7 @@ class ShardEntry(ManifestPart):
 class SplitEntry(ManifestPart):
     """One split; `num_bytes` is the original text, `counted_bytes` what scoring all of it charges.
 
+    With case operators validation has `byte_shards` beside its shards: what each token is charged.
     `documents_sha256` is the SHA-256 over the SHA-256 digests of the documents, in order.
     """
 
@@ -66,6 +68,7 @@ class SplitEntry(ManifestPart):
     counted_bytes: int
     documents_sha256: str
     shards: list[ShardEntry]
+    byte_shards: list[ShardEntry] = []
 
 
 class DroppedEntry(ManifestPart):

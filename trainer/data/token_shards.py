@@ -85,10 +85,30 @@ def shard_paths(folder: Path | str, split: str) -> list[Path]:
     Raises:
         DataError: the folder holds none.
     """
-    paths = sorted(Path(folder).glob(f"fineweb_{split}_*.bin"))
+    paths = sorted(Path(folder).glob(f"fineweb_{split}_[0-9]*.bin"))
     if not paths:
         raise DataError(
             f"{folder}: no fineweb_{split}_*.bin shards; "
             "make them with `pgolf-train data build` or `pgolf-train data get`"
         )
     return paths
+
+
+def read_token_bytes(folder: Path | str) -> np.ndarray:
+    """How many bytes of text each validation token stands for, where case operators say otherwise.
+
+    Returns:
+        (num_tokens,) uint16, parallel to the validation shards.
+
+    Raises:
+        DataError: there is no such sidecar, or it has not one number a token.
+    """
+    sidecar = shard_paths(folder, "val_bytes")
+    sizes = np.concatenate([read_shard(path) for path in sidecar])
+    num_tokens = sum(shard_num_tokens(path) for path in shard_paths(folder, "val"))
+    if sizes.size != num_tokens:
+        raise DataError(
+            f"{sidecar[0]}: {sizes.size} byte counts for {num_tokens} validation tokens; "
+            "build the data again"
+        )
+    return sizes

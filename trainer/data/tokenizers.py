@@ -9,6 +9,7 @@ import numpy as np
 import sentencepiece
 
 from trainer.data.byte_lengths import PURE_BYTE_OFFSET, load_sentencepiece, pure_byte_table
+from trainer.data.case_operators import OPERATORS
 from trainer.errors import DataError
 from trainer.recipe import BOS_ID
 
@@ -30,13 +31,19 @@ TRAINING_OPTIONS: dict[str, Any] = {
 }
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> bytes:
+def training_options(*, case_ops: bool) -> dict[str, Any]:
+    """The options, with the case operators as tokens of their own where the texts have them."""
+    return TRAINING_OPTIONS | ({"user_defined_symbols": ",".join(OPERATORS)} if case_ops else {})
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, *, case_ops: bool = False) -> bytes:
     """Train a BPE model; same texts, same bytes.
 
     Args:
         texts: training documents; each line of a document is one training sentence, because
             SentencePiece leaves out sentences above 4,192 bytes.
         vocab_size: number of tokens, control and byte tokens included.
+        case_ops: the texts have case operators.
 
     Returns:
         The serialised model.
@@ -53,7 +60,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> bytes:
             model_writer=model,
             vocab_size=vocab_size,
             minloglevel=2,
-            **TRAINING_OPTIONS,
+            **training_options(case_ops=case_ops),
         )
     except RuntimeError as error:
         reason = " ".join(str(error).split())
@@ -91,6 +98,21 @@ def check_reused_tokenizer(path: Path, vocab_size: int | None) -> int:
     if vocab_size not in (None, size):
         raise DataError(f"{path}: has {size} tokens, not the {vocab_size} of --vocab-size")
     return size
+
+
+def check_case_operators(path: Path) -> None:
+    """See to it that a model to be reused knows the case operators.
+
+    Raises:
+        DataError: it has no token for one.
+    """
+    model = load_sentencepiece(path)
+    missing = [c for c in OPERATORS if model.piece_to_id(c) == model.unk_id()]
+    if missing:
+        raise DataError(
+            f"{path}: has no token for case operator U+{ord(missing[0]):04X}; leave out --case-ops "
+            "or --tokenizer"
+        )
 
 
 def vocabulary_listing(model_path: Path) -> str:

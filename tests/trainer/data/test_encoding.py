@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainer.data.documents import Document, text_hashes
-from trainer.data.encoding import batches_of, encode_documents
+from trainer.data.encoding import TextForm, batches_of, encode_documents
 
 TEXTS = [f"the lazy dog {number} naïve" for number in range(40)]
 
@@ -20,7 +20,9 @@ def documents(seen):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_order_is_kept_and_each_document_described(tiny_tokenizer, workers):
-    encoded = list(encode_documents(documents([]), tiny_tokenizer, workers))
+    encoded = list(
+        encode_documents(documents([]), TextForm(tokenizer_path=tiny_tokenizer), workers)
+    )
     assert [(e.exact_hash, e.normalised_hash) for e in encoded] == list(map(text_hashes, TEXTS))
     for document, text in zip(encoded, TEXTS, strict=True):
         assert document.tokens[0] == 1 and document.tokens.dtype == np.uint16
@@ -31,7 +33,7 @@ def test_order_is_kept_and_each_document_described(tiny_tokenizer, workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_reading_stays_only_a_few_batches_ahead(tiny_tokenizer, workers):
     seen = []
-    next(encode_documents(documents(seen), tiny_tokenizer, workers))
+    next(encode_documents(documents(seen), TextForm(tokenizer_path=tiny_tokenizer), workers))
     assert len(seen) <= 3 * (2 * workers + 1)
 
 
