@@ -282,8 +282,11 @@ def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
     total = predict_artifact(recipe).num_bytes + code_bytes
     if total <= cap_bytes or 0 < recipe.quantization.fit_total_bytes <= cap_bytes:
         return None
+    doubt = ""
+    if total <= cap_bytes * (1.0 + LARGEST_ERROR):
+        doubt = ", which only training will tell for certain"
     return (
         f"artifact and script should come to about {total:,} bytes (to {LARGEST_ERROR:.0%}), over "
-        f"the track's cap of {cap_bytes:,}: lower model.num_layers, mlp_hidden or "
+        f"the track's cap of {cap_bytes:,}{doubt}: lower model.num_layers, mlp_hidden or "
         "quantization.matrix_bits, or choose another quantization.compressor"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from trainer.errors import RecipeError, TrainerError
+from trainer.errors import RecipeError, StoppedError, TrainerError
 
 if TYPE_CHECKING:
     from trainer.pipeline import SubmissionRequest
@@ -34,6 +34,7 @@ class TrainOptions(TypedDict):
     overwrite: bool
     resume: bool
     packed: bool
+    untrained: bool
     author: str
     github_id: str
     quiet: bool
@@ -107,6 +108,7 @@ clock_option = click.option(
 @click.option("--overwrite", is_flag=True, help="Replace the submission in --out.")
 @click.option("--resume", is_flag=True, help="Run only the seeds that --out lacks.")
 @click.option("--packed", is_flag=True, help="Compress the script; readable source beside it.")
+@click.option("--untrained", is_flag=True, help="Write the folder, run nothing, claim nothing.")
 @click.option("--author", default="unknown", show_default=True, help="For submission.json.")
 @click.option("--github-id", default="unknown", show_default=True, help="For submission.json.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; the results alone.")
@@ -116,9 +118,13 @@ def train(**options: Unpack[TrainOptions]) -> None:
     from rich.console import Console
 
     from trainer.model_plan import training_flops_per_token
-    from trainer.pipeline import make_submission
+    from trainer.pipeline import make_submission, make_untrained
     from trainer.training_display import TrainingDisplay, Workload
 
+    if options["untrained"]:
+        make_untrained(request, warn_on_stderr)
+        click.echo(f"written, not run: {request.folder.folder}")
+        return
     recipe = request.folder.resolved.recipe
     workload = Workload(
         tokens_per_step=recipe.batch.train_batch_tokens,
@@ -129,7 +135,7 @@ def train(**options: Unpack[TrainOptions]) -> None:
         with TrainingDisplay(request.seeds, workload, console) as display:
             results = make_submission(request, display, warn_on_stderr)
     except KeyboardInterrupt:
-        raise TrainerError(
+        raise StoppedError(
             f"stopped; finished seeds are kept in {request.folder.folder}: "
             "the same command with --resume in place of --overwrite runs the others"
         ) from None
@@ -248,11 +254,13 @@ def plan(recipe: str, changes: tuple[str, ...], replay: str | None) -> None:
     resolved = resolve(recipe, changes, replay)
     from trainer.artifact_size import describe_artifact, predict_artifact, track_cap_bytes
     from trainer.model_plan import describe_plan, plan_model
+    from trainer.pipeline import describe_script
 
     click.echo(describe_plan(plan_model(resolved.recipe)))
     predicted = predict_artifact(resolved.recipe)
     cap_bytes = track_cap_bytes(resolved.track)
     click.echo(describe_artifact(predicted, resolved.recipe, cap_bytes))
+    click.echo(describe_script(resolved, predicted.num_bytes, cap_bytes))
 
 
 def main() -> None:

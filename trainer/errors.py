@@ -4,7 +4,8 @@ TrainerError         exit 4: one line, safe to show: what, where, how to mend
 ├── RecipeError      exit 2: the recipe or a setting cannot mean anything
 ├── DataError        exit 2: data or tokenizer are missing, damaged, or do not fit together
 ├── FolderError      exit 2: the submission's folder cannot be written where it should go
-└── LaunchError      exit 4: a training process could not be started or died
+├── LaunchError      exit 4: a training process could not be started or died
+└── StoppedError     exit 130: Ctrl-C, as shells count it
 """
 
 
@@ -34,3 +35,9 @@ class FolderError(TrainerError):
 
 class LaunchError(TrainerError):
     """A training process could not be started, or died."""
+
+
+class StoppedError(TrainerError):
+    """The user said stop."""
+
+    exit_code = 130

@@ -17,8 +17,11 @@ from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.submission_folder.bundle_script import bundle_script
 from trainer.submission_folder.metrics import read_metrics
+from trainer.submission_folder.pack_script import pack_script
 from trainer.submission_folder.seed_results import SeedResult, read_seed_result
+from trainer.submission_folder.untrained_folder import describe_untrained
 from trainer.submission_folder.write_folder import (
+    READABLE_NAME,
     SCRIPT_NAME,
     FolderRequest,
     begin_folder,
@@ -68,11 +71,7 @@ def make_submission(
     resolved = folder.resolved
     check_processes(resolved.recipe, folder.num_gpus)
     check_data(request.data, resolved.recipe)
-    readable = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
-    cap_bytes = track_cap_bytes(resolved.track)
-    if warning := cap_warning(resolved.recipe, len(script_of(folder, readable)), cap_bytes):
-        warn(warning)
-    begin_folder(folder, readable, overwrite=request.overwrite, resume=request.resume)
+    cap_bytes = begin_submission(request, warn)
     launch = Launch(
         script=folder.folder / SCRIPT_NAME,
         log_folder=folder.folder,
@@ -98,9 +97,50 @@ def make_submission(
     return results
 
 
+def make_untrained(request: SubmissionRequest, warn: Callable[[str], None]) -> None:
+    """Write a submission's folder without running anything; it says that nothing was run.
+
+    Args:
+        request: what to do; data and seeds do not matter.
+        warn: as for `make_submission`.
+
+    Raises:
+        RecipeError: the recipe does not fit the number of processes.
+        FolderError: the folder exists, or cannot be written.
+    """
+    check_processes(request.folder.resolved.recipe, request.folder.num_gpus)
+    begin_submission(request, warn)
+    describe_untrained(request.folder)
+
+
+def begin_submission(request: SubmissionRequest, warn: Callable[[str], None]) -> int:
+    """Write the script and what goes with it; returns the track's cap in bytes."""
+    folder, resolved = request.folder, request.folder.resolved
+    readable = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
+    cap_bytes = track_cap_bytes(resolved.track)
+    if warning := cap_warning(resolved.recipe, len(script_of(folder, readable)), cap_bytes):
+        warn(warning)
+    begin_folder(folder, readable, overwrite=request.overwrite, resume=request.resume)
+    return cap_bytes
+
+
 def shipped_settings(recipe: Recipe) -> dict[str, Value]:
     """The recipe as the script holds it: seed and paths come from the environment of each run."""
     return recipe_settings(replace(recipe, run=RunOptions()))
+
+
+def describe_script(resolved: ResolvedRecipe, artifact_bytes: int, cap_bytes: int) -> str:
+    """What the script adds to an artifact, readable and packed, as lines of text."""
+    readable = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
+    forms = {
+        "readable script": readable,
+        "script with --packed": pack_script(readable, script_title(resolved), READABLE_NAME),
+    }
+    return "\n".join(
+        f"{len(script.encode()):>14,}  bytes of {form}: "
+        f"{(artifact_bytes + len(script.encode())) / cap_bytes:.1%} of the cap with the artifact"
+        for form, script in forms.items()
+    )
 
 
 def script_title(resolved: ResolvedRecipe) -> str:

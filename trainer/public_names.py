@@ -91,9 +91,10 @@ def refuse_what_is_built_in(environment: Mapping[str, str], built_in: Mapping[st
         RecipeError: another value is wanted; with all that are, one a line.
     """
     mistakes = []
+    said = without_what_is_off(environment)
     for name, path in public_names(built_in).items():
-        if name in environment and not means(translated(name, environment[name]), built_in[path]):
-            text = environment[name]
+        if name in said and not means(translated(name, said[name]), built_in[path]):
+            text = said[name]
             mistakes.append(
                 f"{name}={text}: this script has no code for it, it was written for "
                 f"{path} {built_in[path]!r}; write another with pgolf-train --set {path}={text}"

@@ -208,16 +208,16 @@ class QuantizationOptions:
     int4_layers: str = lever("")  # layer numbers whose codes are rounded once more (#39)
     int4_step: int = option(16, at_least=1)  # to multiples of this
     qat_enabled: bool = option(False)  # round in training's forward pass too (#63, #65)
-    embed_bits: int = option(0, at_least=0)  # of the token embedding's codes; 0: matrix_bits
+    embed_bits: int = lever(0, at_least=0)  # of the token embedding's codes; 0: matrix_bits
     # Columns make up for each other's errors, as calibration on training tokens says (#1019), and
     # grids end at so many standard deviations of their row (#1394).
     gptq_enabled: bool = option(False)
     gptq_calibration_batches: int = option(64, at_least=1)  # micro-batches of all processes
     matrix_clip_sigmas: float = option(12.85, above=0)
-    attn_clip_sigmas: float = option(0.0, at_least=0)  # 0: matrix_clip_sigmas
-    mlp_clip_sigmas: float = option(0.0, at_least=0)  # 0: matrix_clip_sigmas
+    attn_clip_sigmas: float = lever(0.0, at_least=0)  # 0: matrix_clip_sigmas
+    mlp_clip_sigmas: float = lever(0.0, at_least=0)  # 0: matrix_clip_sigmas
     embed_clip_sigmas: float = option(20.0, above=0)
-    fit_total_bytes: int = option(0, at_least=0)  # of artifact and script, by all clips; 0: as said
+    fit_total_bytes: int = lever(0, at_least=0)  # of artifact and script, by all clips; 0: as said
     gated_attn_quant_gate: bool = option(False)  # gates on heads in eight bits (#1736)
     lqer_enabled: bool = option(False)  # low-rank products for the largest errors (#1851)
     lqer_rank: int = option(4, at_least=1)

@@ -39,7 +39,8 @@ def build_recipe(
         try:
             values[section][name] = parse_value(known[path], raw)
         except RecipeError as mistake:
-            mistakes.append(f"{places.get(path, 'recipe')}: {path}: {mistake}")
+            place = places.get(path, "recipe")
+            mistakes.append(f"{place if place.endswith(path) else f'{place}: {path}'}: {mistake}")
     if mistakes:
         raise RecipeError("\n".join(mistakes))
     parts = section_types()

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,24 @@ def test_an_existing_folder_is_not_touched_unasked(submission, tiny_data, tmp_pa
     assert ran.returncode == 2 and (tmp_path / "precious").exists()
 
 
+def test_an_untrained_folder_holds_all_but_logs_and_claims_nothing(tmp_path):
+    ran = pgolf_train("pr77", "--untrained", "--packed", "--gpus", "8", "--out", tmp_path / "out")
+    assert (ran.returncode, ran.stdout) == (0, f"written, not run: {tmp_path / 'out'}\n")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    scripts = {"train_gpt.py", "train_gpt_readable.py"}
+    assert names == {"README.md", "pgolf.yaml", "requirements.txt", "submission.json"} | scripts
+    record = json.loads((tmp_path / "out" / "submission.json").read_text())
+    assert record["track"] == "non_record_16mb" and "val_bpb" not in record
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "**Not run.**" in text and "SEED=1337 DATA_PATH=./data/datasets/fineweb10B" in text
+
+
+def test_a_plan_tells_the_scripts_bytes_in_both_forms():
+    ran = pgolf_train("plan", "demo")
+    readable, packed = re.findall(r"^ +([\d,]+)  bytes of (?:readable )?script", ran.stdout, re.M)
+    assert int(readable.replace(",", "")) > 3 * int(packed.replace(",", ""))
+
+
 @pytest.fixture
 def tiny_command(tiny_yaml, tiny_data, tmp_path):
     return [tiny_yaml, "--data", tiny_data, "--out", tmp_path / "out"]
@@ -126,7 +145,7 @@ def test_being_stopped_ends_the_training_processes(tiny_command, tmp_path):
             break
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
-    assert process.wait(timeout=30) == 4 and "--resume" in rest
+    assert process.wait(timeout=30) == 130 and "--resume" in rest
     partial = tmp_path / "out" / "train_seed1337.log.partial"
     size = partial.stat().st_size
     time.sleep(0.5)
@@ -187,6 +206,10 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_written(
         (["demo", "--set", "ITERATIONS"], "expected KEY=VALUE"),
         (["demo", "--set", "ITERATION=3"], "did you mean ITERATIONS"),
         (["demo", "--set", "VOCAB_SIZE=99999999999x"], "expected a whole number"),
+        (
+            ["demo", "--set", "model.num_layers=x"],
+            "train: --set model.num_layers: expected a whole",
+        ),
         (["demo", "--overwrite", "--resume"], "exclude each other"),
         (["demo", "--gpus", "0"], "0 is not in the range"),
         (["demo", "--nonsense"], "No such option"),

@@ -1,7 +1,12 @@
 import pytest
 
 from trainer.errors import RecipeError
-from trainer.public_names import environment_settings, parse_command, public_names
+from trainer.public_names import (
+    environment_settings,
+    parse_command,
+    public_names,
+    refuse_what_is_built_in,
+)
 from trainer.recipe import options_by_path
 from trainer.recipe_checks import build_recipe
 
@@ -31,6 +36,22 @@ GPTQ_RESERVE_SECONDS"""
 def test_every_name_of_the_public_scripts_is_an_option():
     names = f"{PUBLIC_NAMES} {LADDER_NAMES} {MODERN_NAMES}".split()
     assert len(names) > 80 and set(names) <= set(public_names())
+
+
+BUILT_IN = {"model.num_loops": 0, "quantization.matrix_bits": 8, "optimizer.grad_clip_norm": 0.0}
+
+
+@pytest.mark.parametrize("name", ["NUM_LOOPS=2", "USE_INT6=1", "GRAD_CLIP_NORM=x"])
+def test_a_name_of_an_option_that_a_script_has_no_code_for_is_refused(name):
+    public, _, text = name.partition("=")
+    with pytest.raises(RecipeError, match=f"^{name}: this script has no code for it"):
+        refuse_what_is_built_in({public: text, "SEED": "3"}, BUILT_IN)
+
+
+def test_what_a_script_was_written_for_may_be_said_again():
+    said = {"NUM_LOOPS": "0", "USE_INT6": "0", "GRAD_CLIP_NORM": "0", "ITERATIONS": "5"}
+    refuse_what_is_built_in(said | {"MATRIX_BITS": "8"}, BUILT_IN)
+    refuse_what_is_built_in({"NUM_LOOPS": "1", "LORA_RANK": "0"}, BUILT_IN)
 
 
 def test_loops_are_counted_as_each_script_counts_them():

@@ -196,7 +196,8 @@ class Folder:
             ):
                 return name in self.reads.empty and all(map(self._is_pure, arguments))
             case ast.FunctionDef(name=name) if isinstance(owner, ast.ClassDef):
-                is_ours = not owner.bases and not name.startswith("__")
+                # A class's base, such as a module, may call its public methods, but not ours.
+                is_ours = not name.startswith("__") and (not owner.bases or name.startswith("_"))
                 return is_ours and name not in self.reads.attributes
         return False
 

@@ -206,7 +206,7 @@ def readme(request: FolderRequest, results: list[SeedResult], text_bytes: int) -
             "## Run",
             "",
             "```bash",
-            *(f"{_environment(request, result.seed)} {request.launch}" for result in results),
+            *(run_command(request, result.seed) for result in results),
             "```",
             "",
             f"`{request.launch} train` stops when the artifact `{ARTIFACT_NAME}` is written;",
@@ -216,28 +216,30 @@ def readme(request: FolderRequest, results: list[SeedResult], text_bytes: int) -
             "",
             "## Recipe",
             "",
-            f"`{READABLE_NAME if request.is_packed else SCRIPT_NAME}` holds the whole recipe as a "
-            "literal at its top"
+            f"`{READABLE_NAME if request.is_packed else SCRIPT_NAME}` holds the whole recipe as "
+            "literals at its top"
             + (f"; `{SCRIPT_NAME}` is the same program, packed" if request.is_packed else "")
-            + ". Options that differ from the public baseline:",
-            "",
-            *(_differences(request.resolved.recipe) or ["none"]),
+            + ".",
+            *recipe_lines(request.resolved.recipe),
             "",
         ]
     )
 
 
-def _environment(request: FolderRequest, seed: int) -> str:
+def run_command(request: FolderRequest, seed: int) -> str:
+    """The command line that trains and scores a seed."""
     return (
         f"SEED={seed} DATA_PATH=./data/datasets/{request.dataset} "
-        f"TOKENIZER_PATH=./data/tokenizers/{request.tokenizer}"
+        f"TOKENIZER_PATH=./data/tokenizers/{request.tokenizer} {request.launch}"
     )
 
 
-def _differences(recipe: Recipe) -> list[str]:
+def recipe_lines(recipe: Recipe) -> list[str]:
+    """What a recipe changes, as lines of Markdown."""
     defaults = recipe_settings(Recipe())
-    return [
+    changed = [
         f"- `{path}`: {value} (baseline: {defaults[path]})"
         for path, value in recipe_settings(recipe).items()
         if value != defaults[path] and not path.startswith("run.")
     ]
+    return ["Options that differ from the public baseline:", "", *(changed or ["none"])]
