@@ -123,6 +123,12 @@ class ModelOptions:
     # Either each adds to both with learnt weights (#1529), or they meet at the end alone (#1477).
     parallel_lanes: Literal["routed", "merged"] = option("routed")
     parallel_final_lane: Literal["mean", "attn", "mlp"] = option("mean")  # of routed lanes
+    # Kernels of our own where they run, on GPUs with Triton: the same in fewer passes over memory.
+    fused_ce_enabled: bool = option(False)  # the loss and its gradient (#1787)
+    fused_mlp_enabled: bool = option(False)  # the activation where a product ends (#1105)
+    fused_qk_enabled: bool = option(False)  # norm, rotation and gain of queries and keys
+    fused_xsa_enabled: bool = option(False)  # XSA and the gate on heads
+    fused_mix_enabled: bool = option(False)  # the embedding mixed in again, and the norm after it
 
     @property
     def hidden_dim(self) -> int:

@@ -161,6 +161,11 @@ def shape_contradictions(model: ModelOptions) -> Iterator[str]:
         yield f"model.gate_window {model.gate_window} must be at most model_dim {model.model_dim}"
     if model.overtone_init and not model.tie_embeddings:
         yield "model.overtone_init shapes a tied embedding: set tie_embeddings, or leave it out"
+    if model.fused_ce_enabled and (model.logit_softcap > 40 or model.vocab_size > 16_384):
+        yield (
+            f"model.logit_softcap {model.logit_softcap} must be at most 40 and vocab_size "
+            f"{model.vocab_size} at most 16384 where fused_ce_enabled"
+        )
 
 
 def block_contradictions(model: ModelOptions) -> Iterator[str]:

@@ -53,6 +53,7 @@ def test_all_mistakes_are_reported_at_once():
             "parallel_residual_start and parallel_start_layer: set one",
         ),
         ({"model.ve_enabled": 1, "model.ve_layers": "3,9"}, "must be numbers from 0 to 8"),
+        ({"model.fused_ce_enabled": 1, "model.logit_softcap": 41}, "must be at most 40 and"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(settings, complaint):

@@ -14,6 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.kernels.own_value_gate.reference import without_own_value
+from trainer.kernels.own_value_gate.triton_kernel import fused_gated_without_own_value
+from trainer.kernels.query_key_rotation.triton_kernel import fused_normed_and_turned
+from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention_kernels import Attention
 from trainer.model.deltas import BlockDeltas, with_delta
 from trainer.model.linear import CastedLinear, rms_norm
@@ -36,6 +40,7 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, options: ModelOptions, layer: int) -> None:
         super().__init__()
+        self.options = options
         self.layer = layer
         self.head_dim = options.head_dim
         self.has_xsa = options.xsa_last_n > 0 and layer >= options.num_layers - options.xsa_last_n
@@ -63,34 +68,47 @@ class CausalSelfAttention(nn.Module):
         queries, keys, values = map(self._heads, projected)
         if around.value_embeddings is not None and self.layer in around.value_embeddings:
             values = values + self._heads(around.value_embeddings[self.layer])
-        queries = apply_rotary(rms_norm(queries), around.cosine, around.sine)
-        keys = apply_rotary(rms_norm(keys), around.cosine, around.sine)
-        queries = queries * self.q_gain.to(queries.dtype)[:, None]
+        queries, keys = self._turned(queries, keys, around)
         gathered = around.attention(queries, keys, values)
+        factors = None
+        if self.gate is not None and self.attn_gate_w is not None:
+            factors = self.gate.factors(self.attn_gate_w, inputs)
+        merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2))
+        return merged if deltas is None else with_delta(merged, deltas.out, inputs)
+
+    def _turned(
+        self,
+        queries: Tensor,  # (B, T, H, D)
+        keys: Tensor,  # (B, T, K, D)
+        around: Surroundings,
+    ) -> tuple[Tensor, Tensor]:
+        tables = around.cosine, around.sine
+        if self.options.fused_qk_enabled and runs_kernels(queries):
+            plain_gain = torch.ones_like(self.q_gain[: keys.size(2)])
+            return (
+                fused_normed_and_turned(queries, *tables, self.q_gain),
+                fused_normed_and_turned(keys, *tables, plain_gain),
+            )
+        queries = apply_rotary(rms_norm(queries), *tables)
+        keys = apply_rotary(rms_norm(keys), *tables)
+        return queries * self.q_gain.to(queries.dtype)[:, None], keys
+
+    def _gated(
+        self,
+        gathered: Tensor,  # (B, T, H, D)
+        values: Tensor,  # (B, T, K, D)
+        factors: Tensor | None,  # (B, T, H)
+    ) -> Tensor:  # (B, T, H, D)
+        if self.has_xsa and self.options.fused_xsa_enabled and runs_kernels(gathered):
+            if factors is None:
+                factors = torch.ones_like(gathered[..., 0])
+            return fused_gated_without_own_value(gathered, values, factors)
         if self.has_xsa:
             gathered = without_own_value(gathered, values)
-        if self.gate is not None and self.attn_gate_w is not None:
-            gathered = gathered * self.gate.factors(self.attn_gate_w, inputs)[..., None]
-        merged: Tensor = self.proj(gathered.flatten(2))
-        return merged if deltas is None else with_delta(merged, deltas.out, inputs)
+        return gathered if factors is None else gathered * factors[..., None]
 
     def _heads(self, projected: Tensor) -> Tensor:  # (B, T, heads * D) → (B, T, heads, D)
         return projected.view(*projected.shape[:-1], -1, self.head_dim)
-
-
-def without_own_value(
-    gathered: Tensor,  # (B, T, H, D)
-    values: Tensor,  # (B, T, K, D)
-) -> Tensor:  # (B, T, H, D)
-    """Take out of each head what points along its own position's value (#265, arXiv 2603.09078).
-
-    y becomes y - (y · u) u with u = v / |v|; the heads that share a value lose the same direction.
-    """
-    num_rows, num_tokens, num_kv_heads, head_dim = values.shape
-    groups = gathered.reshape(num_rows, num_tokens, num_kv_heads, -1, head_dim)  # (B, T, K, H/K, D)
-    direction = F.normalize(values, dim=-1)[:, :, :, None]
-    along = (groups * direction).sum(dim=-1, keepdim=True) * direction
-    return (groups - along).flatten(2, 3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,10 +6,12 @@ B batch, T tokens, C channels.
 import torch
 from torch import Tensor, nn
 
+from trainer.kernels.residual_norm.triton_kernel import fused_mixed_and_normed
+from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention import CausalSelfAttention, Surroundings
 from trainer.model.deltas import BlockDeltas, with_delta
 from trainer.model.feed_forward import FeedForward
-from trainer.model.linear import rms_norm
+from trainer.model.linear import product_type, rms_norm
 from trainer.recipe import ModelOptions
 
 
@@ -18,6 +20,7 @@ class Block(nn.Module):
 
     def __init__(self, options: ModelOptions, layer: int) -> None:
         super().__init__()
+        self.options = options
         self.layer = layer
         self.attn = CausalSelfAttention(options, layer)
         self.mlp = FeedForward(options)
@@ -37,20 +40,28 @@ class Block(nn.Module):
         deltas: BlockDeltas | None = None,
     ) -> Tensor:  # (B, T, C)
         """The stream after this block; in parallel, both sublayers read what came in (#1412)."""
-        mixed = self.mix(stream, embedded)
-        attended = mixed + self.attend(mixed, around, deltas=deltas)
+        mixed, normed = self.mix(stream, embedded)
+        attended = mixed + self.attend(normed, around, deltas=deltas)
         return attended + self.feed(mixed if self.is_parallel else attended, deltas=deltas)
 
-    def mix(self, stream: Tensor, embedded: Tensor) -> Tensor:  # (B, T, C)
-        """The stream with the embedding mixed in again."""
+    def mix(self, stream: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:  # (B, T, C) each
+        """The stream with the embedding mixed in again, and its norm, from which to attend."""
+        if self.options.fused_mix_enabled and runs_kernels(stream):
+            rows, early = stream.flatten(0, 1), embedded.flatten(0, 1)
+            scale = 1.0 if self.norm_scale is None else self.norm_scale
+            mixed, normed = fused_mixed_and_normed(
+                rows, early, self.resid_mix, scale, product_type(rows)
+            )
+            return mixed.view_as(stream), normed.view_as(stream)
         keep, add = self.resid_mix.to(stream.dtype).unbind()
-        return keep * stream + add * embedded
+        mixed = keep * stream + add * embedded
+        return mixed, self._normed(mixed)
 
     def attend(
-        self, stream: Tensor, around: Surroundings, *, deltas: BlockDeltas | None = None
+        self, normed: Tensor, around: Surroundings, *, deltas: BlockDeltas | None = None
     ) -> Tensor:  # (B, T, C)
         """What attention adds to a stream."""
-        gathered: Tensor = self.attn(self._normed(stream), around, deltas=deltas)
+        gathered: Tensor = self.attn(normed, around, deltas=deltas)
         return self.attn_scale.to(gathered.dtype) * gathered
 
     def feed(self, stream: Tensor, *, deltas: BlockDeltas | None = None) -> Tensor:  # (B, T, C)

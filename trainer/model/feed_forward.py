@@ -1,9 +1,12 @@
 """The feed-forward layer with a squared activation. B batch, T tokens, C channels."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.model.linear import CastedLinear
+from trainer.kernels.leaky_relu_squared.triton_kernel import fused_feed_forward
+from trainer.kernels.triton_jit import runs_kernels
+from trainer.model.linear import CastedLinear, product_type
 from trainer.recipe import ModelOptions
 
 
@@ -15,12 +18,20 @@ class FeedForward(nn.Module):
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__()
+        self.options = options
         self.slope = options.leaky_relu_slope
         self.fc = CastedLinear(options.model_dim, options.hidden_dim)
         self.proj = CastedLinear(options.hidden_dim, options.model_dim, zero_init=True)
 
     def forward(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+        # Without gradients there is nothing to save, and calibration watches the layers.
+        if self.options.fused_mlp_enabled and torch.is_grad_enabled() and runs_kernels(inputs):
+            return self._fused(inputs.to(product_type(inputs)))
         widened = self.fc(inputs)
         bent = F.leaky_relu(widened, self.slope) if self.slope else F.relu(widened)
         narrowed: Tensor = self.proj(bent.square())
         return narrowed
+
+    def _fused(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+        widen, narrow = (layer.used_weight(inputs.dtype) for layer in (self.fc, self.proj))
+        return fused_feed_forward(inputs.flatten(0, 1), widen, narrow, self.slope).view_as(inputs)

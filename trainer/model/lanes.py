@@ -37,7 +37,8 @@ class RoutedLanes(nn.Module):
         deltas: BlockDeltas | None = None,
     ) -> Lanes:
         """Lane i becomes keep_i * lane i + from_attention_i * A + from_feed_forward_i * M."""
-        attended = block.attend(block.mix(lanes[0], embedded), around, deltas=deltas)
+        _, normed = block.mix(lanes[0], embedded)
+        attended = block.attend(normed, around, deltas=deltas)
         fed = block.feed(lanes[1], deltas=deltas)
         keep = self.parallel_resid_lambdas[block.layer].to(embedded.dtype)
         post = self.parallel_post_lambdas[block.layer].to(embedded.dtype)
@@ -76,10 +77,9 @@ class MergedLanes(nn.Module):
         deltas: BlockDeltas | None = None,
     ) -> Lanes:
         """Both lanes after a block."""
-        mixed = block.mix(lanes[0], embedded)
-        return mixed + block.attend(mixed, around, deltas=deltas), lanes[1] + block.feed(
-            lanes[1], deltas=deltas
-        )
+        mixed, normed = block.mix(lanes[0], embedded)
+        first = mixed + block.attend(normed, around, deltas=deltas)
+        return first, lanes[1] + block.feed(lanes[1], deltas=deltas)
 
     def open(self, stream: Tensor, with_skip: Tensor) -> Lanes:
         """The lanes before their first block; the first skip goes into both."""

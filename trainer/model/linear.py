@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,10 +21,19 @@ class CastedLinear(nn.Linear):
             nn.init.zeros_(self.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        weight = self.weight.to(inputs.dtype)
+        return F.linear(inputs, self.used_weight(inputs.dtype))
+
+    def used_weight(self, dtype: torch.dtype) -> Tensor:
+        """The weight as inputs of a type meet it."""
+        weight = self.weight.to(dtype)
         if self.training and self.fake_quantize is not None:
             weight = self.fake_quantize(weight)
-        return F.linear(inputs, weight)
+        return weight
+
+
+def product_type(inputs: Tensor) -> torch.dtype:
+    """The type in which matrices are multiplied: bf16 on GPUs; most CPUs have no units for it."""
+    return torch.bfloat16 if inputs.is_cuda else inputs.dtype
 
 
 def rms_norm(inputs: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.kernels.softcapped_cross_entropy.triton_kernel import head_losses
+from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention import Surroundings
 from trainer.model.attention_kernels import Attention, causal_attention, document_attention
 from trainer.model.block import Block
@@ -15,7 +17,7 @@ from trainer.model.deltas import Deltas
 from trainer.model.embeddings import BigramHash, InputSmearGate, SmearGate, ValueEmbeddings
 from trainer.model.initialization import orthogonalize_, overtone_, phase_
 from trainer.model.lanes import Lanes, two_lanes
-from trainer.model.linear import CastedLinear, rms_norm
+from trainer.model.linear import CastedLinear, product_type, rms_norm
 from trainer.model.rotary import ntk_base, rotary_tables
 from trainer.model.topology import num_skips, topology
 from trainer.recipe import ModelOptions
@@ -104,6 +106,10 @@ class GPT(nn.Module):
     ) -> Tensor:  # (B * T,) fp32
         """The cross-entropy of each target, in nats."""
         stream = self.final_stream(input_ids, boundaries=boundaries, deltas=deltas)
+        if self.options.fused_ce_enabled and deltas is None and runs_kernels(stream):
+            head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
+            rows = stream.flatten(0, 1).to(product_type(stream))
+            return head_losses(rows, head.to(rows.dtype), target_ids.flatten(), self.softcap)
         head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
         raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
         if deltas is not None and deltas.head is not None:

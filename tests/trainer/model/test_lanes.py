@@ -31,7 +31,7 @@ def test_routed_lanes_take_from_both_sublayers_by_their_weights():
         routed.parallel_resid_lambdas[2] = torch.tensor([2.0, 3.0])
         routed.parallel_post_lambdas[2] = torch.tensor([[5.0, 7.0], [11.0, 13.0]])
     after = routed(block, lanes, embedded, around)
-    attended = block.attend(block.mix(lanes[0], embedded), around)
+    attended = block.attend(block.mix(lanes[0], embedded)[1], around)
     fed = block.feed(lanes[1])
     assert torch.allclose(after[0], 2 * lanes[0] + 5 * attended + 11 * fed, rtol=1e-4, atol=1e-4)
     assert torch.allclose(after[1], 3 * lanes[1] + 7 * attended + 13 * fed, rtol=1e-4, atol=1e-4)
@@ -57,8 +57,8 @@ def test_the_first_skip_goes_into_one_routed_lane_and_both_merged_ones():
 def test_a_parallel_blocks_feed_forward_does_not_read_its_attention():
     block, (stream, _), embedded, around = one_block()
     block.is_parallel = True
-    mixed = block.mix(stream, embedded)
-    expected = mixed + block.attend(mixed, around) + block.feed(mixed)
+    mixed, normed = block.mix(stream, embedded)
+    expected = mixed + block.attend(normed, around) + block.feed(mixed)
     assert torch.equal(block(stream, embedded, around), expected)
 
 

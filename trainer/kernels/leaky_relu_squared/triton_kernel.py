@@ -22,8 +22,8 @@ from torch import Tensor
 from trainer.kernels.triton_jit import jit, tl
 
 # Tiles small enough for two programs on a processor: one computes while the other writes.
-BLOCK_ROWS, BLOCK_COLUMNS = 128, 128  # of an output tile
-BLOCK_INNER_BYTES = 128  # of a row of either input's tile
+TILE_ROWS, TILE_COLUMNS = 128, 128  # of an output tile
+TILE_INNER_BYTES = 128  # of a row of either input's tile
 
 
 def fused_feed_forward(
@@ -80,7 +80,7 @@ def _product_and_square(
     """
     (num_rows, num_inner), num_columns = left.shape, right.size(1)
     wide, written = outputs
-    tiles = (-(-num_rows // BLOCK_ROWS), -(-num_columns // BLOCK_COLUMNS))
+    tiles = (-(-num_rows // TILE_ROWS), -(-num_columns // TILE_COLUMNS))
     _matmul_leaky_relu_squared[(tiles[0] * tiles[1],)](
         left,
         right,
@@ -93,9 +93,9 @@ def _product_and_square(
         right.stride(0),
         right.stride(1),
         is_backward,
-        BLOCK_ROWS,
-        BLOCK_COLUMNS,
-        BLOCK_INNER_BYTES // left.element_size(),
+        TILE_ROWS,
+        TILE_COLUMNS,
+        TILE_INNER_BYTES // left.element_size(),
         num_warps=8,
         num_stages=3,
     )

@@ -1,0 +1,111 @@
+"""A model with every kernel switched on computes what it computes without."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from assert_matches_reference import relative_error
+
+from trainer.model import attention, block, feed_forward, transformer
+from trainer.model.transformer import GPT
+from trainer.recipe import ModelOptions
+
+PLAIN = ModelOptions(
+    vocab_size=320,
+    num_layers=3,
+    model_dim=64,
+    num_heads=4,
+    num_kv_heads=2,
+    leaky_relu_slope=0.5,
+    rope_dims=8,
+    ln_scale=True,
+    xsa_last_n=2,
+    sparse_attn_gate_enabled=True,
+    parallel_start_layer=2,
+)
+FUSED = replace(
+    PLAIN,
+    fused_ce_enabled=True,
+    fused_mlp_enabled=True,
+    fused_qk_enabled=True,
+    fused_xsa_enabled=True,
+    fused_mix_enabled=True,
+)
+KERNELS = ["head_losses", "fused_feed_forward", "fused_normed_and_turned"]
+KERNELS += ["fused_gated_without_own_value", "fused_mixed_and_normed"]
+
+
+@pytest.fixture
+def models():
+    torch.manual_seed(0)
+    plain = GPT(PLAIN, num_positions=16)
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    fused = GPT(FUSED, num_positions=16)
+    fused.load_state_dict(plain.state_dict())
+    return plain, fused
+
+
+def losses_and_gradients(model, forward, device):
+    tokens = torch.randint(320, (2, 17), generator=torch.Generator().manual_seed(1)).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        losses = forward(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+    losses.mean().backward()
+    gradients = {name: p.grad.double().cpu() for name, p in model.named_parameters()}
+    return losses.detach().double().cpu(), gradients
+
+
+def called_kernels(monkeypatch):
+    """The names of the kernels that a model calls from now on, wherever it runs."""
+    called = set()
+    for module in (attention, block, feed_forward, transformer):
+        monkeypatch.setattr(module, "runs_kernels", lambda tensor: True)
+        for name in set(KERNELS) & set(vars(module)):
+            kernel = getattr(module, name)
+
+            def watched(*args, kernel=kernel, name=name):
+                called.add(name)
+                return kernel(*args)
+
+            monkeypatch.setattr(module, name, watched)
+    return called
+
+
+def test_losses_and_gradients_are_those_of_the_plain_model(device, models, monkeypatch):
+    plain, fused = models
+    expected, expected_gradients = losses_and_gradients(plain, plain, torch.device("cpu"))
+    called = called_kernels(monkeypatch)
+    fused.to(device)
+    losses, gradients = losses_and_gradients(fused, fused, device)
+    assert called == set(KERNELS)
+    tolerance = 1e-4 if device.type == "cpu" else 0.03  # in bf16
+    assert relative_error(losses, expected) < tolerance
+    for name, gradient in expected_gradients.items():
+        if gradient.ndim == 2:  # a scalar's sum of many cancels too much
+            assert relative_error(gradients[name], gradient) < 5 * tolerance, name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_compiled_as_a_whole_it_computes_the_same(models):
+    fused = models[1].cuda()
+    device = torch.device("cuda")
+    expected, expected_gradients = losses_and_gradients(fused, fused, device)
+    compiled = copy.deepcopy(fused)
+    compiled.zero_grad()
+    forward = torch.compile(compiled, dynamic=False, fullgraph=True)
+    losses, gradients = losses_and_gradients(compiled, forward, device)
+    assert relative_error(losses, expected) < 0.01
+    for name, gradient in expected_gradients.items():
+        if gradient.ndim == 2:
+            assert relative_error(gradients[name], gradient) < 0.05, name
+
+
+def test_without_gradients_the_layers_themselves_are_gone_through(models):
+    seen = []
+    models[1].blocks[0].mlp.fc.register_forward_pre_hook(lambda *_: seen.append(1))
+    with torch.no_grad():
+        models[1](torch.zeros(1, 4).long(), torch.zeros(1, 4).long())
+    assert seen == [1]
