@@ -23,6 +23,7 @@ from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.harness import Harness, RunObserver
 from verifier.runs.journal import Journal, write_record
 from verifier.runs.plan import PlanOptions, PreparedRun, make_plan, plan_key
+from verifier.sandbox.ahead import ProbesAhead
 from verifier.sandbox.base import Enforcement, Sandbox
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
@@ -51,6 +52,10 @@ class RunRequest:
     observer: RunObserver
     world: "World | None" = None
     """On the rung 'floor': what the data of the plan were drawn from."""
+    probes: ProbesAhead | None = None
+    """Of the sandbox, where they were begun before all else."""
+    whole_data: Path | None = None
+    """On the rung 'probe': where the data lie of which the plan's may be a small copy."""
 
 
 def audit(path: Path, rulebook: Rulebook) -> Paper:
@@ -140,7 +145,9 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         request.observer.note(f"environment from {prepared.plan.environment_origin}")
         if lacking := missing_hardware(rulebook.track.hardware, find_gpus()):
             request.observer.note(f"{lacking}: these runs can accept nothing")
-        enforcements = sandbox.guarantees(journal.folder) + _division(prepared, sandbox, journal)
+        ahead = request.probes
+        held = ahead.enforcements() if ahead else sandbox.guarantees(journal.folder)
+        enforcements = held + _division(prepared, sandbox, journal)
         harness = Harness(
             submission=paper.submission,
             code_bytes=paper.code_bytes,
@@ -156,7 +163,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             enforcements=enforcements,
             host=describe_host(rulebook.track.hardware),
             floor=climbed.floor if climbed else None,
-            probe=_probe(prepared, harness, executed),
+            probe=_probe(prepared, harness, executed, request.whole_data),
             streams=_stream(prepared, harness, executed),
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
@@ -169,12 +176,14 @@ def _climb(world: "World", prepared: PreparedRun, harness: Harness) -> "Climbed"
     return climb(world, prepared, harness)
 
 
-def _probe(prepared: PreparedRun, harness: Harness, executed: "Executed") -> "ProbeRecord | None":
+def _probe(
+    prepared: PreparedRun, harness: Harness, executed: "Executed", whole_data: Path | None
+) -> "ProbeRecord | None":
     if prepared.plan.rung != "probe":
         return None
     from verifier.probe.climb import probe  # numpy, which no rerun needs
 
-    return probe(prepared, harness, executed)
+    return probe(prepared, harness, executed, whole_data)
 
 
 def _stream(

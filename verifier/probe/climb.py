@@ -1,10 +1,12 @@
 """The rung itself: train once, score the changed tapes, set the losses side by side."""
 
 import secrets
+from pathlib import Path
 
 import numpy as np
 
 from verifier.probe.assessment import assess
+from verifier.probe.overlap import search
 from verifier.probe.scoring import Scorer, tokens_of
 from verifier.probe.variants import choose_sample, draw_variants, training_tape
 from verifier.runs.delivery import disk_errors
@@ -13,16 +15,26 @@ from verifier.runs.journal import recorded, write_record
 from verifier.runs.plan import PreparedRun
 from verifier.runs.processes import Setting
 from verifier.schemas.probe_record_json import ProbeRecord
+from verifier.track_data import locate_data
 
 SECRET_BYTES = 16
 SAMPLE_TOKENS = 65_537
 """Targets of a sample are a multiple of all customary lengths of sequences."""
 
 
-def probe(prepared: PreparedRun, harness: Harness, executed: Executed) -> ProbeRecord:
+def probe(
+    prepared: PreparedRun, harness: Harness, executed: Executed, whole_data: Path | None
+) -> ProbeRecord:
     """Probe the first seed of the runs; the record on disk where there is one.
 
+    Args:
+        prepared: the plan, whose data may be a small copy.
+        harness: all that runs need.
+        executed: the runs of the plan.
+        whole_data: the folder of all data, or None for the track's own.
+
     Raises:
+        DataError: the whole data are not there, or malformed.
         SandboxUnavailableError: the sandbox could not start.
         RunDirectoryError: a file could not be written.
         KeyboardInterrupt: the running process was killed.
@@ -30,7 +42,9 @@ def probe(prepared: PreparedRun, harness: Harness, executed: Executed) -> ProbeR
     folder = harness.journal.folder / "probe"
     if (done := recorded(folder / "probe.json", ProbeRecord)) is not None:
         return done
-    record = _probed(prepared, harness, executed)
+    harness.observer.note("searching the training data for validation documents")
+    whole = locate_data(harness.track.dataset, whole_data, prepared.data.dataset.name)
+    record = _probed(prepared, harness, executed).model_copy(update={"overlap": search(whole)})
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)
     write_record(folder / "probe.json", record)

@@ -55,6 +55,19 @@ class LedgerRecord(StrictModel):
     """Whether what was printed is the mean of each token's least loss."""
 
 
+class OverlapRecord(StrictModel):
+    """Validation documents that were looked for in the training data."""
+
+    num_documents: int
+    """Long enough to be told from others."""
+    num_found: int
+    """Of which half of all sampled runs of tokens, or more, stand in the training data."""
+    num_runs: int
+    num_runs_found: int
+    searched_tokens: int
+    training_tokens: int
+
+
 class ProbeRecord(StrictModel):
     """A script's losses on a sample and on changed copies of it."""
 
@@ -92,6 +105,8 @@ class ProbeRecord(StrictModel):
     """How much higher the mean loss of the sample is than that of documents to train on."""
     over_training_error: float | None = None
     """Its standard error, over documents."""
+    overlap: OverlapRecord | None = None
+    """Of the track's data as they lie here, not of the small copy that is probed."""
     moves: tuple[MoveRecord, ...] = ()
     ledger: LedgerRecord | None = None
     """Of the sample's scoring with the instrument inside."""

@@ -19,7 +19,7 @@ from verifier.schemas.probe_record_json import ProbeRecord
 SCRIPT = Path(scored_script.__file__).read_text()
 RULES = (
     *("future_token_dependence", "unnormalized_distribution", "unscored_tokens", "carried_state"),
-    *("update_before_score", "rescored_tokens", "remembered_validation"),
+    *("update_before_score", "rescored_tokens", "remembered_validation", "shared_documents"),
 )
 DIVIDED = "train: python train_gpt.py train\nevaluate: python train_gpt.py evaluate\n"
 CONTRACT = DIVIDED + "artifact: [model.npy]\n"

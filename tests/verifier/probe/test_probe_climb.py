@@ -37,6 +37,7 @@ def test_an_honest_script_passes_and_is_left_to_full_runs(probed_mode, tmp_path)
         "unnormalized_distribution",
         "unscored_tokens",
         "remembered_validation",
+        "shared_documents",
     }
     assert verdict["probe"]["how"] == "evaluation of one artifact"
     assert not list((tmp_path / "out").glob("**/*.bin"))

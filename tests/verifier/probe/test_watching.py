@@ -36,6 +36,7 @@ def test_the_instrument_is_heard_by_an_unchanged_script(world, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)  # a dozen starts of PyTorch on a busy machine
 @pytest.mark.parametrize(
     ("mode", "rule"),
     [("train_then_score", "update_before_score"), ("best_of_passes", "rescored_tokens")],
@@ -46,6 +47,7 @@ def test_breaches_that_the_instrument_sees_are_rejected(probed, mode, rule):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)  # a dozen starts of PyTorch on a busy machine
 @pytest.mark.parametrize("mode", ["plain", "score_first", "own_losses"])
 def test_what_the_instrument_sees_or_not_passes_nothing(probed, mode):
     verdict = probed(SCRIPT.read_text().replace('"plain"', f'"{mode}"', 1), None)
