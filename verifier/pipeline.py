@@ -23,7 +23,6 @@ from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.harness import Harness, RunObserver
 from verifier.runs.journal import Journal, write_record
 from verifier.runs.plan import PlanOptions, PreparedRun, make_plan, plan_key
-from verifier.sandbox.ahead import ProbesAhead
 from verifier.sandbox.base import Enforcement, Sandbox
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
@@ -52,8 +51,6 @@ class RunRequest:
     observer: RunObserver
     world: "World | None" = None
     """On the rung 'floor': what the data of the plan were drawn from."""
-    probes: ProbesAhead | None = None
-    """Of the sandbox, where they were begun before all else."""
     whole_data: Path | None = None
     """On the rung 'probe': where the data lie of which the plan's may be a small copy."""
 
@@ -145,9 +142,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         request.observer.note(f"environment from {prepared.plan.environment_origin}")
         if lacking := missing_hardware(rulebook.track.hardware, find_gpus()):
             request.observer.note(f"{lacking}: these runs can accept nothing")
-        ahead = request.probes
-        held = ahead.enforcements() if ahead else sandbox.guarantees(journal.folder)
-        enforcements = held + _division(prepared, sandbox, journal)
+        enforcements = sandbox.guarantees(journal.folder) + _division(prepared, sandbox, journal)
         harness = Harness(
             submission=paper.submission,
             code_bytes=paper.code_bytes,

@@ -30,7 +30,6 @@ from verifier.reports.verdict_file import json_schema
 from verifier.rulebook import Rulebook, load_rulebook
 from verifier.runs.journal import Journal, read_record
 from verifier.runs.plan import PlanOptions
-from verifier.sandbox.ahead import ProbesAhead
 from verifier.schemas.run_record_json import Evidence, RunPlan
 from verifier.schemas.verdict_json import VerdictFile
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from verifier.floor.world import World
 
 
-def verify(submission: str, options: Options, probes: ProbesAhead | None) -> int:
+def verify(submission: str, options: Options) -> int:
     """The whole way; falls back to the paper rung where the track's hardware is not here."""
     from verifier.runs.host import find_gpus, meets
 
@@ -48,7 +47,7 @@ def verify(submission: str, options: Options, probes: ProbesAhead | None) -> int
     rung = options["rung"] or ("rerun" if fits else "paper")
     if rung == "paper":
         return check((submission,), options)
-    evidence, folder = _execute(submission, rulebook, options, probes)
+    evidence, folder = _execute(submission, rulebook, options)
     verdict = pipeline.judge(evidence, rulebook, options["profile"])
     told = Told(verdict=verdict, submission=submission_path(submission), evidence=evidence)
     write_reports(told, folder)
@@ -58,7 +57,7 @@ def verify(submission: str, options: Options, probes: ProbesAhead | None) -> int
     return exit_code(verdict.verdict, options)
 
 
-def run(submission: str, options: Options, probes: ProbesAhead | None) -> int:
+def run(submission: str, options: Options) -> int:
     """Execute and record; no verdict, so 0 means that the evidence is complete."""
     rulebook = _rulebook(submission, options)
     if options["plan_only"]:
@@ -69,7 +68,7 @@ def run(submission: str, options: Options, probes: ProbesAhead | None) -> int:
         if not options["quiet"]:
             click.echo(_costs(plan, rulebook), err=True)
         return 0
-    _, folder = _execute(submission, rulebook, options, probes)
+    _, folder = _execute(submission, rulebook, options)
     click.echo(f"{folder}: evidence complete; `pgolf-verify judge {folder}` gives the verdict")
     return 0
 
@@ -116,9 +115,7 @@ def _rulebook(submission: str, options: Options) -> Rulebook:
     return load_rulebook(track_of(submission_path(submission), options["track"]))
 
 
-def _execute(
-    submission: str, rulebook: Rulebook, options: Options, probes: ProbesAhead | None
-) -> tuple[Evidence, Path]:
+def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evidence, Path]:
     from verifier.reports.live import LiveRun
     from verifier.sandbox.choice import sandbox_named
 
@@ -135,7 +132,6 @@ def _execute(
             resume=options["resume"],
             observer=live,
             world=inputs.world,
-            probes=probes,
             whole_data=options["data"],
         )
         sandbox = sandbox_named(inputs.options.sandbox)
