@@ -24,6 +24,7 @@ from trainer.kernels.triton_jit import jit, tl
 # Tiles small enough for two programs on a processor: one computes while the other writes.
 TILE_ROWS, TILE_COLUMNS = 128, 128  # of an output tile
 TILE_INNER_BYTES = 128  # of a row of either input's tile
+TILE_WARPS, TILE_STAGES = 8, 3
 
 
 def fused_feed_forward(
@@ -96,8 +97,8 @@ def _product_and_square(
         TILE_ROWS,
         TILE_COLUMNS,
         TILE_INNER_BYTES // left.element_size(),
-        num_warps=8,
-        num_stages=3,
+        num_warps=TILE_WARPS,
+        num_stages=TILE_STAGES,
     )
 
 
