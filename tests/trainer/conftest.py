@@ -11,7 +11,9 @@ import torch
 from trainer.data.token_shards import write_shard
 from trainer.process_group import ProcessGroup
 from trainer.public_names import environment_settings
+from trainer.recipe import recipe_settings
 from trainer.recipe_checks import build_recipe
+from trainer.recipe_file import load_recipe
 
 TINY_SETTINGS = {
     "device.cpu_threads": 1,
@@ -50,6 +52,37 @@ def alone():
 @pytest.fixture
 def tiny_settings():
     return dict(TINY_SETTINGS)
+
+
+# Sizes of levers at the tiny shape, where a recipe uses them.
+TINY_LEVERS = {
+    "model.mlp_hidden": 48,
+    "model.rope_train_seq_len": 8,
+    "model.rope_dims": 4,
+    "model.bigram_hash_buckets": 64,
+    "evaluation.eval_seq_len": 24,
+    "evaluation.eval_stride": 4,
+}
+TINY_EVERYWHERE = {
+    "model.bigram_hash_dim": 8,
+    "evaluation.ttt_chunk_size": 8,
+    "evaluation.ttt_batch_size": 2,
+    "quantization.gptq_calibration_batches": 2,
+    "quantization.fit_total_bytes": 0,
+}
+
+
+@pytest.fixture
+def tiny_form():
+    """A recipe's own levers and blocks at the tiny shape: its name → settings."""
+
+    def settings_of(name):
+        own = recipe_settings(load_recipe(name, {}).recipe)
+        shape = {path: value for path, value in TINY_SETTINGS.items() if "num_layers" not in path}
+        levers = {path: value for path, value in TINY_LEVERS.items() if own[path]}
+        return own | TINY_EVERYWHERE | shape | levers
+
+    return settings_of
 
 
 @pytest.fixture

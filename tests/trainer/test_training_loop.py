@@ -186,7 +186,18 @@ def unused_port():
 def test_two_processes_train_the_same_model_as_one(
     tiny_data, alone, tiny_settings, tmp_path, unused_port, levers
 ):
-    recipe = build_recipe(tiny_settings | levers)
+    both_train_the_same(
+        build_recipe(tiny_settings | levers), tiny_data, alone, tmp_path, unused_port
+    )
+
+
+def test_two_processes_train_pr61_as_one(tiny_data, alone, tiny_form, tmp_path, unused_port):
+    settings = tiny_form("pr61_v2") | {"schedule.iterations": 10, "schedule.val_loss_every": 0}
+    both_train_the_same(build_recipe(settings), tiny_data, alone, tmp_path, unused_port)
+
+
+def both_train_the_same(recipe, tiny_data, alone, tmp_path, unused_port):
+    """Losses and weights of two processes against those of one."""
     arguments = (tiny_data, recipe, unused_port, tmp_path / "both")
     torch.multiprocessing.spawn(train_in_a_process, arguments, nprocs=2)
     single = make_run(tiny_data, alone, recipe)
