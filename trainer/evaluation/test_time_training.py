@@ -7,8 +7,10 @@ losses' mean then moves the adapters by one Adam step, for the chunks to come; t
 scored and not learnt from. Documents stand side by side in a batch, each with adapters of its own,
 so that no document sees anything of another.
 
-Here all documents start from the same random adapters, so that a document's score does not depend
-on the others beside it; #77 draws each one's own.
+Two things are not as in #77. All documents start from the same random adapters, so that a
+document's score does not depend on the others beside it; #77 draws each one's own. And a window
+ends where a whole chunk would, not with the document: how long a document is, nobody knows who
+reads it token by token.
 
 B documents, T tokens, C channels, K rank, N targets in all.
 """
@@ -47,7 +49,7 @@ class Document:
 class Chunk:
     """One forward pass over a batch of documents."""
 
-    places: Tensor  # (B, T) int64: where in the validation set each input stands
+    places: Tensor  # (B, T) int64: where among the tokens each input stands
     is_scored: Tensor  # (B, T) bool: the chunk's own tokens; the others are context or filling
     is_learnt_from: Tensor  # (B,) bool: documents that go on after this chunk
     is_last: bool  # none goes on
@@ -206,6 +208,12 @@ def batches_of(documents: list[Document], options: EvaluationOptions) -> Iterato
         yield batch + [Document(start=0, num_targets=0)] * (size - len(batch))
 
 
+def chunk_window(index: int, options: EvaluationOptions) -> range:
+    """The places in a document that the pass over its chunk number `index` sees."""
+    end = (index + 1) * options.ttt_chunk_size
+    return range(max(end - options.ttt_eval_seq_len, 0), end)
+
+
 def chunks_of(
     batch: list[Document], options: EvaluationOptions, device: torch.device
 ) -> Iterator[Chunk]:
@@ -217,16 +225,13 @@ def chunks_of(
     starts = torch.tensor([document.start for document in batch])[:, None]
     lengths = torch.tensor([document.num_targets for document in batch])[:, None]
     for index in range(max(document.num_chunks(size) for document in batch)):
-        chunk_end = lengths.clamp(max=(index + 1) * size)
-        window_start = (chunk_end - options.ttt_eval_seq_len).clamp(min=0)
-        width = min((index + 1) * size, options.ttt_eval_seq_len)
-        within = window_start + torch.arange(width)  # (B, T): place in the document
-        is_scored = (within >= index * size) & (within < chunk_end)
-        is_filling = within >= chunk_end
+        window = chunk_window(index, options)
+        within = torch.arange(window.start, window.stop)  # (T,): place in the document
+        is_there = within < lengths  # (B, T)
         goes_on = lengths[:, 0] > (index + 1) * size
         yield Chunk(
-            places=(starts + within).masked_fill(is_filling, 0).to(device),
-            is_scored=is_scored.to(device),
+            places=(starts + within).where(is_there, 0).to(device),
+            is_scored=(is_there & (within >= index * size)).to(device),
             is_learnt_from=goes_on.to(device),
             is_last=not bool(goes_on.any()),
         )

@@ -18,6 +18,7 @@ from trainer.model.embeddings import BigramHash, InputSmearGate, SmearGate, Valu
 from trainer.model.initialization import orthogonalize_, overtone_, phase_
 from trainer.model.lanes import Lanes, two_lanes
 from trainer.model.linear import CastedLinear, product_type, rms_norm
+from trainer.model.memory import Memory
 from trainer.model.rotary import ntk_base, rotary_tables
 from trainer.model.topology import num_skips, topology
 from trainer.recipe import ModelOptions
@@ -110,12 +111,40 @@ class GPT(nn.Module):
             head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
             rows = stream.flatten(0, 1).to(product_type(stream))
             return head_losses(rows, head.to(rows.dtype), target_ids.flatten(), self.softcap)
+        logits = self._logits(stream, deltas=deltas)
+        return F.cross_entropy(logits, target_ids.flatten(), reduction="none")
+
+    def read_on(
+        self,
+        input_ids: Tensor,  # (B, T) int64: what comes behind the tokens that the memory holds
+        memory: Memory,
+        *,
+        deltas: Deltas | None = None,
+    ) -> Tensor:  # (B, V) fp32
+        """The log-probabilities of each row's next token."""
+        first, end = memory.num_read, memory.num_read + input_ids.size(1)
+        around = Surroundings(
+            cosine=self.cosine[first:end],
+            sine=self.sine[first:end],
+            attention=memory.attend,
+            value_embeddings=None if self.ve_shared is None else self.ve_shared(input_ids),
+        )
+        embedded = self._embed(memory.with_last(input_ids))[:, first - end :]
+        stream = self._through_blocks(embedded, around, deltas=deltas)
+        memory.advance(input_ids)
+        return self._logits(stream[:, -1:], deltas=deltas).log_softmax(dim=-1)
+
+    def _logits(
+        self,
+        stream: Tensor,  # (B, T, C)
+        *,
+        deltas: Deltas | None = None,
+    ) -> Tensor:  # (B * T, V) fp32
         head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
         raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
         if deltas is not None and deltas.head is not None:
             raw = raw + deltas.head(stream).flatten(0, 1)
-        logits = self.softcap * torch.tanh(raw / self.softcap)
-        return F.cross_entropy(logits.float(), target_ids.flatten(), reduction="none")
+        return (self.softcap * torch.tanh(raw / self.softcap)).float()
 
     def final_stream(
         self,
@@ -126,7 +155,16 @@ class GPT(nn.Module):
     ) -> Tensor:  # (B, T, C)
         """What the head sees."""
         around = self._surroundings(input_ids, boundaries=boundaries)
-        embedded = stream = self._embed(input_ids)
+        return self._through_blocks(self._embed(input_ids), around, deltas=deltas)
+
+    def _through_blocks(
+        self,
+        embedded: Tensor,  # (B, T, C)
+        around: Surroundings,
+        *,
+        deltas: Deltas | None = None,
+    ) -> Tensor:  # (B, T, C)
+        stream = embedded
         skips: list[Tensor] = []
         lanes: Lanes | None = None
         for place, step in enumerate(self.steps):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import FolderError
+from trainer.evaluation.scoring import evaluation_windows
+from trainer.evaluation.stream import MOST_STREAM_LANES
 from trainer.quantization.codecs import OPTIONAL_PACKAGES
 from trainer.recipe import Recipe, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
@@ -77,6 +79,21 @@ def contract(request: FolderRequest) -> str:
     return (
         f"version: 1\ntrain: {request.launch} train\nevaluate: {request.launch} evaluate\n"
         f"artifact: [{ARTIFACT_NAME}]\ncode: [{SCRIPT_NAME}]\n"
+        f"{stream_lines(request.resolved.recipe)}"
+    )
+
+
+def stream_lines(recipe: Recipe) -> str:
+    """How the script predicts token by token; nothing for packed documents, which it does not."""
+    windows = evaluation_windows(recipe)
+    pieces, lanes = str(windows.stride), MOST_STREAM_LANES
+    if recipe.evaluation.ttt_enabled:
+        pieces, lanes = "documents", recipe.evaluation.ttt_batch_size
+    elif windows.are_cut_at_documents or windows.context % windows.stride:
+        return ""
+    return (
+        f"stream:\n  command: python {SCRIPT_NAME} stream\n  pieces: {pieces}\n"
+        f"  context: {0 if pieces == 'documents' else windows.context}\n  lanes: {lanes}\n"
     )
 
 

@@ -58,6 +58,9 @@ class StreamRecord(StrictModel):
     median_difference_nats: float | None = None
     """Of the differences' sizes, target by target."""
     wall_seconds: float = 0.0
+    """Of all sessions, starts included."""
+    predicting_seconds: float = 0.0
+    """From each session's first answer to its last."""
     decoded: DecodeRecord | None = None
 
     @property

@@ -98,6 +98,7 @@ def _told(scored: Sequence[Scored], streaming: Streaming) -> dict[str, object]:
         "bits_per_byte": bits_per_byte(mean, len(losses), num_bytes or 1) if is_whole else None,
         "largest_excess_nats": max(one.largest_excess for one in scored),
         "wall_seconds": sum(one.wall_seconds for one in scored),
+        "predicting_seconds": sum(one.predicting_seconds for one in scored),
     }
     return told | compared(losses, pieces, evaluated)
 

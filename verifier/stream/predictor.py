@@ -1,5 +1,6 @@
 """The harness's side of a session: a token goes out only after its distribution has come in."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,9 @@ class Predictor:
     vocabulary: int | None = None
     num_answers: int = 0
     largest_excess: float = 0.0
+    first_answer: float | None = None
+    last_answer: float = 0.0
+    """`time.monotonic()` of both."""
 
     def run_round(
         self, given: Sequence[Tokens], lengths: NDArray[np.int64], reveal: Reveal
@@ -65,6 +69,11 @@ class Predictor:
             goes_on = lengths[lanes] > step + 1
             message = step_message(lanes[goes_on], tokens[goes_on])
 
+    @property
+    def predicting_seconds(self) -> float:
+        """From the first answer to the last."""
+        return 0.0 if self.first_answer is None else self.last_answer - self.first_answer
+
     def close(self) -> None:
         """Say that nothing more is asked."""
         self.channel.send(close_message(), self.patience.answer_seconds)
@@ -84,6 +93,8 @@ class Predictor:
         body = self.channel.receive(num_bytes, seconds)
         held = read_distributions(body, vocabulary, self.num_answers)
         self.vocabulary = vocabulary
+        self.last_answer = time.monotonic()
+        self.first_answer = self.first_answer or self.last_answer
         self.num_answers += 1
         self.largest_excess = max(self.largest_excess, held.largest_excess)
         return held

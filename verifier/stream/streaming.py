@@ -26,6 +26,7 @@ class Scored:
     vocabulary: int
     largest_excess: float
     wall_seconds: float
+    predicting_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +77,7 @@ class Streaming:
             vocabulary=predictor.vocabulary or 0,
             largest_excess=predictor.largest_excess,
             wall_seconds=wall_seconds,
+            predicting_seconds=predictor.predicting_seconds,
         )
 
     def decode(self, scored: Scored, name: str) -> Decoded:
