@@ -7,6 +7,7 @@ environment.
     python train_gpt.py            train, write the artifact, evaluate it
     python train_gpt.py train      stop when the artifact is written
     python train_gpt.py evaluate   start from the artifact alone
+    python train_gpt.py stream     likewise, and predict tokens that a harness shows one by one
 """
 
 import hashlib
@@ -44,6 +45,7 @@ from trainer.evaluation.scoring import (
     score_tokens,
     training_windows,
 )
+from trainer.evaluation.stream import answer_stream
 from trainer.evaluation.test_time_training import score_with_training
 from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
@@ -72,6 +74,7 @@ from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
 from trainer.training_loop import TrainingRun, train, warm_up
 
 VERBS = ("train", "evaluate")
+STREAM_VERB = "stream"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,8 +98,9 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
     """
     try:
         verbs = sys.argv[1:] or VERBS
-        if unknown := set(verbs) - set(VERBS):
-            raise RecipeError(f"no verb {min(unknown)!r}; expected {' or '.join(VERBS)}")
+        if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
+            expected = " or ".join((*VERBS, STREAM_VERB))
+            raise RecipeError(f"no verb {min(unknown)!r}; expected {expected}")
         refuse_what_is_built_in(os.environ, built_in)
         recipe = build_recipe({**settings, **environment_settings(os.environ)})
         run = prepare_run(recipe, script)
@@ -105,6 +109,8 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
         run.group.barrier()
         if "evaluate" in verbs:
             evaluate_artifact(run)
+        if STREAM_VERB in verbs:
+            stream_artifact(run)
     except TrainerError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
@@ -319,6 +325,21 @@ def evaluate_artifact(run: PreparedRun) -> None:
     run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
     if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
         write_token_losses(losses, Path(path))
+
+
+def stream_artifact(run: PreparedRun) -> None:
+    """Load the artifact from its file and predict what the harness asks for.
+
+    Raises:
+        DataError: the artifact is missing, damaged or does not fit, or there is no harness.
+        RecipeError: the recipe sees documents packed side by side.
+    """
+    if run.recipe.batch.pack_documents:
+        raise RecipeError("packed documents are not streamed; set batch.pack_documents to false")
+    load_artifact(run.model, run.recipe.quantization)
+    run.model.use_positions(evaluation_windows(run.recipe).seq_len)
+    run.model.eval()
+    answer_stream(run.model, run.recipe)
 
 
 def load_artifact(model: GPT, options: QuantizationOptions) -> None:
