@@ -147,9 +147,12 @@ def cli() -> None:
 @output_options
 def verify(submission: str, **options: Any) -> None:
     """Check, run and judge SUBMISSION: the whole way to a verdict."""
-    from verifier.commands import verdicts
+    from verifier.commands.ahead import probed_ahead
 
-    finish(options, lambda: verdicts.verify(submission, options))
+    with probed_ahead(options, options["rung"]) as probes:
+        from verifier.commands import verdicts
+
+        finish(options, lambda: verdicts.verify(submission, options, probes))
 
 
 @cli.command()
@@ -183,9 +186,12 @@ def check(submissions: tuple[str, ...], **options: Any) -> None:
 @output_options
 def run(submission: str, **options: Any) -> None:
     """Execute the plan for SUBMISSION and record it; give no verdict."""
-    from verifier.commands import verdicts
+    from verifier.commands.ahead import probed_ahead
 
-    finish(options, lambda: verdicts.run(submission, options))
+    with probed_ahead(options, options["rung"] or "rerun") as probes:
+        from verifier.commands import verdicts
+
+        finish(options, lambda: verdicts.run(submission, options, probes))
 
 
 @cli.command()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from verifier.floor.climb import Climbed
     from verifier.floor.world import World
     from verifier.runs.harness import Executed
+    from verifier.sandbox.ahead import ProbesAhead
     from verifier.schemas.probe_record_json import ProbeRecord
     from verifier.schemas.stream_record_json import StreamRecord
 
@@ -51,6 +52,8 @@ class RunRequest:
     observer: RunObserver
     world: "World | None" = None
     """On the rung 'floor': what the data of the plan were drawn from."""
+    probes: "ProbesAhead | None" = None
+    """Of the sandbox, where they were begun before all else."""
     whole_data: Path | None = None
     """On the rung 'probe': where the data lie of which the plan's may be a small copy."""
 
@@ -142,7 +145,9 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
         request.observer.note(f"environment from {prepared.plan.environment_origin}")
         if lacking := missing_hardware(rulebook.track.hardware, find_gpus()):
             request.observer.note(f"{lacking}: these runs can accept nothing")
-        enforcements = sandbox.guarantees(journal.folder) + _division(prepared, sandbox, journal)
+        ahead = request.probes
+        held = ahead.enforcements() if ahead else sandbox.guarantees(journal.folder)
+        enforcements = held + _division(prepared, sandbox, journal)
         harness = Harness(
             submission=paper.submission,
             code_bytes=paper.code_bytes,

@@ -35,9 +35,10 @@ from verifier.schemas.verdict_json import VerdictFile
 
 if TYPE_CHECKING:
     from verifier.floor.world import World
+    from verifier.sandbox.ahead import ProbesAhead
 
 
-def verify(submission: str, options: Options) -> int:
+def verify(submission: str, options: Options, probes: "ProbesAhead | None") -> int:
     """The whole way; falls back to the paper rung where the track's hardware is not here."""
     from verifier.runs.host import find_gpus, meets
 
@@ -47,7 +48,7 @@ def verify(submission: str, options: Options) -> int:
     rung = options["rung"] or ("rerun" if fits else "paper")
     if rung == "paper":
         return check((submission,), options)
-    evidence, folder = _execute(submission, rulebook, options)
+    evidence, folder = _execute(submission, rulebook, options, probes)
     verdict = pipeline.judge(evidence, rulebook, options["profile"])
     told = Told(verdict=verdict, submission=submission_path(submission), evidence=evidence)
     write_reports(told, folder)
@@ -57,7 +58,7 @@ def verify(submission: str, options: Options) -> int:
     return exit_code(verdict.verdict, options)
 
 
-def run(submission: str, options: Options) -> int:
+def run(submission: str, options: Options, probes: "ProbesAhead | None") -> int:
     """Execute and record; no verdict, so 0 means that the evidence is complete."""
     rulebook = _rulebook(submission, options)
     if options["plan_only"]:
@@ -68,7 +69,7 @@ def run(submission: str, options: Options) -> int:
         if not options["quiet"]:
             click.echo(_costs(plan, rulebook), err=True)
         return 0
-    _, folder = _execute(submission, rulebook, options)
+    _, folder = _execute(submission, rulebook, options, probes)
     click.echo(f"{folder}: evidence complete; `pgolf-verify judge {folder}` gives the verdict")
     return 0
 
@@ -115,7 +116,9 @@ def _rulebook(submission: str, options: Options) -> Rulebook:
     return load_rulebook(track_of(submission_path(submission), options["track"]))
 
 
-def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evidence, Path]:
+def _execute(
+    submission: str, rulebook: Rulebook, options: Options, probes: "ProbesAhead | None"
+) -> tuple[Evidence, Path]:
     from verifier.reports.live import LiveRun
     from verifier.sandbox.choice import sandbox_named
 
@@ -132,6 +135,7 @@ def _execute(submission: str, rulebook: Rulebook, options: Options) -> tuple[Evi
             resume=options["resume"],
             observer=live,
             world=inputs.world,
+            probes=probes,
             whole_data=options["data"],
         )
         sandbox = sandbox_named(inputs.options.sandbox)
