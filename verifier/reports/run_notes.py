@@ -5,6 +5,7 @@ from statistics import fmean
 
 from verifier.reports import figures
 from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
+from verifier.schemas.stream_record_json import DecodeRecord, StreamRecord
 from verifier.schemas.verdict_json import VerdictFile
 
 MIN_STEPS_GAP = 0.02
@@ -15,6 +16,7 @@ MUTATIONS = {"corrupted": "a corrupted artifact", "other_seed": "another seed's 
 def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
     """Pace against the claim, repeated attempts, the author's seeds, replays, packages."""
     notes = [pace_note(verdict), floor_note(verdict), probe_note(verdict)]
+    notes += [stream_note(stream) for stream in verdict.streams]
     for seed in verdict.measurements:
         notes += [f"seed {seed.seed}: an attempt does not count: {a.reason}" for a in seed.attempts]
     notes += [_replication(run, verdict) for run in verdict.replications]
@@ -89,6 +91,36 @@ def probe_note(verdict: VerdictFile) -> str | None:
         note += f"; validation {probe.over_training_nats:+.3f} nats over training documents"
     alone = next((m for m in probe.moves if m.kind == "alone" and m.mean_nats is not None), None)
     return f"{note}; a document alone {alone.mean_nats:+.4f} nats a token" if alone else note
+
+
+def stream_note(stream: StreamRecord) -> str:
+    """What was scored token by token, how far evaluation agrees, and whether it decodes."""
+    note = f"seed {stream.seed} streamed: "
+    if stream.loss_nats is None:
+        return f"{note}{stream.not_evaluated or stream.broken}"
+    note += (
+        f"{stream.num_targets:,} of {stream.tape_targets:,} tokens in {stream.num_documents:,} "
+        f"documents, {stream.loss_nats:.6f} nats each"
+    )
+    if stream.predicting_seconds > 0:
+        note += f", {stream.num_targets / stream.predicting_seconds:,.0f} tokens a second"
+    if stream.largest_difference_nats is not None:
+        note += f"; evaluation differs by {stream.largest_difference_nats:.2g} nats at most"
+    return f"{note}; {_decoded(stream.decoded)}" if stream.decoded else note
+
+
+def _decoded(record: DecodeRecord) -> str:
+    if record.broken is not None:
+        return f"not decoded: {record.broken}"
+    if record.first_difference is not None:
+        return (
+            f"its code cannot be decoded from token {record.first_difference:,} on, because two "
+            "starts predict differently"
+        )
+    return (
+        f"decoded again from {record.code_bytes:,} bytes, where the score says "
+        f"{record.score_bytes:,.0f}"
+    )
 
 
 def _bpb_at(seed: SeedMeasurement, num_steps: float) -> float | None:
