@@ -1,6 +1,7 @@
 """A convolution over time that is padded on both sides, so that a position sees the next tokens."""
 
 import ast
+from bisect import bisect
 from collections.abc import Iterator, Mapping
 
 from verifier.called_names import finding_at
@@ -22,9 +23,9 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     findings: list[Finding] = []
     open_at: list[Finding] = []
     for module in modules:
-        for layer in module.of_kind(ast.ClassDef):
+        for layer in _convolving_layers(module):
             found = list(_findings(module, layer)) if layer.name in made else []
-            (open_at if _moves_the_axis(layer) else findings).extend(found)
+            (open_at if found and _moves_the_axis(layer) else findings).extend(found)
     if open_at and not findings:
         place = open_at[0]
         return cannot_tell(
@@ -34,6 +35,14 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     if not findings and case.program.blind_spot is not None:
         return cannot_tell(case.program.blind_spot)
     return CheckResult(findings=tuple(findings))
+
+
+def _convolving_layers(module: Module) -> list[ast.ClassDef]:
+    """The classes around a Conv1d; most scripts have none, and their trees are long."""
+    calls = module.of_kind(ast.Call)
+    lines = sorted(call.lineno for call in calls if _last_name(call.func) == "Conv1d")
+    ends = ((layer, bisect(lines, layer.end_lineno or 0)) for layer in module.of_kind(ast.ClassDef))
+    return [layer for layer, end in ends if end and lines[end - 1] >= layer.lineno]
 
 
 def _called_names(module: Module) -> Iterator[str]:
