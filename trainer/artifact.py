@@ -22,7 +22,7 @@ from trainer.quantization.bit_packing import pack_codes, packed_bytes, unpack_co
 from trainer.quantization.codecs import compress, decompress
 from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, encode_matrices
 from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor, payload_bytes
-from trainer.quantization.size_law import clip_factor, with_clips_times
+from trainer.quantization.size_law import clip_factor, finest_factor, with_clips_times
 from trainer.recipe import QuantizationOptions
 
 ARTIFACT_FORMAT = "pgolf rows, version 3"
@@ -106,7 +106,8 @@ def fit_artifact(
     """The finest grids with which the artifact keeps to a budget.
 
     One artifact with the recipe's clips tells how much is too much; the size law says what clips
-    take off as much. What that leaves over or under is taken off in the same way.
+    take off as much. What that leaves over or under is taken off in the same way. Grids never end
+    so near that clipping would do more harm than finer steps do good: a budget can be too large.
 
     Args:
         store: makes the stored tensors as options say.
@@ -114,23 +115,26 @@ def fit_artifact(
         budget_bytes: the most that the artifact may take.
 
     Raises:
-        RecipeError: what is not codes takes too much, or the budget would want codes of no bits.
+        RecipeError: no clips make it small enough.
     """
     target_bytes = round(budget_bytes * (1.0 - FITTED_ROOM / 2))
     factor, predicted_bytes = 1.0, 0
+    finest = finest_factor(options)
     for _ in range(MAX_FITTINGS):
         scaled = with_clips_times(options, factor)
         stored = store(scaled)
         artifact = pack_artifact(stored, scaled)
         num_bytes = len(artifact.compressed)
-        if budget_bytes * (1.0 - FITTED_ROOM) <= num_bytes <= budget_bytes:
+        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
+        if num_bytes <= budget_bytes and is_filled:
             return FittedArtifact(
                 artifact=artifact,
                 clip_factor=factor,
                 predicted_bytes=predicted_bytes or num_bytes,
             )
         num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
-        factor *= clip_factor(num_bytes - target_bytes, max(num_codes, 1))
+        wanted = factor * clip_factor(num_bytes - target_bytes, max(num_codes, 1))
+        factor = max(wanted, finest)
         predicted_bytes = target_bytes
     raise RecipeError(
         f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainer.artifact import pack_artifact, unpack_artifact
+from trainer.artifact import PackedArtifact, fit_artifact, pack_artifact, unpack_artifact
 from trainer.data.batches import Batch
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.token_shards import shard_paths
@@ -65,7 +65,6 @@ from trainer.quantization.rounding import (
     code_bits,
     dequantize_state,
     is_rounded,
-    payload_bytes,
     quantize_state,
 )
 from trainer.recipe import DeviceOptions, QuantizationOptions, Recipe, Value
@@ -278,17 +277,12 @@ def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
     """Quantise, compress, write, and say how many bytes that makes."""
     if not run.group.is_master:
         return
-    state = run.model.state_dict()
-    options = run.recipe.quantization
-    if options.gptq_enabled:
-        stored = quantize_calibrated(state, hessians, options)
-    else:
-        stored = quantize_state(state, options)
-    artifact = pack_artifact(stored, options)
+    state, options = run.model.state_dict(), run.recipe.quantization
+    code_bytes = script.stat().st_size
+    artifact = packed_state(run, hessians, code_bytes)
     Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
     model_bytes = sum(tensor.nbytes for tensor in state.values())
-    payload, artifact_bytes = payload_bytes(stored), len(artifact.compressed)
-    code_bytes = script.stat().st_size
+    payload, artifact_bytes = artifact.payload_bytes, len(artifact.compressed)
     form = f"int{options.matrix_bits}+{options.compressor}"
     for line in (
         f"Serialized model: {model_bytes} bytes",
@@ -299,6 +293,26 @@ def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
         f"Total submission size {form}: {artifact_bytes + code_bytes} bytes",
     ):
         run.log.write(line)
+
+
+def packed_state(run: PreparedRun, hessians: Hessians, code_bytes: int) -> PackedArtifact:
+    """The model as an artifact; where the recipe gives a total, as fine as that allows.
+
+    Raises:
+        RecipeError: the total cannot be kept to.
+    """
+    state, options = run.model.state_dict(), run.recipe.quantization
+    if options.fit_total_bytes > 0:
+        store = partial(quantize_calibrated, state, hessians)
+        fitted = fit_artifact(store, options, options.fit_total_bytes - code_bytes)
+        run.log.write(
+            f"size_law:clips_times:{fitted.clip_factor:.5f} predicted:{fitted.predicted_bytes} "
+            f"packed:{len(fitted.artifact.compressed)}"
+        )
+        return fitted.artifact
+    if options.gptq_enabled:
+        return pack_artifact(quantize_calibrated(state, hessians, options), options)
+    return pack_artifact(quantize_state(state, options), options)
 
 
 def evaluate_artifact(run: PreparedRun) -> None:

@@ -142,6 +142,12 @@ def test_clips_are_found_that_fill_a_budget_and_bytes_are_those_foretold(store_h
     assert (fitted.clip_factor < 1) == (budget_bytes == 600_000)  # as said, 0.42 MB
 
 
+def test_a_budget_that_is_too_large_is_left_unfilled(store_heavy):
+    fitted = fit_artifact(store_heavy, FITTED, 2_000_000)
+    assert fitted.clip_factor == pytest.approx(4.0 / 12.85)
+    assert len(fitted.artifact.compressed) < 700_000
+
+
 def test_a_budget_that_no_clips_lead_to_is_refused(store_heavy):
     with pytest.raises(RecipeError, match="leaves 3000 bytes for the artifact"):
         fit_artifact(store_heavy, FITTED, 3000)

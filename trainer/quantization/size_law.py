@@ -13,6 +13,10 @@ from dataclasses import replace
 from trainer.quantization.rounding import max_code
 from trainer.recipe import QuantizationOptions
 
+# Where the mean square error of a Gaussian in six bits is about least; with more bits it is farther
+# out, and trained rows have longer tails.
+NEAREST_CLIP_SIGMAS = 4.0
+
 
 def gaussian_code_bits(clip_sigmas: float, bits: int) -> float:
     """The entropy of a code of Gaussian weights, in bits.
@@ -37,6 +41,17 @@ def normal_share_below(deviations: float) -> float:
 def clip_factor(excess_bytes: float, num_codes: int) -> float:
     """By what to multiply all clips so that codes take so many bytes less."""
     return float(2.0 ** (8.0 * excess_bytes / num_codes))
+
+
+def finest_factor(options: QuantizationOptions) -> float:
+    """The least by which clips may be multiplied: none ends nearer than NEAREST_CLIP_SIGMAS."""
+    clips = (
+        options.matrix_clip_sigmas,
+        options.attn_clip_sigmas,
+        options.mlp_clip_sigmas,
+        options.embed_clip_sigmas,
+    )
+    return NEAREST_CLIP_SIGMAS / min(clip for clip in clips if clip > 0)
 
 
 def with_clips_times(options: QuantizationOptions, factor: float) -> QuantizationOptions:
