@@ -65,7 +65,9 @@ def bundle_script(settings: Mapping[str, Value], title: str) -> str:
     wanted = reachable_names(modules) | {"sys", "Path"}
     kept = remaining_options(modules)
     open_settings = {path: value for path, value in settings.items() if path in kept}
-    built_in = {path: value for path, value in settings.items() if path not in kept} | fixed
+    # A place that nothing reads, such as that of checkpoints, may be named all the same.
+    left_out = {path for path in settings if path not in kept and not path.startswith("run.")}
+    built_in = {path: settings[path] for path in settings if path in left_out | set(fixed)}
     parts = [
         f"# {' '.join(title.split())}\n# Written by `pgolf-train`; RECIPE and BUILT_IN hold every "
         "option, and the script no code\n# for others of BUILT_IN's.",

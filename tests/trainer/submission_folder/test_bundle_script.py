@@ -42,7 +42,9 @@ def test_the_same_recipe_gives_the_same_bytes_in_another_process(script):
 
 def test_the_recipe_stands_in_the_script_as_literals():
     open_settings, built_in = literals(script_of("demo"))
-    assert open_settings | built_in == recipe_settings(load_recipe("demo", {}).recipe)
+    settings = recipe_settings(load_recipe("demo", {}).recipe)
+    assert open_settings | built_in == settings | open_settings | built_in
+    assert settings.keys() - open_settings.keys() - built_in.keys() == {"run.checkpoint_folder"}
     assert open_settings["model.model_dim"] == 96 and not built_in["quantization.qat_enabled"]
 
 
