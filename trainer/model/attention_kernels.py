@@ -7,12 +7,15 @@ import importlib.util
 import math
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+from trainer.kernels.flash_attention_4 import FlashDocuments, flash_attention_4, spans_of
+from trainer.recipe import ModelOptions
 
 # Queries (B, T, H, D), keys and values (B, T, K, D) → (B, T, H, D).
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -36,23 +39,74 @@ def causal_attention(
     return gathered.transpose(1, 2)
 
 
+def flash_function(options: ModelOptions) -> FlashDocuments | None:
+    """The FlashAttention that the recipe names, or None where PyTorch's own means must do.
+
+    By itself a recipe takes FlashAttention-3 where it is installed.
+    """
+    if options.attention_backend == "flash_4":
+        return flash_attention_4()
+    if options.attention_backend == "auto" or options.attention_backend == "flash_3":
+        return flash_attention_3()
+    return None
+
+
+def row_attention(options: ModelOptions, flash: FlashDocuments | None) -> Attention:
+    """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
+    if options.attention_backend == "cudnn":
+        return cudnn_attention
+    if options.attention_backend == "flex" or (
+        options.attention_backend != "auto" and flash is not None
+    ):
+        return partial(rows_as_documents, flash)
+    return causal_attention
+
+
+def cudnn_attention(
+    queries: Tensor,  # (B, T, H, D)
+    keys: Tensor,  # (B, T, K, D)
+    values: Tensor,  # (B, T, K, D)
+) -> Tensor:  # (B, T, H, D)
+    """Each row by itself, with cuDNN where it can: on an H100 half as fast again as flash."""
+    wanted = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+    with sdpa_kernel(wanted, set_priority=True):
+        return causal_attention(queries, keys, values)
+
+
+def rows_as_documents(
+    flash: FlashDocuments | None,
+    queries: Tensor,  # (B, T, H, D)
+    keys: Tensor,  # (B, T, K, D)
+    values: Tensor,  # (B, T, K, D)
+) -> Tensor:  # (B, T, H, D)
+    """Each row by itself, as a document of its own."""
+    num_rows, num_tokens = queries.shape[:2]
+    end = num_rows * num_tokens + 1
+    boundaries = torch.arange(0, end, num_tokens, dtype=torch.int32, device=queries.device)
+    attention = document_attention(boundaries, queries.shape[:2], num_tokens, flash=flash)
+    return attention(queries, keys, values)
+
+
 def document_attention(
     boundaries: Tensor,  # (S,) int32
     shape: tuple[int, ...],
     longest: int,
+    *,
+    flash: FlashDocuments | None = None,
 ) -> Attention:
     """Each document by itself; none goes from one row into the next.
 
-    With FlashAttention-3 where it is installed, FlexAttention on other GPUs, else a plain mask.
+    On GPUs with the FlashAttention that is given, or with FlexAttention; on CPUs with a plain mask.
 
     Args:
         boundaries: where documents begin in the rows end to end; ends with their total length,
             once or more often.
         shape: B and T.
         longest: the most tokens of a document.
+        flash: as `flash_function` gives it.
     """
-    if boundaries.is_cuda and flash_attention_3() is not None:
-        return partial(_end_to_end, partial(flash_documents, boundaries, longest))
+    if boundaries.is_cuda and flash is not None:
+        return partial(_end_to_end, partial(flash_documents, flash, boundaries, longest))
     numbers = document_numbers(boundaries, math.prod(shape))
     if boundaries.is_cuda:
         return partial(_end_to_end, partial(flex_documents, flex_mask(numbers)))
@@ -97,29 +151,32 @@ def flex_documents(mask: BlockMask, queries: Tensor, keys: Tensor, values: Tenso
 
 
 def flash_documents(
-    boundaries: Tensor, longest: int, queries: Tensor, keys: Tensor, values: Tensor
-) -> Tensor:
-    """FlashAttention-3 over packed documents, in one row."""
-    gathered: Tensor = flash_attention_3()(
-        queries[0].to(values.dtype),
-        keys[0].to(values.dtype),
-        values[0],
-        cu_seqlens_q=boundaries,
-        cu_seqlens_k=boundaries,
-        max_seqlen_q=longest,
-        max_seqlen_k=longest,
-        causal=True,
-    )
-    return gathered[None]
+    flash: FlashDocuments,
+    boundaries: Tensor,  # (S,) int32
+    longest: int,
+    *heads: Tensor,  # (1, N, H, D) queries, (1, N, K, D) keys and values
+) -> Tensor:  # (1, N, H, D)
+    """FlashAttention over packed documents, in one row."""
+    queries, keys, values = (one[0].to(heads[-1].dtype) for one in heads)
+    return flash(queries, keys, values, boundaries, longest)[None]
 
 
 @cache
-def flash_attention_3() -> Any:  # noqa: ANN401 - a library without types
-    """FlashAttention-3's function for packed documents; None where it is not installed."""
-    try:
-        return importlib.import_module("flash_attn_interface").flash_attn_varlen_func
-    except ImportError:
+def flash_attention_3() -> FlashDocuments | None:
+    """Causal attention within each document; None where FlashAttention-3 is not installed."""
+    if importlib.util.find_spec("flash_attn_interface") is None:
         return None
+    library = importlib.import_module("flash_attn_interface")
+
+    def documents(
+        queries: Tensor, keys: Tensor, values: Tensor, boundaries: Tensor, longest: int
+    ) -> Tensor:
+        gathered: Tensor = library.flash_attn_varlen_func(
+            queries, keys, values, causal=True, **spans_of(boundaries, longest)
+        )
+        return gathered
+
+    return documents
 
 
 def _end_to_end(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

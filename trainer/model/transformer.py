@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer.kernels.softcapped_cross_entropy.triton_kernel import head_losses
 from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention import Surroundings
-from trainer.model.attention_kernels import Attention, causal_attention, document_attention
+from trainer.model.attention_kernels import document_attention, flash_function, row_attention
 from trainer.model.block import Block
 from trainer.model.deltas import Deltas
 from trainer.model.embeddings import BigramHash, InputSmearGate, SmearGate, ValueEmbeddings
@@ -38,6 +38,7 @@ class GPT(nn.Module):
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
         self.options = options
+        self.flash = flash_function(options)
         self.softcap = options.logit_softcap
         self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
         self.bigram_hash = None
@@ -187,9 +188,11 @@ class GPT(nn.Module):
 
     def _surroundings(self, input_ids: Tensor, *, boundaries: Tensor | None = None) -> Surroundings:
         num_tokens = input_ids.size(1)
-        attention: Attention = causal_attention
+        attention = row_attention(self.options, self.flash)
         if boundaries is not None:
-            attention = document_attention(boundaries, input_ids.shape, self.longest_document)
+            attention = document_attention(
+                boundaries, input_ids.shape, self.longest_document, flash=self.flash
+            )
         return Surroundings(
             cosine=self.cosine[:num_tokens],
             sine=self.sine[:num_tokens],

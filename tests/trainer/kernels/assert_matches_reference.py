@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 # ‖seen - expected‖ / ‖expected‖. fp32: many roundings of 2^-24, added up; bf16: a few of 2^-9.
-TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
 def assert_matches_reference(

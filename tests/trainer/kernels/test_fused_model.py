@@ -100,7 +100,7 @@ def test_compiled_as_a_whole_it_computes_the_same(models):
     assert relative_error(losses, expected) < 0.01
     for name, gradient in expected_gradients.items():
         if gradient.ndim == 2:
-            assert relative_error(gradients[name], gradient) < 0.05, name
+            assert relative_error(gradients[name], gradient) < 0.1, name
 
 
 def test_without_gradients_the_layers_themselves_are_gone_through(models):
