@@ -102,6 +102,15 @@ def test_probabilities_that_add_up_to_more_than_one_are_noted(script):
     assert script.ledger(losses).record.largest_log_sum == pytest.approx(0.5, abs=1e-5)
 
 
+def test_what_the_script_gets_is_what_it_would_get_alone(script):
+    logits, target = torch.randn(6, 32), torch.tensor([3, -1, 4, 1, -1, 5])
+    heard = script.loss(logits, target, ignore_index=-1)
+    assert heard == functional.cross_entropy(logits, target, ignore_index=-1)
+    shares = torch.full((6, 32), 1 / 32)
+    assert script.loss(logits, shares) == functional.cross_entropy(logits, shares)
+    assert script.loss(logits[0], target[0]) == functional.cross_entropy(logits[0], target[0])
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x01\x00\x00\x00\xff\xff\xff\xff" * 2])
 def test_any_other_file_is_not_evaluated(tmp_path, content):
     path = tmp_path / "record.bin"

@@ -60,9 +60,9 @@ def listening(original: Callable[..., "Tensor"], record: Record) -> Callable[...
     def call(input: "Tensor", target: "Tensor", *args: object, **options: object) -> "Tensor":
         result = original(input, target, *args, **options)
         with torch.no_grad():
-            logits = input.detach().float()
-            if not target.is_floating_point() and logits.shape[0] == target.shape[0]:
-                losses = original(logits, target, reduction="none")
+            if target.dim() > 0 and not target.is_floating_point():  # words, each by its number
+                logits, ignored = input.detach().float(), options.get("ignore_index", -100)
+                losses = original(logits, target, ignore_index=ignored, reduction="none")
                 log_sum = float(logits.logsumexp(1).max()) if is_log else 0.0
                 content = [
                     target.flatten().to("cpu", torch.int32).numpy().tobytes(),
