@@ -79,6 +79,12 @@ def test_the_contract_names_commands_and_artifact(submission):
         "evaluate": "python train_gpt.py evaluate",
         "artifact": ["final_model.int8.ptz"],
         "code": ["train_gpt.py"],
+        "stream": {
+            "command": "python train_gpt.py stream",
+            "pieces": 16,
+            "context": 0,
+            "lanes": 512,
+        },
     }
 
 
