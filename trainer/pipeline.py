@@ -9,7 +9,12 @@ from pathlib import Path
 from trainer.artifact_size import cap_warning, track_cap_bytes
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.data_folder import find_datasets
-from trainer.data.token_shards import read_shard, shard_num_tokens, shard_paths
+from trainer.data.token_shards import (
+    has_case_operators,
+    read_shard,
+    shard_num_tokens,
+    shard_paths,
+)
 from trainer.errors import DataError, LaunchError, RecipeError
 from trainer.evaluation.decoded_text import decoded_bytes
 from trainer.launcher import Launch, run_seed, seed_log
@@ -218,6 +223,12 @@ def check_data(data: DataLocation, recipe: Recipe) -> None:
         raise DataError(
             f"{train_paths[0]}: token id {largest}, but vocab_size is {vocab_size}; "
             "use the shards that belong to the tokenizer"
+        )
+    if has_case_operators(data.dataset) != recipe.evaluation.caseops_enabled:
+        wanted = not recipe.evaluation.caseops_enabled
+        raise DataError(
+            f"{data.dataset}: tokens have {'' if wanted else 'no '}case operators; set "
+            f"evaluation.caseops_enabled to {str(wanted).lower()}"
         )
     needed = {"train": recipe.batch.train_batch_tokens, "val": recipe.batch.train_seq_len}
     for split, num_needed in needed.items():

@@ -247,6 +247,8 @@ class EvaluationOptions:
 
     # Public scripts leave out the last tokens that fill no sequence, up to train_seq_len - 1.
     score_tail: bool = option(False)
+    # Tokens count as many bytes as the sidecar of validation says, as case operators want (#1729).
+    caseops_enabled: bool = option(False)
     eval_seq_len: int = option(0, at_least=0)  # tokens; 0: train_seq_len
     # Sliding windows: each but the first scores its last eval_stride tokens. 0: no overlap.
     eval_stride: int = option(0, at_least=0)

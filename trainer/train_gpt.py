@@ -29,13 +29,13 @@ from torch import nn
 
 from trainer.artifact import PackedArtifact, fit_artifact, pack_artifact, unpack_artifact
 from trainer.data.batches import Batch
-from trainer.data.byte_lengths import load_byte_table
-from trainer.data.token_shards import shard_paths
+from trainer.data.byte_lengths import count_bytes, load_byte_table
+from trainer.data.token_shards import read_token_bytes, shard_paths
 from trainer.errors import DataError, RecipeError, TrainerError
 from trainer.evaluation.bits_per_byte import (
     Score,
-    bits_per_byte,
     load_validation_tokens,
+    score_over,
     write_token_losses,
 )
 from trainer.evaluation.scoring import (
@@ -383,7 +383,6 @@ def score_model(
     Test-time training scores to the last token, as its public form does.
     """
     recipe = run.recipe
-    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     tokens = load_validation_tokens(
         recipe.run.data_path,
         1 if learns else windows.seq_len,
@@ -400,7 +399,19 @@ def score_model(
         losses = score_tokens(run.forward, tokens, windows, run.group)
     run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     run.model.train()
-    return bits_per_byte(losses, tokens, table), losses
+    return score_over(losses, scored_bytes(recipe, tokens)), losses
+
+
+def scored_bytes(recipe: Recipe, tokens: np.ndarray) -> int:
+    """How many bytes all tokens but the first stand for.
+
+    Raises:
+        DataError: tokenizer or sidecar are missing or do not fit.
+    """
+    if recipe.evaluation.caseops_enabled:
+        return int(read_token_bytes(recipe.run.data_path)[1 : tokens.size].sum(dtype=np.int64))
+    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
+    return count_bytes(table, tokens[:-1], tokens[1:])
 
 
 def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:

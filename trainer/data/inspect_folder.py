@@ -12,6 +12,7 @@ from trainer.data.data_folder import DatasetLocation, find_datasets
 from trainer.data.manifest import Manifest, SplitEntry, file_sha256, read_manifest
 from trainer.data.progress import ProgressCallback
 from trainer.data.token_shards import (
+    has_case_operators,
     read_shard,
     read_token_bytes,
     shard_num_tokens,
@@ -80,7 +81,7 @@ def inspect_dataset(location: DatasetLocation, progress: ProgressCallback) -> Da
     if location.tokenizer is not None:
         table = load_byte_table(location.tokenizer, tokenizer_vocab_size(location.tokenizer))
     vocab_size = None if table is None else table.base_bytes.size
-    has_case_operators = any(location.folder.glob("fineweb_val_bytes_*.bin"))
+    has_operators = has_case_operators(location.folder)
     paths = {s: shard_paths(location.folder, s) for s in ("val", "train") if has(location, s)}
     total = sum(shard_num_tokens(path) for shards in paths.values() for path in shards)
     held_out = {token_hash(document) for document in documents_in(paths.get("val", []))}
@@ -88,12 +89,12 @@ def inspect_dataset(location: DatasetLocation, progress: ProgressCallback) -> Da
     done = 0
     for split, shards in paths.items():
         scans[split] = SplitScan(table, held_out if split == "train" else set())
-        scans[split].has_case_operators = has_case_operators
+        scans[split].has_case_operators = has_operators
         for document in documents_in(shards):
             scans[split].add(document)
             done += document.size
             progress("inspect", done, total)
-    if has_case_operators:
+    if has_operators:
         scans["val"].sidecar_bytes = int(read_token_bytes(location.folder).sum())
     manifest = manifest_of(location)
     contradictions = list(check_manifest(location, manifest, scans)) if manifest else []

@@ -94,6 +94,11 @@ def shard_paths(folder: Path | str, split: str) -> list[Path]:
     return paths
 
 
+def has_case_operators(folder: Path | str) -> bool:
+    """Whether a data set's tokens say in a sidecar how many bytes they stand for."""
+    return any(Path(folder).glob("fineweb_val_bytes_*.bin"))
+
+
 def read_token_bytes(folder: Path | str) -> np.ndarray:
     """How many bytes of text each validation token stands for, where case operators say otherwise.
 

@@ -51,9 +51,13 @@ def bits_per_byte(
     table: ByteTable,
 ) -> Score:
     """The score that these losses make on these tokens."""
+    return score_over(losses, count_bytes(table, tokens[:-1], tokens[1:]))
+
+
+def score_over(losses: Tensor, num_bytes: int) -> Score:  # (N,) fp32, nats
+    """The score that these losses make on so many bytes."""
     total_nats = float(losses.sum(dtype=torch.float64).item())
     num_tokens = losses.numel()
-    num_bytes = count_bytes(table, tokens[:-1], tokens[1:])
     return Score(
         loss_nats=total_nats / num_tokens,
         bits_per_byte=total_nats / math.log(2.0) / num_bytes,

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.byte_lengths import load_sentencepiece
-from trainer.data.token_shards import read_shard, shard_paths
+from trainer.data.case_operators import original_bytes
+from trainer.data.token_shards import has_case_operators, read_shard, shard_paths
 from trainer.data.tokenizers import decode_tokens
 from trainer.recipe import BOS_ID
 
@@ -30,6 +31,7 @@ def decoded_bytes(dataset: Path, tokenizer: Path, num_tokens: int) -> int:
     if tokenizer.suffix == ".json":  # a token is a byte
         return len(decode_tokens(tokenizer, tokens).encode())
     pieces = load_sentencepiece(tokenizer)
+    text_bytes = original_size if has_case_operators(dataset) else utf8_size
     starts = np.flatnonzero(tokens == BOS_ID)
     total = 0
     for index in range(0, starts.size + 1, DOCUMENTS_AT_ONCE):
@@ -38,5 +40,15 @@ def decoded_bytes(dataset: Path, tokenizer: Path, num_tokens: int) -> int:
         end_index = index + DOCUMENTS_AT_ONCE - 1
         end = starts[end_index] if end_index < starts.size else tokens.size
         documents = [part.tolist() for part in np.split(tokens[first:end], cuts - first)]
-        total += sum(len(text.encode()) for text in pieces.decode(documents))
+        total += sum(map(text_bytes, pieces.decode(documents)))
     return total
+
+
+def utf8_size(text: str) -> int:
+    """Bytes of a text."""
+    return len(text.encode())
+
+
+def original_size(text: str) -> int:
+    """Bytes of what a text with case operators stands for."""
+    return sum(original_bytes([text]))

@@ -13,6 +13,11 @@ from trainer.data.inspect_folder import documents_in, inspect_folder
 from trainer.data.manifest import read_manifest
 from trainer.data.token_shards import read_token_bytes, shard_paths, write_shard
 from trainer.errors import DataError
+from trainer.evaluation.bits_per_byte import load_validation_tokens
+from trainer.evaluation.decoded_text import decoded_bytes
+from trainer.pipeline import DataLocation, check_data
+from trainer.recipe_checks import build_recipe
+from trainer.train_gpt import scored_bytes
 
 TEXTS = [
     f"The Quick BROWN fox No. {number} of NASA's iPhone jumps over McDonald and I am É."
@@ -87,3 +92,26 @@ def test_a_sidecar_of_other_tokens_is_refused(dataset, tmp_path):
     write_shard(tmp_path / "fineweb_val_bytes_000000.bin", np.ones(3, dtype=np.uint16))
     with pytest.raises(DataError, match="byte counts for"):
         read_token_bytes(tmp_path)
+
+
+def test_a_score_is_over_the_bytes_of_the_original_text(request_, dataset):
+    settings = {
+        "run.data_path": str(dataset),
+        "run.tokenizer_path": str(request_.out / "tokenizers" / "ops.model"),
+        "model.vocab_size": 330,
+        "evaluation.caseops_enabled": True,
+    }
+    tokens = load_validation_tokens(dataset, 1)
+    whole = sum(len(text.encode()) for text in TEXTS[:10])
+    assert scored_bytes(build_recipe(settings), tokens) == whole
+    tokenizer = request_.out / "tokenizers" / "ops.model"
+    assert decoded_bytes(dataset, tokenizer, tokens.size - 1) == whole
+    cut = scored_bytes(build_recipe(settings), tokens[:40])
+    assert cut == read_token_bytes(dataset)[:40].sum() < whole
+
+
+def test_a_recipe_that_does_not_know_of_the_operators_is_refused(request_, dataset):
+    location = DataLocation(dataset=dataset, tokenizer=request_.out / "tokenizers" / "ops.model")
+    recipe = build_recipe({"model.vocab_size": 330})
+    with pytest.raises(DataError, match="set evaluation.caseops_enabled to true"):
+        check_data(location, recipe)
