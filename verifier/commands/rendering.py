@@ -21,7 +21,7 @@ from verifier.reports.dossier import Dossier
 from verifier.reports.github import render_github
 from verifier.reports.markdown import SUMMARY_CHARACTERS, render_markdown
 from verifier.reports.verdict_file import render_json
-from verifier.rulebook import Rulebook, load_rulebook, load_rules, rules_folder
+from verifier.rulebook import Rulebook, load_rule, load_rulebook, load_rules, rules_folder
 from verifier.runs.journal import write_atomically, write_record
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import Evidence
@@ -104,7 +104,7 @@ def _print_mends(verdict: VerdictFile, console: Console) -> None:
     """What an author does about each broken rule."""
     for rule in verdict.rules:
         if rule.outcome is Outcome.BROKEN:
-            known = _rules(rules_folder()).get(rule.rule)
+            known = load_rule(rule.rule)  # reading all of them takes as long as the table
             if known:
                 console.print(f"to mend {rule.rule}: {known.mend}", markup=False)
 
