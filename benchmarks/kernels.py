@@ -27,6 +27,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from trainer.kernels.flash_attention_4 import FlashDocuments  # noqa: E402
 from trainer.kernels.leaky_relu_squared import triton_kernel as squared  # noqa: E402
 from trainer.kernels.leaky_relu_squared.reference import feed_forward  # noqa: E402
 from trainer.kernels.own_value_gate.reference import gated_without_own_value  # noqa: E402
@@ -44,12 +45,19 @@ from trainer.kernels.softcapped_cross_entropy.triton_kernel import (  # noqa: E4
     head_losses,
     losses_over_logits,
 )
+from trainer.model.attention_kernels import (  # noqa: E402
+    document_attention,
+    flash_function,
+    row_attention,
+)
 from trainer.model.rotary import rotary_tables  # noqa: E402
+from trainer.recipe import ModelOptions  # noqa: E402
 
 NUM_TOKENS, NUM_CHANNELS, NUM_HIDDEN = 98_304, 512, 2_048
 SEQ_LEN, NUM_HEADS, NUM_KV_HEADS, HEAD_DIM, ROPE_DIMS = 2_048, 8, 4, 64, 16
 SOFTCAP, SLOPE, NORM_SCALE = 30.0, 0.5, 0.5
 ELEMENT_BYTES = 2  # bf16
+BACKENDS, DOCUMENT_TOKENS = ("auto", "cudnn", "flash_3", "flash_4", "flex"), 700
 REPEATS, WARM_UPS = 30, 5
 TILES = product((64, 128), (128, 256), (4, 8), (3, 4))  # rows, columns, warps, stages
 
@@ -209,11 +217,18 @@ def compare(case: Case, rates: tuple[float, float]) -> None:
         "fused_and_compiled": torch.compile(case.fused, dynamic=False, fullgraph=True),
     }
     for form, function in forms.items():
-        torch.cuda.reset_peak_memory_stats()
-        try:
-            report(case, form, median_ms(forward_and_backward(function, case.inputs)), rates)
-        except Exception as error:  # noqa: BLE001 - the other forms are still of interest
-            print(json.dumps({"kernel": case.name, "form": form, "error": str(error)[:300]}))
+        report_or_error(case, form, function, rates)
+
+
+def report_or_error(
+    case: Case, form: str, function: Callable[..., object], rates: tuple[float, float]
+) -> None:
+    """What a form takes, or why it does not run: the others are still of interest."""
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        report(case, form, median_ms(forward_and_backward(function, case.inputs)), rates)
+    except Exception as error:
+        print(json.dumps({"kernel": case.name, "form": form, "error": str(error)[:300]}))
 
 
 def loss_alone(rates: tuple[float, float]) -> None:
@@ -231,6 +246,42 @@ def loss_alone(rates: tuple[float, float]) -> None:
         )
         step = partial(losses_over_logits, logits, targets, SOFTCAP, wants_slopes=True)
         report(case, "kernel alone", median_ms(step), rates)
+
+
+def compare_attention(rates: tuple[float, float]) -> None:
+    """Every backend that is installed, over rows of one document and over packed documents."""
+    rows = (NUM_TOKENS // SEQ_LEN, SEQ_LEN)
+    ends = torch.arange(0, NUM_TOKENS + DOCUMENT_TOKENS, DOCUMENT_TOKENS).clamp(max=NUM_TOKENS)
+    boundaries = ends.int().cuda()
+    squares = {"rows": rows[0] * SEQ_LEN**2, "documents": int(ends.diff().square().sum())}
+    for backend, (kind, pairs) in product(BACKENDS, squares.items()):
+        options = ModelOptions(attention_backend=backend)
+        flash = flash_function(options)
+        if backend.startswith("flash") and flash is None:
+            continue
+        attention = row_attention(options, flash)
+        if kind == "documents":
+            shape = (1, NUM_TOKENS)
+            attention = partial(attend_documents, boundaries, shape, flash)
+        leading = (1, NUM_TOKENS) if kind == "documents" else rows
+        heads = [random(*leading, n, HEAD_DIM) for n in (NUM_HEADS, NUM_KV_HEADS, NUM_KV_HEADS)]
+        case = Case(
+            name="attention",
+            shape=f"{kind} {NUM_TOKENS}x{NUM_HEADS}/{NUM_KV_HEADS}x{HEAD_DIM}",
+            fused=attention,
+            plain=attention,
+            inputs=heads,
+            moved_elements=4 * NUM_TOKENS * HEAD_DIM * (NUM_HEADS + NUM_KV_HEADS),
+            # Two products forward, five backward, over half of each square of pairs.
+            operations=7 * pairs * NUM_HEADS * HEAD_DIM,
+        )
+        report_or_error(case, backend, torch.compile(case.fused, dynamic=False), rates)
+
+
+def attend_documents(
+    boundaries: Tensor, shape: tuple[int, int], flash: FlashDocuments | None, *heads: Tensor
+) -> Tensor:
+    return document_attention(boundaries, shape, SEQ_LEN, flash=flash)(*heads)
 
 
 def compare_tiles(case: Case, rates: tuple[float, float]) -> None:
@@ -264,6 +315,8 @@ def main() -> None:
     )
     if arguments.only in "softcapped_cross_entropy":
         loss_alone(rates)
+    if arguments.only in "attention":
+        compare_attention(rates)
     for case in cases():
         if arguments.only not in case.name:
             continue

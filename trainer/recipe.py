@@ -132,6 +132,8 @@ class ModelOptions:
     fused_qk_enabled: bool = option(False)  # norm, rotation and gain of queries and keys
     fused_xsa_enabled: bool = option(False)  # XSA and the gate on heads
     fused_mix_enabled: bool = option(False)  # the embedding mixed in again, and the norm after it
+    # On GPUs the residual stream in bf16: half of its bytes. Autocast leaves it in fp32, as norms.
+    bf16_stream_enabled: bool = option(False)
 
     @property
     def hidden_dim(self) -> int:

@@ -215,4 +215,5 @@ class GPT(nn.Module):
             embedded = self.smeargate(embedded)
         if self.smear_gate is not None:
             embedded = self.smear_gate(embedded, input_ids)
-        return rms_norm(embedded)
+        normed = rms_norm(embedded)
+        return normed.to(product_type(normed)) if self.options.bf16_stream_enabled else normed

@@ -89,6 +89,20 @@ def test_losses_and_gradients_are_those_of_the_plain_model(device, models, monke
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_stream_in_bf16_stays_near_the_one_in_fp32(models):
+    device, wide = torch.device("cuda"), models[1].cuda()
+    narrow = GPT(replace(FUSED, bf16_stream_enabled=True), num_positions=16).to(device)
+    narrow.load_state_dict(wide.state_dict())
+    expected, expected_gradients = losses_and_gradients(wide, wide, device)
+    losses, gradients = losses_and_gradients(narrow, narrow, device)
+    assert 0 < relative_error(losses, expected) < 0.02
+    for name, gradient in expected_gradients.items():
+        if gradient.ndim == 2:
+            assert relative_error(gradients[name], gradient) < 0.15, name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_compiled_as_a_whole_it_computes_the_same(models):
     fused = models[1].cuda()
     device = torch.device("cuda")
