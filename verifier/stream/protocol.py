@@ -29,6 +29,8 @@ HEADER_BYTES = 4 * HEADER.itemsize
 LOG_PROBABILITY = np.dtype("<f4")
 MAX_VOCABULARY = 2**16
 """Tokens of shards have 16 bits."""
+MAX_ANSWER_VALUES = 2**23
+"""Rows times vocabulary: what we hold of an answer in float64 then takes 64 MiB a copy."""
 TOLERANCE_NATS = 1e-4
 """By how much a distribution's sum may miss one (issue 1017, condition 2); the score is of the
 distribution divided by its sum, so that nothing is won within it."""
@@ -95,6 +97,11 @@ class Expected:
             raise BrokenStreamError(
                 f"answer {number}: a vocabulary of {vocabulary} tokens; the data take at least "
                 f"{self.smallest_vocabulary} and at most {MAX_VOCABULARY}"
+            )
+        if num_rows * vocabulary > MAX_ANSWER_VALUES:
+            raise BrokenStreamError(
+                f"answer {number}: {num_rows} rows of {vocabulary} are more than "
+                f"{MAX_ANSWER_VALUES:,} values; offer fewer lanes in pgolf.yaml"
             )
         return vocabulary
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from verifier.stream.protocol import BrokenStreamError
+from verifier.stream.protocol import BrokenStreamError, Expected
 
 GIVEN = [np.array([1, 5], dtype=np.uint16), np.array([1], dtype=np.uint16)]
 TARGETS = np.array([[6, 9], [7, 0], [8, 0]], dtype=np.uint16)
@@ -45,6 +45,13 @@ CHEATS = {
         "did not answer in time",
     ),
 }
+
+
+def test_an_answer_too_large_to_hold_is_refused_by_its_header():
+    header = np.array([1, 0, 4_096, 65_536], "<u4").tobytes()
+    expected = Expected(number=0, num_rows=4_096, smallest_vocabulary=2, vocabulary=None)
+    with pytest.raises(BrokenStreamError, match="offer fewer lanes"):
+        expected.vocabulary_of(header)
 
 
 def talk(predictor):
