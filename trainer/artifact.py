@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.errors import DataError, RecipeError
+from trainer.errors import DataError, RecipeError, TrainerError
 from trainer.quantization.bit_packing import pack_codes, packed_bytes, unpack_codes
 from trainer.quantization.codecs import compress, decompress
 from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, encode_matrices
@@ -45,8 +45,13 @@ class PackedArtifact:
 def pack_artifact(
     stored: Mapping[str, StoredTensor], options: QuantizationOptions
 ) -> PackedArtifact:
-    """Write tensors as an artifact."""
+    """Write tensors as an artifact.
+
+    Raises:
+        TrainerError: a tensor is not finite as stored, so that no model could be read back.
+    """
     names = sorted(stored)
+    refuse_non_finite(stored)
     coded = CodedMatrices(side=b"", words=b"")
     if options.code_packing == "rans":
         values = [stored[name].values for name in names]
@@ -69,6 +74,24 @@ def pack_artifact(
         raw_bytes=len(raw) + len(coded.words),
         payload_bytes=payload_bytes(stored),
     )
+
+
+def refuse_non_finite(stored: Mapping[str, StoredTensor]) -> None:
+    """See to it that all that is stored is a number.
+
+    Raises:
+        TrainerError: something is not; the message names the first few tensors.
+    """
+    names = [
+        name
+        for name, tensor in stored.items()
+        if not all(bool(p.isfinite().all()) for p in (tensor.values, tensor.scale) if p is not None)
+    ]
+    if names:
+        raise TrainerError(
+            f"{', '.join(names[:3])} ({len(names)} in all): not finite as stored, trained to no "
+            "number or beyond fp16; lower the learning rates, or clip gradients"
+        )
 
 
 def is_entropy_coded(dtype: torch.dtype, shape: Sequence[int], packing: str) -> bool:

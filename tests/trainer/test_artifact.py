@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trainer.artifact import fit_artifact, pack_artifact, unpack_artifact
-from trainer.errors import DataError, RecipeError
+from trainer.errors import DataError, RecipeError, TrainerError
 from trainer.quantization.calibrated_rounding import quantize_calibrated
 from trainer.quantization.rounding import quantize_state
 from trainer.recipe import QuantizationOptions
@@ -26,6 +26,17 @@ def store(options):
         "exact_empty": torch.ones(0, 16),
     }
     return quantize_state(state, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("matrix", torch.nan), ("matrix", torch.inf), ("odd", torch.nan), ("odd", 1e6)],
+)
+def test_a_model_that_is_no_number_as_stored_is_not_written(name, value):
+    state = {"matrix": torch.randn(300, 256), "odd": torch.randn(7)}
+    state[name].fill_(value)
+    with pytest.raises(TrainerError, match=rf"^{name} \(1 in all\): not finite as stored"):
+        pack_artifact(quantize_state(state, PLAIN), PLAIN)
 
 
 @pytest.mark.parametrize(
