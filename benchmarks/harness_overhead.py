@@ -6,8 +6,10 @@ Two runs of one script exist at a time, and only one of them goes on: they take 
 SIGCONT, a window each, and whatever slows the machine for longer slows both. In its windows a run
 counts its steps where we can read them without asking. One side is bare; the other is bare too
 (which shows what the method is worth) or stands with its whole harness under `pgolf-verify run`.
-Everything is bound to one core, so that all that the harness does is taken from the script, and
-CPU time of the whole tree for a step tells it even where other work takes turns on that core.
+Everything is bound to one core, so that all that the harness does is taken from the script. Where
+other work has most of that core, steps get rare and the harness goes on: then the clock tells too
+much, and the other two figures tell the cost: CPU of the script for a step, and CPU of all else for
+a second. (Stopped half the time, the harness takes up to two samples of telemetry a second.)
 
 Beside it: seconds that a command takes besides its seed (start, probe of the sandbox, evidence).
 """
@@ -29,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import yaml
+from scipy.stats import t as student_t
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "verifier"))
 from kill_trial import PROGRAM, make_workplace  # noqa: E402
@@ -39,7 +42,7 @@ import mmap, os, pathlib
 import numpy as np
 
 print("seed:" + os.environ["SEED"])
-matrix = np.random.default_rng(7).standard_normal((512, 512))
+matrix = np.random.default_rng(7).standard_normal((96, 96))  # lies in the core's own cache
 with open("counter", "wb") as file:
     file.write(bytes(16))
 with open("counter", "r+b") as file:
@@ -47,8 +50,8 @@ with open("counter", "r+b") as file:
 shared[8:] = int(os.environ["STEPS"]).to_bytes(8, "little")
 step = 0
 while step < int.from_bytes(shared[8:], "little"):
-    for _ in range(5):
-        matrix = np.tanh(matrix @ matrix / 512)
+    for _ in range(300):
+        matrix = np.tanh(matrix @ matrix / 96)
     step += 1
     shared[:8] = step.to_bytes(8, "little")
     if step % 10 == 0:
@@ -60,8 +63,8 @@ print("final val_loss:1.0 val_bpb:1.0")
 """
 MIB = 2**20
 FOREVER, SHORT = 1_000_000, 20
-NUM_RESAMPLES = 10_000
-NAMES = ("by the clock", "in CPU time")
+FIGURES = ("seconds a step", "the script's CPU a step", "of a core for all else")
+"""The second side's to the first's, twice; then what the rest of its tree uses a second."""
 
 
 class Run:
@@ -87,17 +90,18 @@ class Run:
         for process in reversed(self.tree):
             process.send_signal(number)
 
-    def window(self, seconds: float) -> tuple[float, float, float]:
-        """Steps, seconds by the clock, CPU seconds of the whole tree, while it alone goes on."""
-        before = (self.steps, time.monotonic(), self.cpu_seconds())
+    def window(self, seconds: float) -> tuple[float, ...]:
+        """What is gained while it alone goes on: in the order of `gauges`."""
+        before = self.gauges()
         self.signal(signal.SIGCONT)
         time.sleep(seconds)
         self.signal(signal.SIGSTOP)
-        after = (self.steps, time.monotonic(), self.cpu_seconds())
-        return (after[0] - before[0], after[1] - before[1], after[2] - before[2])
+        return tuple(now - then for now, then in zip(self.gauges(), before, strict=True))
 
-    def cpu_seconds(self) -> float:
-        return sum(map(cpu_seconds, self.tree))
+    def gauges(self) -> tuple[float, float, float, float]:
+        """Steps, seconds by the clock, CPU seconds of the script, and of all else in the tree."""
+        *others, worker = map(cpu_seconds, self.tree)
+        return self.steps, time.monotonic(), worker, sum(others)
 
     def end(self) -> None:
         self.shared[8:] = bytes(8)
@@ -107,18 +111,17 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """Windows of two runs in turn, and what the second run's first process used meanwhile."""
+    """Two runs of their own processes, over their windows in turn."""
 
-    windows: np.ndarray  # (N, 2 sides, 3) as of Run.window
-    leader_cpu_share: float
+    gained: np.ndarray  # (2 sides, 4) as of Run.gauges
     leader_memory_bytes: int
 
-
-def slowness(windows: np.ndarray) -> np.ndarray:
-    """How much more the second side takes for a step: by the clock, and in CPU time."""
-    sums = windows.sum(axis=-3)  # (…, 2, 3)
-    for_a_step = sums[..., 1:] / sums[..., :1]
-    return for_a_step[..., 1, :] / for_a_step[..., 0, :]
+    @property
+    def figures(self) -> np.ndarray:
+        """In the order of FIGURES."""
+        (steps, seconds, worker, _), (steps2, seconds2, worker2, others) = self.gained
+        clock = (seconds2 / steps2) / (seconds / steps)
+        return np.array([clock, (worker2 / steps2) / (worker / steps), others / seconds2])
 
 
 def main() -> None:
@@ -163,16 +166,14 @@ def take_turns(folder: Path, side: str, number: int, windows: tuple[int, float])
     here.mkdir()
     start = {"bare": start_bare, "harnessed": start_harnessed}[side]
     pair = (start_bare(folder, here / "a"), start(folder, here / "b"))
-    leader = pair[1].leader
-    cpu_before, seen = cpu_seconds(leader), np.empty((num_windows, 2, 3))
+    gained = np.zeros((2, 4))
     for window in range(num_windows):
         for which in (0, 1) if window % 2 == 0 else (1, 0):
-            seen[window, which] = pair[which].window(seconds)
-    cpu_share = (cpu_seconds(leader) - cpu_before) / (num_windows * seconds)
-    memory_bytes = leader.memory_info().rss
+            gained[which] += pair[which].window(seconds)
+    memory_bytes = pair[1].leader.memory_info().rss
     for run in pair:
         run.end()
-    return Round(windows=seen, leader_cpu_share=cpu_share, leader_memory_bytes=memory_bytes)
+    return Round(gained=gained, leader_memory_bytes=memory_bytes)
 
 
 def start_bare(folder: Path, here: Path) -> Run:
@@ -226,23 +227,17 @@ def report_constant(folder: Path, num_commands: int) -> None:
 
 
 def report_round(seen: Round) -> None:
-    clock, cpu = slowness(seen.windows)
-    print(
-        f"a step: {clock:.4f} by the clock, {cpu:.4f} in CPU time; second side's first process: "
-        f"CPU {seen.leader_cpu_share:.2%} of its windows, {seen.leader_memory_bytes / MIB:.0f} MiB;"
-        f" load {os.getloadavg()[0]:.1f}",
-        flush=True,
-    )
+    told = ", ".join(f"{n} {f:.4f}" for n, f in zip(FIGURES, seen.figures, strict=True))
+    memory = f"{seen.leader_memory_bytes / MIB:.0f} MiB"
+    print(f"{told}; {memory}; load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def report(rounds: Sequence[Round]) -> None:
-    """The ratios over all windows, with intervals from pairs of windows drawn again."""
-    windows = np.concatenate([seen.windows for seen in rounds])
-    rng, size = np.random.default_rng(0), len(windows)
-    drawn = [slowness(windows[rng.integers(size, size=size)]) for _ in range(NUM_RESAMPLES)]
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    for name, ratio, least, most in zip(NAMES, slowness(windows), low, high, strict=True):
-        print(f"all {size} pairs, {name}: {ratio:.4f} (95 %: {least:.4f} to {most:.4f})")
+    """Means over rounds, with intervals from their spread: each has processes of its own."""
+    figures = np.array([seen.figures for seen in rounds])
+    half = student_t.ppf(0.975, len(rounds) - 1) * figures.std(axis=0, ddof=1) / len(rounds) ** 0.5
+    for name, mean, error in zip(FIGURES, figures.mean(axis=0), half, strict=True):
+        print(f"{len(rounds)} rounds, {name}: {mean:.4f} ± {error:.4f} (95 %)")
 
 
 if __name__ == "__main__":
