@@ -8,7 +8,7 @@ import numpy as np
 from verifier.probe.assessment import assess
 from verifier.probe.overlap import search
 from verifier.probe.scoring import Scorer, tokens_of
-from verifier.probe.variants import choose_sample, draw_variants, training_tape
+from verifier.probe.variants import can_be_changed, choose_sample, draw_variants, training_tape
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record
@@ -61,6 +61,11 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
     rng = np.random.default_rng(int(secret, 16))
     tokens = np.concatenate(tokens_of(prepared.data, "val"))
     sample = choose_sample(tokens, SAMPLE_TOKENS, rng)
+    if not can_be_changed(sample):
+        why = (
+            f"the {len(sample.tokens):,} validation tokens are too few, or all alike, to be changed"
+        )
+        return ProbeRecord(secret=secret, not_evaluated=why)
     training = tokens_of(prepared.data, "train")[0]
     variants = (*draw_variants(sample, rng), training_tape(training, sample, rng))
     scorer = Scorer(

@@ -13,6 +13,7 @@ from verifier.schemas.probe_record_json import VariantKind
 
 NUM_CUTS = 3
 """Places at which a token is flipped, and as many others from which on all is replaced."""
+MIN_PLACES = 100
 SPLICED_SHARE = 0.25
 UNIFORM_SHARE = 0.5
 """Of the law that tokens are drawn from; the rest is how often they come in the sample."""
@@ -91,6 +92,13 @@ def law_of(sample: Sample) -> Law:
     return Law(words=words, probabilities=mixed / mixed.sum())
 
 
+def can_be_changed(sample: Sample) -> bool:
+    """Whether there are words enough to replace, and places enough to do it at."""
+    return (
+        len(np.unique(sample.tokens[~sample.is_start])) > 1 and len(_inside(sample)) >= MIN_PLACES
+    )
+
+
 def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ...]:
     """Everything that the script is asked to score, the unchanged sample first and twice."""
     law, everywhere = law_of(sample), np.arange(len(sample.tokens))
@@ -114,11 +122,15 @@ def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ..
 
 def _cuts(sample: Sample, count: int, rng: np.random.Generator) -> list[int]:
     """Places inside of documents, the first in the sample's later half."""
-    inside = np.flatnonzero(~sample.is_start[2:] & ~sample.is_start[1:-1]) + 2
-    later = inside[inside >= len(sample.tokens) // 2]
-    first = int(rng.choice(later))
+    inside = _inside(sample)
+    first = int(rng.choice(inside[len(inside) // 2 :]))
     others = rng.choice(inside, size=count - 1, replace=False)
     return [first, *(int(place) for place in others)]
+
+
+def _inside(sample: Sample) -> NDArray[np.int64]:
+    """Places with a target of the same document before them."""
+    return np.flatnonzero(~sample.is_start[2:] & ~sample.is_start[1:-1]) + 2
 
 
 def _replaced(

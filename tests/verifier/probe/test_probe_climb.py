@@ -1,5 +1,7 @@
 """The whole rung in the sandbox: evaluation from one artifact, whole runs, and what stays open."""
 
+import json
+
 import pytest
 
 CONTRACT = (
@@ -75,3 +77,10 @@ def test_a_script_that_writes_no_losses_stays_open(probed):
     verdict = probed(script, "contract: 1\n")
     assert not broken(verdict)
     assert "wrote no losses" in reason(verdict, "future_token_dependence")
+
+
+def test_text_that_cannot_be_changed_leaves_all_open(pgolf, make_submission):
+    result = pgolf("verify", make_submission(), "--rung", "probe", "--format", "json", "-q")
+    probe = json.loads(result.stdout)["probe"]
+    assert "too few, or all alike" in probe["not_evaluated"]
+    assert probe["overlap"]["num_found"] == 0
