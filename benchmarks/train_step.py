@@ -59,6 +59,7 @@ def environment(recipe: Recipe, arguments: argparse.Namespace, name: str) -> dic
     options = {
         path.split(".")[1].upper(): str(int(value) if isinstance(value, bool) else value)
         for path, value in recipe_settings(recipe).items()
+        if not path.startswith("model.fused_")  # how, not what: each script uses its own kernels
     }
     return options | {
         "DATA_PATH": str(dataset.folder.resolve()),
@@ -128,11 +129,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of `pgolf-train data`")
     parser.add_argument("--tokenizer", type=Path, help="default: the one that goes with the data")
     parser.add_argument("--recipe", default="baseline")
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--public", type=Path, help="the public train_gpt.py")
     parser.add_argument("--steps", type=int, default=200, help="at least 60")
     parser.add_argument("--out", type=Path, help="JSON; the logs are written beside it")
     arguments = parser.parse_args()
-    recipe = shortened(load_recipe(arguments.recipe, {}).recipe, arguments.steps)
+    pairs = (change.partition("=") for change in arguments.changes)
+    changes = {key: ("--set", value) for key, _, value in pairs}
+    recipe = shortened(load_recipe(arguments.recipe, changes).recipe, arguments.steps)
     with tempfile.TemporaryDirectory() as folder:
         ours = Path(folder, "train_gpt.py")
         ours.write_text(bundle_script(recipe_settings(recipe), arguments.recipe))
