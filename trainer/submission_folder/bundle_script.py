@@ -4,8 +4,9 @@ The result is the modules' own source, comments included, in the order in which 
 other: internal imports are dropped, external ones merged at the top. Options that choose code
 (`chooses_code`) are settled: branches that the recipe never takes are left out, then definitions
 that nothing reaches, then options that nothing reads. All others, such as sizes, steps, clocks,
-rates and paths, can still be set by their public names; a name that would need code which was left
-out is refused when the script starts. What cannot be flattened faithfully is an error, not a guess.
+rates, paths and compilation, can still be set by their public names; a name that would need code
+which was left out is refused when the script starts. What cannot be flattened faithfully is an
+error, not a guess.
 """
 
 import ast
@@ -60,7 +61,12 @@ def bundle_script(settings: Mapping[str, Value], title: str) -> str:
     sources = dict(sources_in_order(ENTRY_MODULE, {}))
     refuse_ambiguous_names([read_module(name, source) for name, source in sources.items()])
     options = options_by_path()
-    fixed = {path: value for path, value in settings.items() if chooses_code(options[path], value)}
+    fixed = {
+        path: value
+        for path, value in settings.items()
+        if chooses_code(options[path], value)
+        and not path.startswith("device.")  # a machine may lack what it takes to compile
+    }
     modules = modules_for(sources, {path.split(".")[1]: fixed[path] for path in fixed})
     wanted = reachable_names(modules) | {"sys", "Path"}
     kept = remaining_options(modules)

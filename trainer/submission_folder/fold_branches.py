@@ -167,6 +167,8 @@ class Folder:
                 yield Edit(
                     start=self.text.span(statement)[0], end=self.text.span(statement.value)[0]
                 )
+            elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Tuple):
+                yield from self._parts(statement, statement.value, loads)
             elif isinstance(statement, ast.If):
                 is_true = self.known.is_true(statement.test)
                 if is_true is not None:
@@ -216,6 +218,22 @@ class Folder:
                 is_known = isinstance(self.known.of(value), Known)
                 return is_known and is_pure and name not in self.reads.attributes
         return False
+
+    def _parts(
+        self, statement: ast.Assign, value: ast.Tuple, loads: Collection[str]
+    ) -> Iterator[Edit]:
+        """Names that nobody reads left out of `a, b = x, y`."""
+        target = statement.targets[0]
+        if not isinstance(target, ast.Tuple) or len(target.elts) != len(value.elts):
+            return
+        pairs = list(zip(target.elts, value.elts, strict=True))
+        kept = [pair for pair in pairs if not self._is_unread(*pair, statement, loads)]
+        if 0 < len(kept) < len(pairs):
+            names, values = (
+                ", ".join(self.text.of(pair[side]) for pair in kept) for side in (0, 1)
+            )
+            start, end = self.text.span(statement)
+            yield Edit(start=start, end=end, text=f"{names} = {values}")
 
     def _is_unused(self, statement: ast.Assign, loads: Collection[str]) -> bool:
         """Whether only what happens while the value is computed counts, not the value."""

@@ -30,6 +30,7 @@ def folded(source, **fixed):
         ("if x and not o.on:\n    a()", "if x:\n    a()"),
         ("if (x or y) and not o.on:\n    a()", "if x or y:\n    a()"),
         ("assert not o.on\na()", "a()"),
+        ("y, z = x, None\nif z:\n    a()\nb(y)", "y = x\nb(y)"),
         ("y = None\nif y is not None:\n    a()\nb()", "b()"),
     ],
 )
