@@ -1,10 +1,13 @@
 """Tokens on the device, in a fixed order: every process draws its own share of one stream."""
 
 import math
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +18,8 @@ from trainer.errors import DataError
 from trainer.process_group import ProcessGroup
 from trainer.recipe import BOS_ID, Recipe
 
+Item = TypeVar("Item")
+MADE_AHEAD = 3  # micro-batches
 TOKENS_PER_BOUNDARY = 128  # few enough: documents of FineWeb have about 800
 
 
@@ -47,9 +52,23 @@ def train_batches(
             f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
             f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
         )
-    for chunk in islice(endless_chunks(paths, span * group.world_size), first, None):
-        own = chunk[span * group.rank : span * (group.rank + 1)]
-        yield batch_on_device(own, recipe, group.device)
+    chunks = islice(endless_chunks(paths, span * group.world_size), first, None)
+    own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
+    for ready in prefetched(prepare_batch(tokens, recipe) for tokens in own):
+        yield ready.on(group.device)
+
+
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, made in a thread while the ones before them are used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting: deque[Future[Item | None]] = deque()
+        while True:
+            while len(waiting) < MADE_AHEAD:
+                waiting.append(thread.submit(next, items, None))
+            item = waiting.popleft().result()
+            if item is None:
+                return
+            yield item
 
 
 def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]:
@@ -66,11 +85,28 @@ def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]
         missing -= shard.size - position
 
 
-def batch_on_device(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadyBatch:
+    """A batch in the host's memory."""
+
+    ids: np.ndarray  # (B * T + 1,) int64
+    row_tokens: int
+    boundaries: np.ndarray | None  # (S,) int32
+
+    def on(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        ids = on_device(self.ids, device)
+        return Batch(
+            input_ids=ids[:-1].view(-1, self.row_tokens),
+            target_ids=ids[1:].view(-1, self.row_tokens),
+            boundaries=None if self.boundaries is None else on_device(self.boundaries, device),
+        )
+
+
+def prepare_batch(
     tokens: np.ndarray,  # (B * T + 1,) uint16
     recipe: Recipe,
-    device: torch.device,
-) -> Batch:
+) -> ReadyBatch:
     """Consecutive tokens as rows whose targets are the next tokens.
 
     Raises:
@@ -81,15 +117,11 @@ def batch_on_device(
             f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
             "use the shards that belong to the tokenizer, or mend model.vocab_size"
         )
-    ids = on_device(tokens.astype(np.int64), device)
-    shape = (-1, recipe.batch.row_tokens)
-    boundaries = None
+    row_tokens, boundaries = recipe.batch.row_tokens, None
     if recipe.batch.pack_documents:
-        rows = tokens[:-1].reshape(shape)
-        boundaries = on_device(document_boundaries(rows, recipe.batch.train_seq_len), device)
-    return Batch(
-        input_ids=ids[:-1].view(shape), target_ids=ids[1:].view(shape), boundaries=boundaries
-    )
+        rows = tokens[:-1].reshape(-1, row_tokens)
+        boundaries = document_boundaries(rows, recipe.batch.train_seq_len)
+    return ReadyBatch(ids=tokens.astype(np.int64), row_tokens=row_tokens, boundaries=boundaries)
 
 
 def document_boundaries(

@@ -1,3 +1,4 @@
+import time
 from itertools import islice
 
 import numpy as np
@@ -5,9 +6,11 @@ import pytest
 import torch
 
 from trainer.data.batches import (
-    batch_on_device,
+    MADE_AHEAD,
     document_boundaries,
     endless_chunks,
+    prefetched,
+    prepare_batch,
     train_batches,
 )
 from trainer.data.token_shards import shard_paths, write_shard
@@ -15,6 +18,8 @@ from trainer.errors import DataError
 from trainer.process_group import ProcessGroup
 from trainer.recipe import BOS_ID
 from trainer.recipe_checks import build_recipe
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def test_chunks_run_through_all_shards_and_begin_again(shards, size):
 
 
 def test_targets_are_the_tokens_after_the_inputs(tiny_recipe):
-    batch = batch_on_device(np.arange(65, dtype=np.uint16), tiny_recipe, torch.device("cpu"))
+    batch = prepare_batch(np.arange(65, dtype=np.uint16), tiny_recipe).on(CPU)
     assert batch.input_ids.shape == (4, 16)
     assert torch.equal(batch.target_ids, batch.input_ids + 1)
 
@@ -52,7 +57,7 @@ def test_two_processes_share_the_batches_of_one(tiny_recipe, tiny_data, alone):
 def test_a_token_outside_the_vocabulary_is_named(tiny_recipe):
     tokens = np.full(17, 320, dtype=np.uint16)
     with pytest.raises(DataError, match="token id 320 .* vocab_size is 320"):
-        batch_on_device(tokens, tiny_recipe, torch.device("cpu"))
+        prepare_batch(tokens, tiny_recipe)
 
 
 def test_too_few_tokens_are_refused(tiny_recipe, tmp_path, alone):
@@ -65,7 +70,7 @@ def test_packed_documents_stand_in_one_row_and_say_where_they_begin(tiny_setting
     recipe = build_recipe(tiny_settings | {"batch.pack_documents": True})
     tokens = np.full(65, 7, dtype=np.uint16)
     tokens[[0, 5, 40]] = BOS_ID
-    batch = batch_on_device(tokens, recipe, torch.device("cpu"))
+    batch = prepare_batch(tokens, recipe).on(CPU)
     assert batch.input_ids.shape == (1, 64) and batch.target_ids[0, 4] == BOS_ID
     assert batch.boundaries.unique().tolist() == [0, 5, 21, 37, 40, 56, 64]  # 16 tokens at most
 
@@ -83,3 +88,19 @@ def test_nearly_all_batches_have_equally_many_boundaries():
         for rate in (2000, 1000, 500)
     }
     assert counts == {33}
+
+
+def test_items_are_made_ahead_in_order_and_no_farther_than_asked():
+    made = []
+    items = prefetched(made.append(number) or number for number in range(20))
+    assert next(items) == 0
+    time.sleep(0.2)
+    assert made == list(range(MADE_AHEAD))
+    assert list(items) == list(range(1, 20))
+
+
+def test_what_goes_wrong_ahead_is_raised_in_its_turn():
+    items = prefetched(1 // number for number in (1, -1, 0, 1))
+    assert [next(items), next(items)] == [1, -1]
+    with pytest.raises(ZeroDivisionError):
+        next(items)
