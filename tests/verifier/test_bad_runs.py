@@ -182,7 +182,6 @@ def test_no_bubblewrap_means_no_run(pgolf, make_submission, monkeypatch, tmp_pat
     ("arguments", "message"),
     [
         (("--profile", "none"), "no profile 'none': there are"),
-        (("--rung", "probe"), "--rung probe: not built yet"),
         (("--seeds", "1,x"), "give whole numbers"),
         (("--seeds", ""), "give whole numbers"),
         (("--seeds", "1,1"), "give each seed once"),
