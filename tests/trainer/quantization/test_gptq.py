@@ -98,3 +98,13 @@ def test_a_grid_ends_at_so_many_deviations_of_its_row():
     assert step[:3].tolist() == pytest.approx([12e-3 / 31, 1.2 / 31, 12 / 31], rel=0.05)
     assert torch.isfinite(matrix / step.float()[:, None]).all()  # a row of zeros too
     assert not nearest_codes(matrix, row_grid(step, 6))[3].any()
+
+
+@pytest.mark.gpu
+def test_a_gpu_makes_up_for_as_much_as_a_cpu():
+    matrix, hessian = (tensor.float() for tensor in correlated(512, 2048, num_inputs=8000))
+    grid = row_grid(sigma_steps(matrix, 6, 12.0), 6)
+    wanted = output_error(matrix, hessian, gptq_codes(matrix, hessian, grid), grid).sum()
+    grid_there = row_grid(sigma_steps(matrix, 6, 12.0).cuda(), 6)
+    codes = gptq_codes(matrix.cuda(), hessian.cuda(), grid_there).cpu()
+    assert output_error(matrix, hessian, codes, grid).sum() == pytest.approx(wanted, rel=0.01)
