@@ -259,7 +259,7 @@ def compare_attention(rates: tuple[float, float]) -> None:
         flash = flash_function(options)
         if backend.startswith("flash") and flash is None:
             continue
-        attention = row_attention(options, flash)
+        attention = row_attention(options, flash=flash)
         if kind == "documents":
             shape = (1, NUM_TOKENS)
             attention = partial(attend_documents, boundaries, shape, flash)

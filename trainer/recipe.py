@@ -123,8 +123,8 @@ class ModelOptions:
     # Either each adds to both with learnt weights (#1529), or they meet at the end alone (#1477).
     parallel_lanes: Literal["routed", "merged"] = option("routed")
     parallel_final_lane: Literal["mean", "attn", "mlp"] = option("mean")  # of routed lanes
-    # Who computes attention on GPUs; without the library that is named, PyTorch: its own choice in
-    # rows of one document, FlexAttention in rows of several, where auto takes FlashAttention-3.
+    # Who computes attention on GPUs. PyTorch by itself (auto, or where a library is missing) makes
+    # its own choice in rows of one document, and takes FlexAttention in rows of several.
     attention_backend: Literal["auto", "flash_4", "flash_3", "cudnn", "flex"] = option("auto")
     # Kernels of our own where they run, on GPUs with Triton: the same in fewer passes over memory.
     fused_ce_enabled: bool = option(False)  # the loss and its gradient (#1787)

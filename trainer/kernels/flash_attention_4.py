@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Queries (N, H, D), keys and values (N, K, D), boundaries (S,) int32, length of the longest
-# document → (N, H, D).
+# Queries (N, H, D), keys and values (N, K, D), where documents begin (S,) int32, the longest one's
+# length → (N, H, D).
 FlashDocuments = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
 
 

@@ -40,18 +40,15 @@ def causal_attention(
 
 
 def flash_function(options: ModelOptions) -> FlashDocuments | None:
-    """The FlashAttention that the recipe names, or None where PyTorch's own means must do.
-
-    By itself a recipe takes FlashAttention-3 where it is installed.
-    """
+    """The FlashAttention that the recipe names, or None where PyTorch's own means must do."""
     if options.attention_backend == "flash_4":
         return flash_attention_4()
-    if options.attention_backend == "auto" or options.attention_backend == "flash_3":
+    if options.attention_backend == "flash_3":
         return flash_attention_3()
     return None
 
 
-def row_attention(options: ModelOptions, flash: FlashDocuments | None) -> Attention:
+def row_attention(options: ModelOptions, *, flash: FlashDocuments | None = None) -> Attention:
     """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
     if options.attention_backend == "cudnn":
         return cudnn_attention

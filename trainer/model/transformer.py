@@ -188,7 +188,7 @@ class GPT(nn.Module):
 
     def _surroundings(self, input_ids: Tensor, *, boundaries: Tensor | None = None) -> Surroundings:
         num_tokens = input_ids.size(1)
-        attention = row_attention(self.options, self.flash)
+        attention = row_attention(self.options, flash=self.flash)
         if boundaries is not None:
             attention = document_attention(
                 boundaries, input_ids.shape, self.longest_document, flash=self.flash

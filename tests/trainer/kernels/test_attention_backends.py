@@ -26,14 +26,14 @@ def means(backend):
     flash = flash_function(options)
     if backend.startswith("flash") and flash is None:
         pytest.skip(f"{backend} is not installed")
-    return row_attention(options, flash), flash
+    return row_attention(options, flash=flash), flash
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_on_a_cpu_rows_are_gathered_plainly(backend):
     options = ModelOptions(attention_backend=backend)
     queries, keys, values = (one.float() for one in heads(2, 16))
-    seen = row_attention(options, flash_function(options))(queries, keys, values)
+    seen = row_attention(options, flash=flash_function(options))(queries, keys, values)
     assert torch.allclose(seen, causal_attention(queries, keys, values), atol=1e-6)
 
 
