@@ -37,6 +37,9 @@ WITHOUT = {
     "EMBEDDING_DIM": "512",  # #1218: the model's own, without a projection
     "ATTN_OUT_GATE_SRC": "proj",  # #1667
     "ROPE_YARN": "0",  # #1530
+    "LQER_ASYM_ENABLED": "1",  # #1851: factors in two and four bits
+    "LQER_FACTOR_BITS": "4",
+    "AWQ_LITE_BITS": "8",  # #1945
 }
 # Variables of drivers and libraries: no part of a recipe.
 SYSTEM_NAME = re.compile(r"(CUDA|NCCL|OMP|MKL|PYTHON|PYTORCH|TORCH|TORCHINDUCTOR|TRITON)_\w+")
