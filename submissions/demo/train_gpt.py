@@ -1,10 +1,13 @@
 # demo: The demo baseline with higher learning rates that fall to zero over the last two thirds.
-# Written by `pgolf-train`; RECIPE holds every option.
+# Written by `pgolf-train`; RECIPE and BUILT_IN hold every option, and the script no code
+# for others of BUILT_IN's.
 
 
 import hashlib
+import importlib.util
 import io
 import json
+import lzma
 import math
 import numpy as np
 import os
@@ -18,15 +21,15 @@ import torch.distributed as dist
 import torch.nn.functional as F
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import Field, dataclass, field, fields
-from functools import partial
-from itertools import cycle
+from functools import cache, partial
+from itertools import cycle, islice
 from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from typing import Any, Literal, TextIO, TypeVar, get_args
+from typing import Any, BinaryIO, Literal, Protocol, TextIO, TypeVar, get_args
 
 
 RECIPE = {
@@ -34,7 +37,6 @@ RECIPE = {
     "run.run_id": "run",
     "run.data_path": "./data/datasets/fineweb10B_sp1024",
     "run.tokenizer_path": "./data/tokenizers/fineweb_1024_bpe.model",
-    "device.torch_compile": "gpu",
     "device.cpu_threads": 1,
     "batch.train_batch_tokens": 1024,
     "batch.train_seq_len": 128,
@@ -45,12 +47,16 @@ RECIPE = {
     "model.model_dim": 96,
     "model.num_heads": 2,
     "model.num_kv_heads": 1,
-    "model.mlp_mult": 2,
+    "model.mlp_mult": 2.0,
+    "model.mlp_hidden": 0,
     "model.tie_embeddings": True,
     "model.tied_embed_init_std": 0.005,
     "model.qk_gain_init": 1.5,
     "model.rope_base": 10000.0,
     "model.logit_softcap": 30.0,
+    "model.attn_out_gate_enabled": False,
+    "model.sparse_attn_gate_enabled": False,
+    "model.gated_attn_enabled": False,
     "optimizer.embed_lr": 0.6,
     "optimizer.head_lr": 0.008,
     "optimizer.tied_embed_lr": 0.05,
@@ -60,19 +66,124 @@ RECIPE = {
     "optimizer.muon_momentum_warmup_start": 0.85,
     "optimizer.muon_momentum_warmup_steps": 500,
     "optimizer.muon_backend_steps": 5,
+    "optimizer.muon_weight_decay": 0.0,
     "optimizer.beta1": 0.9,
     "optimizer.beta2": 0.95,
     "optimizer.adam_eps": 1e-08,
-    "optimizer.grad_clip_norm": 0.0,
-    "optimizer.control_tensor_name_patterns": "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,skip_weight,skip_weights",
+    "optimizer.adam_weight_decay": 0.0,
+    "optimizer.embed_weight_decay": 0.0,
+    "optimizer.control_tensor_name_patterns": "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,skip_weight,skip_weights,skip_gates,parallel_post_lambdas,parallel_resid_lambdas,lane_merge,attn_gate_w,smear_gate",
     "schedule.iterations": 300,
     "schedule.max_wallclock_seconds": 0.0,
+    "schedule.clock": "loop",
+    "schedule.reserve_seconds": 0.0,
     "schedule.warmup_steps": 0,
     "schedule.warmdown_iters": 200,
+    "schedule.min_lr": 0.0,
+    "schedule.enable_looping_at": 0.0,
     "schedule.train_log_every": 25,
     "schedule.val_loss_every": 0,
-    "quantization.int8_keep_float_fp32_name_patterns": "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,skip_weight,skip_weights",
+    "quantization.int8_keep_float_fp32_name_patterns": "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,skip_weight,skip_weights,skip_gates,parallel_post_lambdas,parallel_resid_lambdas,lane_merge,attn_gate_w,smear_gate",
+    "quantization.fp16_passthrough_patterns": "",
+    "quantization.matrix_bits": 8,
+    "quantization.int8_full_range_patterns": "",
+    "quantization.int4_layers": "",
+    "quantization.int4_step": 16,
+    "quantization.embed_bits": 0,
+    "quantization.code_packing": "bytes",
+    "quantization.compressor": "zlib",
     "evaluation.score_tail": True,
+    "evaluation.eval_seq_len": 0,
+    "evaluation.eval_stride": 0,
+    "evaluation.eval_batch_seqs": 0,
+    "evaluation.ttt_enabled": False,
+}
+BUILT_IN = {
+    "device.torch_compile": "gpu",
+    "device.deterministic": False,
+    "batch.pack_documents": False,
+    "model.leaky_relu_slope": 0.0,
+    "model.tie_embeddings": True,
+    "model.rope_train_seq_len": 0,
+    "model.rope_dims": 0,
+    "model.ln_scale": False,
+    "model.xsa_last_n": 0,
+    "model.use_smeargate": False,
+    "model.bigram_hash_buckets": 0,
+    "model.bigram_hash_dim": 128,
+    "model.orthogonal_init": False,
+    "model.overtone_init": False,
+    "model.phased_resid_mix": False,
+    "model.gate_window": 12,
+    "model.attn_out_gate_enabled": False,
+    "model.sparse_attn_gate_enabled": False,
+    "model.sparse_attn_gate_init_std": 0.0,
+    "model.sparse_attn_gate_scale": 1.0,
+    "model.gated_attn_enabled": False,
+    "model.gated_attn_init_std": 0.01,
+    "model.smear_gate_enabled": False,
+    "model.smear_gate_bos_fix": True,
+    "model.ve_enabled": False,
+    "model.ve_dim": 128,
+    "model.ve_layers": "",
+    "model.skip_gates_enabled": False,
+    "model.num_loops": 0,
+    "model.loop_start": 0,
+    "model.loop_end": -1,
+    "model.parallel_residual_start": -1,
+    "model.parallel_start_layer": 0,
+    "model.parallel_lanes": "routed",
+    "model.parallel_final_lane": "mean",
+    "model.attention_backend": "auto",
+    "model.fused_ce_enabled": False,
+    "model.fused_mlp_enabled": False,
+    "model.fused_qk_enabled": False,
+    "model.fused_xsa_enabled": False,
+    "model.fused_mix_enabled": False,
+    "optimizer.newton_schulz": "constant",
+    "optimizer.muon_row_normalize": False,
+    "optimizer.muon_weight_decay": 0.0,
+    "optimizer.wd_taper_final_mult": 1.0,
+    "optimizer.wd_taper_start_frac": 0.7,
+    "optimizer.grad_clip_norm": 0.0,
+    "optimizer.grad_clip": "global",
+    "optimizer.ema_decay": 0.0,
+    "optimizer.swa_enabled": False,
+    "optimizer.swa_every": 50,
+    "optimizer.swa_start_frac": 0.5,
+    "schedule.clock": "loop",
+    "schedule.warmdown_frac": 0.0,
+    "schedule.enable_looping_at": 0.0,
+    "schedule.checkpoint_every": 0,
+    "quantization.int8_full_range_patterns": "",
+    "quantization.int4_layers": "",
+    "quantization.qat_enabled": False,
+    "quantization.embed_bits": 0,
+    "quantization.gptq_enabled": False,
+    "quantization.gptq_calibration_batches": 64,
+    "quantization.matrix_clip_sigmas": 12.85,
+    "quantization.attn_clip_sigmas": 0.0,
+    "quantization.mlp_clip_sigmas": 0.0,
+    "quantization.embed_clip_sigmas": 20.0,
+    "quantization.fit_total_bytes": 0,
+    "quantization.gated_attn_quant_gate": False,
+    "quantization.lqer_enabled": False,
+    "quantization.lqer_rank": 4,
+    "quantization.lqer_top_k": 3,
+    "quantization.lqer_asym_group": 64,
+    "quantization.awq_lite_enabled": False,
+    "quantization.awq_lite_group_size": 64,
+    "quantization.awq_lite_group_top_k": 1,
+    "quantization.code_packing": "bytes",
+    "quantization.byte_shuffle": False,
+    "quantization.compressor": "zlib",
+    "evaluation.score_tail": True,
+    "evaluation.ttt_enabled": False,
+    "evaluation.ttt_lora_rank": 8,
+    "evaluation.ttt_lora_lr": 0.01,
+    "evaluation.ttt_chunk_size": 256,
+    "evaluation.ttt_eval_seq_len": 1024,
+    "evaluation.ttt_batch_size": 64,
 }
 
 
@@ -102,13 +213,99 @@ class LaunchError(TrainerError):
     """A training process could not be started, or died."""
 
 
+# ---- trainer/quantization/codecs.py
+# Lossless compression, each codec at its strongest setting; the same bytes for the same input.
+
+
+MAX_UNPACKED_BYTES = 1 << 30
+OPTIONAL_PACKAGES = {"zstd": "zstandard", "brotli": "brotli"}  # codec → package on PyPI
+
+
+def check_codec(codec: str) -> None:
+    """See to it that this machine has the codec, before hours of training depend on it.
+
+    Raises:
+        RecipeError: its package is not installed.
+    """
+    package = OPTIONAL_PACKAGES.get(codec)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise RecipeError(
+            f"quantization.compressor {codec}: the package {package} is not installed; "
+            f"install it (pip install {package}), or choose zlib or lzma"
+        )
+
+
+def compress(raw: bytes, codec: str) -> bytes:
+    """Compress."""
+    if codec == "zstd":
+        import zstandard
+
+        return bytes(zstandard.ZstdCompressor(level=22).compress(raw))
+    if codec == "brotli":
+        import brotli
+
+        return bytes(brotli.compress(raw, quality=11, lgwin=24))
+    if codec == "lzma":
+        return lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME)
+    return zlib.compress(raw, 9)
+
+
+def decompress(compressed: bytes, codec: str) -> bytes:
+    """What `compress` was given, if that is no longer than any artifact.
+
+    Raises:
+        DataError: the bytes were not written by this codec, or are damaged.
+    """
+    try:
+        return _decompress(compressed, codec)
+    except (zlib.error, lzma.LZMAError, ValueError) as error:
+        raise DataError(f"not {codec}, or damaged: {error}") from None
+
+
+def _decompress(compressed: bytes, codec: str) -> bytes:
+    if codec == "zstd":
+        import zstandard
+
+        try:
+            return bytes(
+                zstandard.ZstdDecompressor().decompress(compressed, allow_extra_data=False)
+            )
+        except zstandard.ZstdError as error:
+            raise ValueError(error) from None
+    if codec == "brotli":
+        import brotli
+
+        try:
+            return bytes(brotli.decompress(compressed))
+        except brotli.error as error:
+            raise ValueError(error) from None
+    decompressor = lzma.LZMADecompressor() if codec == "lzma" else zlib.decompressobj()
+    raw = decompressor.decompress(compressed, MAX_UNPACKED_BYTES)
+    if not decompressor.eof or decompressor.unused_data:
+        raise ValueError("cut short, or longer than it should be")
+    return raw
+
+
+# ---- trainer/quantization/matrix_coding.py
+# Matrices of codes, entropy coded; each code by how large those of its row and column are.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodedMatrices:
+    """Matrices as bytes; it takes their shapes to read them."""
+
+    side: bytes  # levels and frequencies, which still compress
+    words: bytes  # which do not
+
+
 # ---- trainer/recipe.py
 # A recipe: every option of a training run, its default and its bounds.
 
 
 CONTROL_TENSORS = (
     "attn_scale,attn_scales,mlp_scale,mlp_scales,resid_mix,resid_mixes,q_gain,"
-    "skip_weight,skip_weights"
+    "skip_weight,skip_weights,skip_gates,parallel_post_lambdas,parallel_resid_lambdas,lane_merge,"
+    "attn_gate_w,smear_gate"
 )
 
 
@@ -119,6 +316,11 @@ T = TypeVar("T", bound=Value)
 def option(default: T, *, at_least: float | None = None, above: float | None = None) -> T:
     """A recipe option with its default and, for numbers, a lower bound."""
     return field(default=default, metadata={"at_least": at_least, "above": above})
+
+
+def lever(default: T, *, at_least: float | None = None) -> T:
+    """An option whose default means that it is not used, so that no code is needed for it."""
+    return field(default=default, metadata={"at_least": at_least, "above": None, "lever": True})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +337,6 @@ class RunOptions:
 class DeviceOptions:
     """How the arithmetic is carried out."""
 
-    torch_compile: Literal["gpu", "always", "never"] = option("gpu")
     # 0: one a core. A fixed number makes sums come out alike everywhere; 1 is also the fastest on
     # a busy machine, where threads would mostly wait for each other.
     cpu_threads: int = option(0, at_least=0)
@@ -150,6 +351,11 @@ class BatchOptions:
     micro_batches_per_step: int = option(8, at_least=1)  # of all processes
     val_batch_size: int = option(524_288, at_least=1)  # tokens of all processes and micro-batches
 
+    @property
+    def row_tokens(self) -> int:
+        """Tokens that stand in one row in training."""
+        return self.train_seq_len
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOptions:
@@ -160,12 +366,31 @@ class ModelOptions:
     model_dim: int = option(512, at_least=1)
     num_heads: int = option(8, at_least=1)
     num_kv_heads: int = option(4, at_least=1)
-    mlp_mult: int = option(2, at_least=1)
+    mlp_mult: float = option(2.0, above=0)
+    mlp_hidden: int = option(0, at_least=0)  # of the feed-forward layers; 0: mlp_mult x model_dim
     tie_embeddings: bool = option(True)
     tied_embed_init_std: float = option(0.005, above=0)
     qk_gain_init: float = option(1.5)
     rope_base: float = option(10_000.0, above=0)
     logit_softcap: float = option(30.0, above=0)
+    attn_out_gate_enabled: bool = option(False)  # 2 sigmoid(W x), at first 1 (#1667)
+    sparse_attn_gate_enabled: bool = option(False)  # sigmoid(scale W x), at first 1/2 (#1787)
+    gated_attn_enabled: bool = option(False)  # sigmoid(W x) of all channels (#1736)
+
+    @property
+    def hidden_dim(self) -> int:
+        """Channels of the feed-forward layers."""
+        return self.mlp_hidden or int(self.mlp_mult * self.model_dim)
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of a head."""
+        return self.model_dim // self.num_heads
+
+    @property
+    def kv_dim(self) -> int:
+        """Channels of all keys, and of all values."""
+        return self.num_kv_heads * self.head_dim
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,10 +406,12 @@ class OptimizerOptions:
     muon_momentum_warmup_start: float = option(0.85, at_least=0)
     muon_momentum_warmup_steps: int = option(500, at_least=0)
     muon_backend_steps: int = option(5, at_least=1)  # Newton-Schulz iterations
+    muon_weight_decay: float = lever(0.0, at_least=0)  # a step shrinks by lr x this (#60, #65)
     beta1: float = option(0.9, at_least=0)
     beta2: float = option(0.95, at_least=0)
     adam_eps: float = option(1e-8, above=0)
-    grad_clip_norm: float = option(0.0, at_least=0)  # 0: no clipping
+    adam_weight_decay: float = option(0.0, at_least=0)  # likewise, of head and scalars (#60)
+    embed_weight_decay: float = option(0.0, at_least=0)  # likewise, of embeddings (#60)
     control_tensor_name_patterns: str = option(CONTROL_TENSORS)  # kept in fp32, trained by Adam
 
 
@@ -194,17 +421,35 @@ class ScheduleOptions:
 
     iterations: int = option(20_000, at_least=1)  # steps
     max_wallclock_seconds: float = option(600.0, at_least=0)  # 0: no limit
+    # What the limit covers: the training loop, as in the public baseline; also calibration on
+    # training data; or all from the start of the process until the artifact is written.
+    clock: Literal["loop", "loop_plus_calibration", "everything"] = option("loop")
+    reserve_seconds: float = option(0.0, at_least=0)  # kept for what is covered after the loop
     warmup_steps: int = option(20, at_least=0)  # priming the compiled code; then undone
     warmdown_iters: int = option(1200, at_least=0)  # steps over which the learning rate falls to 0
+    min_lr: float = option(0.0, at_least=0)  # share of the learning rate that it never falls below
+    enable_looping_at: float = lever(0.0, at_least=0)  # share of the run without loops (#1394)
     train_log_every: int = option(200, at_least=0)  # steps; 0: first ten and last only
     val_loss_every: int = option(0, at_least=0)  # steps; 0: validation data stay closed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizationOptions:
-    """What the artifact keeps of each tensor."""
+    """What the artifact keeps of each tensor, and how it is packed.
 
-    int8_keep_float_fp32_name_patterns: str = option(CONTROL_TENSORS)
+    Patterns are comma-separated parts of tensors' names.
+    """
+
+    int8_keep_float_fp32_name_patterns: str = option(CONTROL_TENSORS)  # fp32, where small
+    fp16_passthrough_patterns: str = option("")  # fp16 at any size (#42: the tied embedding)
+    matrix_bits: int = option(8, at_least=2)  # of a large matrix's codes, 8 at most (#61: 6)
+    int8_full_range_patterns: str = lever("")  # eight bits even so (#65: the embedding)
+    int4_layers: str = lever("")  # layer numbers whose codes are rounded once more (#39)
+    int4_step: int = option(16, at_least=1)  # to multiples of this
+    embed_bits: int = lever(0, at_least=0)  # of the token embedding's codes; 0: matrix_bits
+    # One code a byte, or back to back, or large matrices in no more than their codes' entropy.
+    code_packing: Literal["bytes", "bits", "rans"] = option("bytes")
+    compressor: Literal["zlib", "zstd", "lzma", "brotli"] = option("zlib")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,6 +458,12 @@ class EvaluationOptions:
 
     # Public scripts leave out the last tokens that fill no sequence, up to train_seq_len - 1.
     score_tail: bool = option(False)
+    eval_seq_len: int = option(0, at_least=0)  # tokens; 0: train_seq_len
+    # Sliding windows: each but the first scores its last eval_stride tokens. 0: no overlap.
+    eval_stride: int = option(0, at_least=0)
+    eval_batch_seqs: int = option(0, at_least=0)  # of one process at once; 0: val_batch_size's
+    # Low-rank adapters that learn from each document's scored tokens (#77), in place of windows.
+    ttt_enabled: bool = option(False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,127 +494,17 @@ def options_by_path() -> dict[str, Field[Any]]:
     }
 
 
-def public_names() -> dict[str, str]:
-    """The alias table: an option's name in the environment → its path."""
-    return {path.split(".")[1].upper(): path for path in options_by_path()}
-
-
 def matches_any(tensor_name: str, patterns: str) -> bool:
     """Whether a tensor's name contains one of the comma-separated patterns."""
     return any(pattern in tensor_name for pattern in patterns.split(",") if pattern)
 
 
-def environment_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings that an environment makes by public names."""
-    names = public_names()
-    return {names[name]: text for name, text in environment.items() if name in names}
-
-
-def build_recipe(
-    settings: Mapping[str, object], origins: Mapping[str, str] | None = None
-) -> Recipe:
-    """A recipe from settings; an option that is left out keeps its default.
-
-    Args:
-        settings: known path → value; a number may be a string, as the environment gives it.
-        origins: path → where that setting was made, for messages.
-
-    Raises:
-        RecipeError: with all mistakes, one a line, each naming its origin and its path.
-    """
-    values: dict[str, dict[str, Any]] = {section: {} for section in section_types()}
-    mistakes: list[str] = []
-    known = options_by_path()
-    for path, raw in settings.items():
-        section, _, name = path.partition(".")
-        try:
-            values[section][name] = parse_value(known[path], raw)
-        except RecipeError as mistake:
-            mistakes.append(f"{(origins or {}).get(path, 'recipe')}: {path}: {mistake}")
-    if mistakes:
-        raise RecipeError("\n".join(mistakes))
-    parts = section_types()
-    recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
-    if found := contradictions(recipe):
-        raise RecipeError("\n".join(f"recipe: {what}" for what in found))
-    return recipe
-
-
-def parse_value(option: Field[Any], raw: object) -> Value:
-    """One option's value, converted to its type and held to its bounds.
-
-    Raises:
-        RecipeError: the value is of another type or out of bounds.
-    """
-    if words := get_args(option.type):
-        if raw not in words:
-            raise RecipeError(f"expected one of {', '.join(words)}, not {raw!r}")
-        return str(raw)
-    value = _convert(option.type, raw)
-    if isinstance(value, str):
-        return value
-    at_least, above = option.metadata["at_least"], option.metadata["above"]
-    if at_least is not None and value < at_least:
-        raise RecipeError(f"must be at least {at_least}, not {value}")
-    if above is not None and value <= above:
-        raise RecipeError(f"must be above {above}, not {value}")
-    return value
-
-
-def _convert(kind: object, raw: object) -> Value:
-    text = str(raw).strip().lower()
-    try:
-        if kind is bool:
-            return {"1": True, "true": True, "0": False, "false": False}[text]
-        if kind is str and isinstance(raw, str):
-            return raw
-        if kind is int and not isinstance(raw, bool | float):
-            return int(text)
-        if kind is float and math.isfinite(float(text)):
-            return float(text)
-    except (KeyError, ValueError):
-        pass
-    wanted: dict[object, str] = {
-        bool: "0 or 1",
-        str: "text",
-        int: "a whole number",
-        float: "a number",
-    }
-    raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
-
-
-def contradictions(recipe: Recipe) -> list[str]:
-    """What is wrong between options that are each right on their own."""
-    model, batch = recipe.model, recipe.batch
-    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
-    head_dim = model.model_dim // model.num_heads
-    checks = {
-        f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
-        f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
-        f"{batch.train_seq_len}": rest == 0 and micro_batch_tokens % batch.train_seq_len == 0,
-        f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
-        f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}": (
-            batch.val_batch_size >= batch.micro_batches_per_step * batch.train_seq_len
-        ),
-        f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}": (
-            model.model_dim % model.num_heads == 0
-        ),
-        f"model.model_dim / num_heads = {head_dim} must be even for rotary positions": (
-            head_dim % 2 == 0
-        ),
-        f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
-        f"{model.num_kv_heads}": model.num_heads % model.num_kv_heads == 0,
-    }
-    return [message for message, holds in checks.items() if not holds]
-
-
 # ---- trainer/quantization/rounding.py
-# Rounding to eight bits, row by row, as the public baseline does it.
+# Rounding to few bits, row by row, as the public scripts do it.
 
 
 MAX_KEPT_ELEMENTS = 65_536  # tensors up to this size are kept as floats
 CLIP_QUANTILE = 0.9999984  # of the absolute values of a row
-MAX_CODE = 127
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -373,48 +514,96 @@ class StoredTensor:
     values: Tensor  # int8 codes (R, C) with a scale; else the tensor itself, fp16 or fp32
     scale: Tensor | None  # (R,) fp16: the value of one code step of each row
     dtype: torch.dtype  # of the tensor before it was stored
+    bits: int = 8  # of a code: from -max_code(bits) to max_code(bits)
 
     @property
     def num_bytes(self) -> int:
+        """Bytes with one code a byte."""
         return self.values.nbytes + (0 if self.scale is None else self.scale.nbytes)
 
 
-def quantize_state(state: Mapping[str, Tensor], keep_patterns: str) -> dict[str, StoredTensor]:
-    """Store a model's tensors: control tensors as fp32, other small ones as fp16, the rest int8.
+def max_code(bits: int) -> int:
+    """The largest code: 127 for eight bits, 31 for six. The most negative code is not used."""
+    return (1 << bits - 1) - 1
 
-    Args:
-        state: name → tensor.
-        keep_patterns: comma-separated parts of the names of control tensors.
+
+def quantize_state(
+    state: Mapping[str, Tensor], options: QuantizationOptions
+) -> dict[str, StoredTensor]:
+    """Store a model's tensors, each as its name and size say.
+
+    Tensors that the recipe names are fp16, small control tensors fp32 and other small ones fp16;
+    the rest are codes.
     """
     return {
-        name: store_tensor(tensor.detach().cpu(), keep_exact=matches_any(name, keep_patterns))
-        for name, tensor in state.items()
+        name: store_tensor(name, tensor.detach().cpu(), options) for name, tensor in state.items()
     }
 
 
-def store_tensor(tensor: Tensor, *, keep_exact: bool) -> StoredTensor:
+def store_tensor(name: str, tensor: Tensor, options: QuantizationOptions) -> StoredTensor:
     """One tensor in its stored form."""
-    if tensor.numel() > MAX_KEPT_ELEMENTS and tensor.ndim == 2:
-        codes, scale = round_rows(tensor)
-        return StoredTensor(values=codes, scale=scale, dtype=tensor.dtype)
-    kept = tensor.float() if keep_exact else tensor.half()
+    if is_rounded(name, tensor, options):
+        bits = code_bits(name, options)
+        codes, scale = round_rows(tensor, bits)
+        if layer_number(name) in layer_numbers(options.int4_layers):
+            codes = round_to_multiples(codes, options.int4_step, bits)
+        return StoredTensor(values=codes, scale=scale, dtype=tensor.dtype, bits=bits)
+    is_fp16 = matches_any(name, options.fp16_passthrough_patterns)
+    is_control = matches_any(name, options.int8_keep_float_fp32_name_patterns)
+    kept = tensor.float() if is_control and not is_fp16 else tensor.half()
     return StoredTensor(values=kept.contiguous(), scale=None, dtype=tensor.dtype)
+
+
+def is_rounded(name: str, tensor: Tensor, options: QuantizationOptions) -> bool:
+    """Whether a tensor is stored as codes: a large matrix that the recipe does not keep in fp16."""
+    is_large = tensor.numel() > MAX_KEPT_ELEMENTS and tensor.ndim == 2
+    return is_large and not matches_any(name, options.fp16_passthrough_patterns)
+
+
+def code_bits(name: str, options: QuantizationOptions) -> int:
+    """How many bits each code of a large matrix has."""
+    if matches_any(name, options.int8_full_range_patterns):
+        return 8
+    name.startswith("tok_emb")
+    return options.matrix_bits
+
+
+def layer_number(name: str) -> int | None:
+    """The layer that a tensor belongs to: 3 for `blocks.3.mlp.fc.weight`."""
+    parts = name.split(".")
+    return int(parts[1]) if parts[0] == "blocks" else None
+
+
+def layer_numbers(text: str) -> set[int]:
+    """The numbers of a comma-separated list."""
+    return {int(word) for word in text.split(",") if word.strip()}
 
 
 def round_rows(
     matrix: Tensor,  # (R, C)
+    bits: int,
 ) -> tuple[Tensor, Tensor]:  # (R, C) int8 codes, (R,) fp16 value of a code step
-    """Clip each row at a high quantile and round it to 255 levels.
+    """Clip each row at a high quantile and round it to 2^bits - 1 levels.
 
-    A step is never below 1/127: rows that stay within ±1 all share that step, so small weights
-    use few codes and compress well.
+    A step is never below 1 / max_code: rows that stay within ±1 all share that step, so small
+    weights use few codes and compress well.
     """
-    rows = matrix.float()
+    rows, largest = matrix.float(), max_code(bits)
     clip = torch.quantile(rows.abs(), CLIP_QUANTILE, dim=1)
-    scale = (clip / MAX_CODE).clamp_min(1.0 / MAX_CODE)
+    scale = (clip / largest).clamp_min(1.0 / largest)
     clipped = rows.clamp(-clip[:, None], clip[:, None])
-    codes = (clipped / scale[:, None]).round().clamp(-MAX_CODE, MAX_CODE)
+    codes = (clipped / scale[:, None]).round().clamp(-largest, largest)
     return codes.to(torch.int8).contiguous(), scale.half()
+
+
+def round_to_multiples(
+    codes: Tensor,  # (R, C) int8
+    step: int,
+    bits: int,
+) -> Tensor:  # (R, C) int8
+    """Codes rounded to multiples of a step: fewer distinct ones, at the scale that they have."""
+    coarse = (codes.float() / step).round() * step
+    return coarse.clamp(-max_code(bits), max_code(bits)).to(torch.int8)
 
 
 def dequantize_state(stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
@@ -430,7 +619,7 @@ def restore_tensor(stored: StoredTensor) -> Tensor:
 
 
 def payload_bytes(stored: Mapping[str, StoredTensor]) -> int:
-    """Bytes of codes, scales and kept floats before compression."""
+    """Bytes of codes (one a byte), scales and kept floats before compression."""
     return sum(tensor.num_bytes for tensor in stored.values())
 
 
@@ -438,8 +627,8 @@ def payload_bytes(stored: Mapping[str, StoredTensor]) -> int:
 # The artifact: stored tensors ↔ compressed bytes, the same bytes for the same tensors.
 
 
-ARTIFACT_FORMAT = "pgolf int8 rows, version 1"
-MAX_UNPACKED_BYTES = 1 << 30
+ARTIFACT_FORMAT = "pgolf rows, version 3"
+LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -450,81 +639,402 @@ class PackedArtifact:
 
     compressed: bytes
     raw_bytes: int
+    payload_bytes: int  # of codes (one a byte), scales and floats alone
 
 
-def pack_artifact(stored: Mapping[str, StoredTensor]) -> PackedArtifact:
+def pack_artifact(
+    stored: Mapping[str, StoredTensor], options: QuantizationOptions
+) -> PackedArtifact:
     """Write tensors as an artifact."""
-    entries = []
-    body = bytearray()
-    for name in sorted(stored):
-        tensor = stored[name]
-        entries.append(
-            {
-                "name": name,
-                "shape": list(tensor.values.shape),
-                "stored": _type_name(tensor.values),
-                "dtype": str(tensor.dtype).removeprefix("torch."),
-                "scaled": tensor.scale is not None,
-            }
-        )
-        body += _tensor_bytes(tensor.values)
-        body += b"" if tensor.scale is None else _tensor_bytes(tensor.scale)
-    header = json.dumps({"format": ARTIFACT_FORMAT, "tensors": entries}).encode()
-    raw = len(header).to_bytes(4, "little") + header + bytes(body)
-    return PackedArtifact(compressed=zlib.compress(raw, 9), raw_bytes=len(raw))
+    names = sorted(stored)
+    coded = CodedMatrices(side=b"", words=b"")
+    header = {
+        "format": ARTIFACT_FORMAT,
+        "packing": options.code_packing,
+        "side_bytes": len(coded.side),
+        "tensors": [_entry(name, stored[name]) for name in names],
+    }
+    encoded = json.dumps(header).encode()
+    body = b"".join(stored_content(stored[name], options) for name in names)
+    raw = len(encoded).to_bytes(LENGTH_BYTES, "little") + encoded + body + coded.side
+    compressed = compress(raw, options.compressor)
+    return PackedArtifact(
+        compressed=compressed,
+        raw_bytes=len(raw) + len(coded.words),
+        payload_bytes=payload_bytes(stored),
+    )
 
 
-def unpack_artifact(compressed: bytes) -> dict[str, StoredTensor]:
+def is_entropy_coded(dtype: torch.dtype, shape: Sequence[int], packing: str) -> bool:
+    """Whether codes leave the compressed part; where they are few, their levels would cost more."""
+    return packing == "rans" and dtype == torch.int8 and math.prod(shape) > MAX_KEPT_ELEMENTS
+
+
+def stored_content(tensor: StoredTensor, options: QuantizationOptions) -> bytes:
+    """What stands of a tensor in the compressed part."""
+    if tensor.scale is None:
+        return _tensor_bytes(tensor.values, options)
+    scale = _tensor_bytes(tensor.scale, options)
+    if is_entropy_coded(tensor.values.dtype, tensor.values.shape, options.code_packing):
+        return scale
+    return _tensor_bytes(tensor.values, options) + scale
+
+
+def unpack_artifact(artifact: bytes, options: QuantizationOptions) -> dict[str, StoredTensor]:
     """Read an artifact.
 
     Raises:
         DataError: the bytes are no artifact, or damaged.
     """
+    compressed, words = artifact, b""
     try:
-        decompressor = zlib.decompressobj()
-        raw = decompressor.decompress(compressed, MAX_UNPACKED_BYTES)
-        if not decompressor.eof:
-            raise ValueError("cut short, or larger than any artifact")
-        return _read_tensors(raw)
-    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        return TensorReader(decompress(compressed, options.compressor), words, options).read_all()
+    except (DataError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"the artifact is damaged ({error}); train it again") from None
 
 
-def _read_tensors(raw: bytes) -> dict[str, StoredTensor]:
-    body_start = 4 + int.from_bytes(raw[:4], "little")
-    header = json.loads(raw[4:body_start])
-    if header["format"] != ARTIFACT_FORMAT:
-        raise ValueError(f"format {header['format']!r}, not {ARTIFACT_FORMAT!r}")
-    body = io.BytesIO(raw[body_start:])
-    tensors: dict[str, StoredTensor] = {}
-    for entry in header["tensors"]:
-        shape = entry["shape"]
-        tensors[entry["name"]] = StoredTensor(
-            values=_read_tensor(body, shape, STORED_TYPES[entry["stored"]]),
-            scale=_read_tensor(body, shape[:1], torch.float16) if entry["scaled"] else None,
+class TensorReader:
+    """Reads tensors one after the other, as the entries of the header describe them."""
+
+    def __init__(self, raw: bytes, words: bytes, options: QuantizationOptions) -> None:
+        """Check the header.
+
+        Raises:
+            ValueError, LookupError, TypeError: it is damaged, or of another format.
+        """
+        body_start = LENGTH_BYTES + int.from_bytes(raw[:LENGTH_BYTES], "little")
+        header = json.loads(raw[LENGTH_BYTES:body_start])
+        found = (header["format"], header["packing"])
+        if found != (ARTIFACT_FORMAT, options.code_packing):
+            raise ValueError(f"{found}, not {(ARTIFACT_FORMAT, options.code_packing)}")
+        self.entries: list[dict[str, Any]] = header["tensors"]
+        self.options = options
+        side_start = len(raw) - int(header["side_bytes"])
+        self.body = io.BytesIO(raw[body_start:side_start])
+        self.matrices: Iterator[np.ndarray] = iter(())
+
+    def read_all(self) -> dict[str, StoredTensor]:
+        """All tensors.
+
+        Raises:
+            ValueError, LookupError, TypeError: the bytes do not fit the entries.
+        """
+        tensors = {entry["name"]: self._read(entry) for entry in self.entries}
+        if self.body.read(1):
+            raise ValueError("bytes left over after the last tensor")
+        return tensors
+
+    def _read(self, entry: Mapping[str, Any]) -> StoredTensor:
+        shape, bits = entry["shape"], int(entry["bits"])
+        if bits and self._is_coded(entry):
+            values = torch.from_numpy(next(self.matrices))
+        else:
+            values = self._read_tensor(shape, STORED_TYPES[entry["stored"]])
+        return StoredTensor(
+            values=values,
+            scale=self._read_tensor(shape[:1], torch.float16) if bits else None,
             dtype=MODEL_TYPES[entry["dtype"]],
+            bits=bits or 8,
         )
-    if body.read(1):
-        raise ValueError("bytes left over after the last tensor")
-    return tensors
+
+    def _is_coded(self, entry: Mapping[str, Any]) -> bool:
+        stored = STORED_TYPES[entry["stored"]]
+        return is_entropy_coded(stored, entry["shape"], self.options.code_packing)
+
+    def _read_tensor(self, shape: list[int], dtype: torch.dtype) -> Tensor:
+        content = self._read_bytes(math.prod(shape) * dtype.itemsize)
+        if not content:  # one layer has no skips; frombuffer takes no empty buffer
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(bytearray(content), dtype=dtype).view(shape)
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        content = self.body.read(num_bytes)
+        if len(content) != num_bytes:
+            raise ValueError("cut short")
+        return content
 
 
-def _read_tensor(body: io.BytesIO, shape: list[int], dtype: torch.dtype) -> Tensor:
-    num_elements = math.prod(shape)
-    content = bytearray(body.read(num_elements * dtype.itemsize))
-    if len(content) != num_elements * dtype.itemsize:
-        raise ValueError("cut short")
-    if not content:  # one layer has no skips; frombuffer takes no empty buffer
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(content, dtype=dtype).view(shape)
+def _entry(name: str, tensor: StoredTensor) -> dict[str, object]:
+    return {
+        "name": name,
+        "shape": list(tensor.values.shape),
+        "stored": _type_name(tensor.values.dtype),
+        "dtype": _type_name(tensor.dtype),
+        "bits": tensor.bits if tensor.scale is not None else 0,
+    }
 
 
-def _tensor_bytes(tensor: Tensor) -> bytes:
-    return tensor.contiguous().numpy().tobytes()
+def _tensor_bytes(tensor: Tensor, options: QuantizationOptions) -> bytes:
+    content: bytes = tensor.contiguous().numpy().tobytes()
+    return content
 
 
-def _type_name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+def _type_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+# ---- trainer/data/token_shards.py
+# The published token-shard format.
+
+
+SHARD_MAGIC = 20240520
+SHARD_VERSION = 1
+SHARD_HEADER_INTS = 256
+SHARD_HEADER_BYTES = 4 * SHARD_HEADER_INTS
+
+
+def read_shard(path: Path | str) -> np.ndarray:
+    """The tokens of one shard, memory-mapped read-only: (num_tokens,) uint16.
+
+    Raises:
+        DataError: the file is missing or deviates from the format in any way.
+    """
+    num_tokens = shard_num_tokens(path)
+    return np.memmap(path, dtype="<u2", mode="r", offset=SHARD_HEADER_BYTES, shape=(num_tokens,))
+
+
+def shard_num_tokens(path: Path | str) -> int:
+    """The token count of one shard, from its header, checked against the size of the file.
+
+    Raises:
+        DataError: as `read_shard`.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            file_bytes = os.fstat(file.fileno()).st_size
+            head = file.read(SHARD_HEADER_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the shard: {error.strerror}") from None
+    mend = "fetch or build the shard again"
+    if len(head) < SHARD_HEADER_BYTES:
+        raise DataError(f"{path}: {file_bytes} bytes, shorter than a shard's header; {mend}")
+    magic, version, num_tokens, *rest = np.frombuffer(head, dtype="<i4").tolist()
+    if magic != SHARD_MAGIC:
+        raise DataError(f"{path}: magic number {magic}, not {SHARD_MAGIC}: no token shard; {mend}")
+    if version != SHARD_VERSION or any(rest):
+        raise DataError(f"{path}: not a version {SHARD_VERSION} shard header; {mend}")
+    expected_bytes = SHARD_HEADER_BYTES + 2 * num_tokens
+    if num_tokens <= 0 or file_bytes != expected_bytes:
+        raise DataError(
+            f"{path}: {file_bytes} bytes, but its header says {num_tokens} tokens, "
+            f"so {expected_bytes} bytes; {mend}"
+        )
+    return int(num_tokens)
+
+
+def shard_paths(folder: Path | str, split: str) -> list[Path]:
+    """All shards of a split ("train" or "val") in reading order.
+
+    Raises:
+        DataError: the folder holds none.
+    """
+    paths = sorted(Path(folder).glob(f"fineweb_{split}_[0-9]*.bin"))
+    if not paths:
+        raise DataError(
+            f"{folder}: no fineweb_{split}_*.bin shards; "
+            "make them with `pgolf-train data build` or `pgolf-train data get`"
+        )
+    return paths
+
+
+# ---- trainer/process_group.py
+# One code path for one process and for eight: with one process, communication does nothing.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessGroup:
+    """The processes of a run, seen from one of them."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_master(self) -> bool:
+        return self.rank == 0
+
+    def sum_in_place(self, tensor: torch.Tensor) -> None:
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The mean over the processes; the tensor itself may be overwritten."""
+        self.sum_in_place(tensor)
+        return tensor / self.world_size
+
+    def largest(self, number: float) -> float:
+        """The largest of the processes' numbers. A host sync with more than one."""
+        if self.world_size == 1:
+            return number
+        numbers = torch.tensor(number, dtype=torch.float64, device=self.device)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
+        return numbers.item()
+
+    def start_gather(self, share: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to collect equal shares; calling the result waits for all, rank after rank."""
+        if self.world_size == 1:
+            return lambda: share
+        share = share.contiguous()
+        gathered = share.new_empty((self.world_size * share.size(0), *share.shape[1:]))
+        shares = list(gathered.chunk(self.world_size))
+        work = dist.all_gather(shares, share, async_op=True)
+
+        def wait() -> torch.Tensor:
+            work.wait()
+            return gathered
+
+        return wait
+
+    def start_fetch(self, scalar: torch.Tensor) -> Callable[[], float]:
+        """Begin to copy a number off the device; calling the result waits for that copy alone.
+
+        What the device was given to do after it goes on meanwhile.
+        """
+        if self.device.type != "cuda":
+            return scalar.item
+        pinned = torch.empty((), dtype=scalar.dtype, pin_memory=True)
+        pinned.copy_(scalar, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record()
+
+        def wait() -> float:
+            arrived.synchronize()
+            return pinned.item()
+
+        return wait
+
+    def barrier(self) -> None:
+        if self.world_size > 1:
+            dist.barrier()
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given, so that a clock means something."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def replicate(self, model: nn.Module) -> nn.Module:
+        """The model with its gradients averaged over all processes during the backward pass."""
+        if self.world_size == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def join_process_group() -> ProcessGroup:
+    """The group that torchrun set up (RANK, WORLD_SIZE, LOCAL_RANK), or a group of one.
+
+    Raises:
+        LaunchError: there are more processes on this machine than GPUs.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        if local_rank >= torch.cuda.device_count():
+            raise LaunchError(
+                f"process {local_rank} has no GPU: this machine has {torch.cuda.device_count()}; "
+                "start fewer processes"
+            )
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    if world_size > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    return ProcessGroup(rank=rank, world_size=world_size, device=device)
+
+
+def leave_process_group() -> None:
+    """Take leave of the other processes, if there are any."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
+    """Within it, a backward pass averages gradients over the processes only if wanted.
+
+    While micro-batches accumulate, only the last backward pass need pay for communication.
+    """
+    if wanted or not isinstance(forward, DistributedDataParallel):
+        return nullcontext()
+    return forward.no_sync()
+
+
+# ---- trainer/data/batches.py
+# Tokens on the device, in a fixed order: every process draws its own share of one stream.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """B sequences of T tokens on the device."""
+
+    input_ids: Tensor  # (B, T) int64
+    target_ids: Tensor  # (B, T) int64: the token after each input
+
+
+def train_batches(
+    paths: list[Path], recipe: Recipe, group: ProcessGroup, *, first: int = 0
+) -> Iterator[Batch]:
+    """This process's micro-batches, for ever, from the first token of the first shard.
+
+    With `first`, so many of them are left out at the beginning.
+
+    The stream is cut into spans, one a micro-batch, dealt out to the processes in turn: the
+    micro-batches of a step are the same for any number of processes.
+
+    Raises:
+        DataError: all shards together are shorter than one draw.
+    """
+    span = recipe.batch.train_batch_tokens // recipe.batch.micro_batches_per_step + 1
+    num_tokens = sum(shard_num_tokens(path) for path in paths)
+    if num_tokens < span * group.world_size:
+        raise DataError(
+            f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
+            f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
+        )
+    for chunk in islice(endless_chunks(paths, span * group.world_size), first, None):
+        own = chunk[span * group.rank : span * (group.rank + 1)]
+        yield batch_on_device(own, recipe, group.device)
+
+
+def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]:
+    """Consecutive chunks of the shards read one after the other, again and again."""
+    pieces: list[np.ndarray] = []
+    missing = chunk_tokens
+    for path in cycle(paths):
+        shard, position = read_shard(path), 0
+        while shard.size - position >= missing:
+            yield np.concatenate([*pieces, shard[position : position + missing]])
+            position += missing
+            pieces, missing = [], chunk_tokens
+        pieces.append(shard[position:])
+        missing -= shard.size - position
+
+
+def batch_on_device(
+    tokens: np.ndarray,  # (B * T + 1,) uint16
+    recipe: Recipe,
+    device: torch.device,
+) -> Batch:
+    """Consecutive tokens as rows whose targets are the next tokens.
+
+    Raises:
+        DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
+    """
+    if (largest := int(tokens.max())) >= recipe.model.vocab_size:
+        raise DataError(
+            f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
+            "use the shards that belong to the tokenizer, or mend model.vocab_size"
+        )
+    ids = on_device(tokens.astype(np.int64), device)
+    shape = (-1, recipe.batch.row_tokens)
+    return Batch(input_ids=ids[:-1].view(shape), target_ids=ids[1:].view(shape))
+
+
+def on_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor; the copy does not wait for the work that a GPU has been given."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 # ---- trainer/data/byte_lengths.py
@@ -633,227 +1143,6 @@ def count_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndarr
     return int(table.base_bytes[target_ids].sum(dtype=np.int64)) + int(charged_space.sum())
 
 
-# ---- trainer/data/token_shards.py
-# The published token-shard format.
-
-
-SHARD_MAGIC = 20240520
-SHARD_VERSION = 1
-SHARD_HEADER_INTS = 256
-SHARD_HEADER_BYTES = 4 * SHARD_HEADER_INTS
-
-
-def read_shard(path: Path | str) -> np.ndarray:
-    """The tokens of one shard, memory-mapped read-only: (num_tokens,) uint16.
-
-    Raises:
-        DataError: the file is missing or deviates from the format in any way.
-    """
-    num_tokens = shard_num_tokens(path)
-    return np.memmap(path, dtype="<u2", mode="r", offset=SHARD_HEADER_BYTES, shape=(num_tokens,))
-
-
-def shard_num_tokens(path: Path | str) -> int:
-    """The token count of one shard, from its header, checked against the size of the file.
-
-    Raises:
-        DataError: as `read_shard`.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            file_bytes = os.fstat(file.fileno()).st_size
-            head = file.read(SHARD_HEADER_BYTES)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the shard: {error.strerror}") from None
-    mend = "fetch or build the shard again"
-    if len(head) < SHARD_HEADER_BYTES:
-        raise DataError(f"{path}: {file_bytes} bytes, shorter than a shard's header; {mend}")
-    magic, version, num_tokens, *rest = np.frombuffer(head, dtype="<i4").tolist()
-    if magic != SHARD_MAGIC:
-        raise DataError(f"{path}: magic number {magic}, not {SHARD_MAGIC}: no token shard; {mend}")
-    if version != SHARD_VERSION or any(rest):
-        raise DataError(f"{path}: not a version {SHARD_VERSION} shard header; {mend}")
-    expected_bytes = SHARD_HEADER_BYTES + 2 * num_tokens
-    if num_tokens <= 0 or file_bytes != expected_bytes:
-        raise DataError(
-            f"{path}: {file_bytes} bytes, but its header says {num_tokens} tokens, "
-            f"so {expected_bytes} bytes; {mend}"
-        )
-    return int(num_tokens)
-
-
-def shard_paths(folder: Path | str, split: str) -> list[Path]:
-    """All shards of a split ("train" or "val") in reading order.
-
-    Raises:
-        DataError: the folder holds none.
-    """
-    paths = sorted(Path(folder).glob(f"fineweb_{split}_*.bin"))
-    if not paths:
-        raise DataError(
-            f"{folder}: no fineweb_{split}_*.bin shards; "
-            "make them with `pgolf-train data build` or `pgolf-train data get`"
-        )
-    return paths
-
-
-# ---- trainer/process_group.py
-# One code path for one process and for eight: with one process, communication does nothing.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProcessGroup:
-    """The processes of a run, seen from one of them."""
-
-    rank: int
-    world_size: int
-    device: torch.device
-
-    @property
-    def is_master(self) -> bool:
-        return self.rank == 0
-
-    def sum_in_place(self, tensor: torch.Tensor) -> None:
-        if self.world_size > 1:
-            dist.all_reduce(tensor)
-
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process. A host sync with more than one."""
-        if self.world_size == 1:
-            return flag
-        raised = torch.tensor(int(flag), device=self.device)
-        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-        return bool(raised.item())
-
-    def barrier(self) -> None:
-        if self.world_size > 1:
-            dist.barrier()
-
-    def synchronize(self) -> None:
-        """Wait until the device has done what it was given, so that a clock means something."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def replicate(self, model: nn.Module) -> nn.Module:
-        """The model with its gradients averaged over all processes during the backward pass."""
-        if self.world_size == 1:
-            return model
-        devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
-
-
-def join_process_group() -> ProcessGroup:
-    """The group that torchrun set up (RANK, WORLD_SIZE, LOCAL_RANK), or a group of one.
-
-    Raises:
-        LaunchError: there are more processes on this machine than GPUs.
-    """
-    rank = int(os.environ.get("RANK", "0"))
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        if local_rank >= torch.cuda.device_count():
-            raise LaunchError(
-                f"process {local_rank} has no GPU: this machine has {torch.cuda.device_count()}; "
-                "start fewer processes"
-            )
-        device = torch.device("cuda", local_rank)
-        torch.cuda.set_device(device)
-    if world_size > 1:
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-    return ProcessGroup(rank=rank, world_size=world_size, device=device)
-
-
-def leave_process_group() -> None:
-    """Take leave of the other processes, if there are any."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
-    """Within it, a backward pass averages gradients over the processes only if wanted.
-
-    While micro-batches accumulate, only the last backward pass need pay for communication.
-    """
-    if wanted or not isinstance(forward, DistributedDataParallel):
-        return nullcontext()
-    return forward.no_sync()
-
-
-# ---- trainer/data/batches.py
-# Tokens on the device, in a fixed order: every process draws its own share of one stream.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """B sequences of T tokens on the device."""
-
-    input_ids: Tensor  # (B, T) int64
-    target_ids: Tensor  # (B, T) int64: the token after each input
-
-
-def train_batches(paths: list[Path], recipe: Recipe, group: ProcessGroup) -> Iterator[Batch]:
-    """This process's micro-batches, for ever, from the first token of the first shard.
-
-    The stream is cut into spans, one a micro-batch, dealt out to the processes in turn: the
-    micro-batches of a step are the same for any number of processes.
-
-    Raises:
-        DataError: all shards together are shorter than one draw.
-    """
-    span = recipe.batch.train_batch_tokens // recipe.batch.micro_batches_per_step + 1
-    num_tokens = sum(shard_num_tokens(path) for path in paths)
-    if num_tokens < span * group.world_size:
-        raise DataError(
-            f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
-            f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
-        )
-    for chunk in endless_chunks(paths, span * group.world_size):
-        own = chunk[span * group.rank : span * (group.rank + 1)]
-        yield batch_on_device(own, recipe, group.device)
-
-
-def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]:
-    """Consecutive chunks of the shards read one after the other, again and again."""
-    pieces: list[np.ndarray] = []
-    missing = chunk_tokens
-    for path in cycle(paths):
-        shard, position = read_shard(path), 0
-        while shard.size - position >= missing:
-            yield np.concatenate([*pieces, shard[position : position + missing]])
-            position += missing
-            pieces, missing = [], chunk_tokens
-        pieces.append(shard[position:])
-        missing -= shard.size - position
-
-
-def batch_on_device(
-    tokens: np.ndarray,  # (B * T + 1,) uint16
-    recipe: Recipe,
-    device: torch.device,
-) -> Batch:
-    """Consecutive tokens as sequences whose targets are the next tokens.
-
-    Raises:
-        DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
-    """
-    if (largest := int(tokens.max())) >= recipe.model.vocab_size:
-        raise DataError(
-            f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
-            "use the shards that belong to the tokenizer, or mend model.vocab_size"
-        )
-    ids = torch.from_numpy(tokens.astype(np.int64))
-    if device.type == "cuda":
-        ids = ids.pin_memory()  # without it the copy would wait for all work on the device
-    shape = (-1, recipe.batch.train_seq_len)
-    return Batch(
-        input_ids=ids[:-1].view(shape).to(device, non_blocking=True),
-        target_ids=ids[1:].view(shape).to(device, non_blocking=True),
-    )
-
-
 # ---- trainer/evaluation/bits_per_byte.py
 # Bits per byte: the code length of the validation text over its length.
 
@@ -864,7 +1153,6 @@ class Score:
 
     loss_nats: float  # mean over tokens
     bits_per_byte: float
-    num_tokens: int
     num_bytes: int
 
 
@@ -886,36 +1174,6 @@ def load_validation_tokens(
     return tokens if keep_tail else tokens[: usable + 1]
 
 
-@torch.inference_mode()
-def score_tokens(
-    forward: nn.Module,
-    tokens: np.ndarray,  # (N + 1,) uint16
-    recipe: Recipe,
-    group: ProcessGroup,
-) -> Tensor:  # (N,) fp32
-    """The loss of every token but the first, in nats, in order; on every process all of them.
-
-    Each process scores a run of consecutive sequences.
-    """
-    seq_len = recipe.batch.train_seq_len
-    batch_seqs = recipe.batch.val_batch_size // recipe.batch.micro_batches_per_step // seq_len
-    num_seqs = math.ceil((tokens.size - 1) / seq_len)
-    first = num_seqs * group.rank // group.world_size
-    end = num_seqs * (group.rank + 1) // group.world_size
-    losses = torch.zeros(tokens.size - 1, device=group.device)
-    for start in range(first, end, batch_seqs):
-        num_tokens = min(min(batch_seqs, end - start) * seq_len, tokens.size - 1 - start * seq_len)
-        window = tokens[start * seq_len : start * seq_len + num_tokens + 1]
-        # A shorter last batch would be compiled anew: fill it up, and drop what that adds.
-        window = np.pad(window, (0, batch_seqs * seq_len - num_tokens))
-        batch = batch_on_device(window, recipe, group.device)
-        with torch.autocast(group.device.type, torch.bfloat16, enabled=group.device.type == "cuda"):
-            scored = forward(batch.input_ids, batch.target_ids)
-        losses[start * seq_len : start * seq_len + num_tokens] = scored[:num_tokens]
-    group.sum_in_place(losses)
-    return losses
-
-
 def bits_per_byte(
     losses: Tensor,  # (N,) fp32, nats
     tokens: np.ndarray,  # (N + 1,) uint16
@@ -928,7 +1186,6 @@ def bits_per_byte(
     return Score(
         loss_nats=total_nats / num_tokens,
         bits_per_byte=total_nats / math.log(2.0) / num_bytes,
-        num_tokens=num_tokens,
         num_bytes=num_bytes,
     )
 
@@ -936,6 +1193,192 @@ def bits_per_byte(
 def write_token_losses(losses: Tensor, path: Path) -> None:
     """Write every token's loss in scoring order, float32 little-endian, nothing else."""
     path.write_bytes(losses.cpu().numpy().astype("<f4").tobytes())
+
+
+# ---- trainer/evaluation/scoring.py
+# Which tokens a forward pass sees and which of them it scores.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Windows:
+    """How the validation set is cut."""
+
+    seq_len: int
+    stride: int  # from 1 to seq_len
+    batch_size: int  # windows of one process in one forward pass
+
+    @property
+    def context(self) -> int:
+        """Targets that a window sees again without scoring them."""
+        return self.seq_len - self.stride
+
+    def starts(self, num_targets: int) -> np.ndarray:  # (W,) int64
+        """Where windows begin: as many as it takes to score every target."""
+        return np.arange(0, max(num_targets - self.context, 1), self.stride)
+
+
+def evaluation_windows(recipe: Recipe) -> Windows:
+    """The windows of the final score; test-time training goes on by a chunk of a document."""
+    options = recipe.evaluation
+    seq_len = options.eval_seq_len or recipe.batch.train_seq_len
+    return Windows(
+        seq_len=seq_len,
+        stride=options.eval_stride or seq_len,
+        batch_size=options.eval_batch_seqs or default_batch_size(recipe.batch, seq_len),
+    )
+
+
+def training_windows(recipe: Recipe) -> Windows:
+    """The windows of scores in the middle of training: training's own sequences."""
+    seq_len = recipe.batch.train_seq_len
+    batch_size = default_batch_size(recipe.batch, seq_len)
+    return Windows(
+        seq_len=seq_len,
+        stride=seq_len,
+        batch_size=batch_size,
+    )
+
+
+def default_batch_size(batch: BatchOptions, seq_len: int) -> int:
+    """Windows at once, as the public baseline divides VAL_BATCH_SIZE tokens over micro-batches."""
+    return max(batch.val_batch_size // batch.micro_batches_per_step // seq_len, 1)
+
+
+@torch.inference_mode()
+def score_tokens(
+    forward: Callable[..., Tensor],
+    tokens: np.ndarray,  # (N + 1,) uint16
+    windows: Windows,
+    group: ProcessGroup,
+) -> Tensor:  # (N,) fp32
+    """The loss of every token but the first, in nats, in order; on every process all of them.
+
+    Each process scores a run of consecutive windows.
+    """
+    num_targets = tokens.size - 1
+    starts = windows.starts(num_targets)
+    first = starts.size * group.rank // group.world_size
+    end = starts.size * (group.rank + 1) // group.world_size
+    padded = np.pad(tokens, (0, windows.seq_len)).astype(np.int32)
+    device_tokens = torch.from_numpy(padded).to(group.device)
+    losses = torch.zeros(num_targets + windows.seq_len, device=group.device)
+    for index in range(first, end, windows.batch_size):
+        own = starts[index : min(index + windows.batch_size, end)]
+        # A shorter last batch would be compiled anew: fill it up with what it holds already.
+        filled = np.resize(own, windows.batch_size)
+        seeing = forward
+        score_batch(seeing, device_tokens, torch.from_numpy(filled), losses, windows)
+    group.sum_in_place(losses)
+    return losses[:num_targets]
+
+
+def score_batch(
+    forward: Callable[..., Tensor],
+    tokens: Tensor,  # (N + 1 + seq_len,) int32
+    starts: Tensor,  # (B,) int64, on the CPU
+    losses: Tensor,  # (N + seq_len,) fp32: receives what these windows score
+    windows: Windows,
+) -> None:
+    """Score one batch of windows. Nothing here waits for the device."""
+    has_first = int(starts[0]) == 0
+    starts = starts.to(tokens.device, non_blocking=True)[:, None]
+    offsets = torch.arange(windows.seq_len + 1, device=tokens.device)
+    ids = tokens[starts + offsets].long()
+    device_type = tokens.device.type
+    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
+        scored = forward(ids[:, :-1], ids[:, 1:]).view(-1, windows.seq_len)
+    if has_first:
+        losses[: windows.seq_len] = scored[0]
+    losses[starts + offsets[windows.context : -1]] = scored[:, windows.context :]
+
+
+def check_token_ids(tokens: np.ndarray, vocab_size: int) -> None:
+    """See to it that every token is in the vocabulary; a GPU would only say "assert triggered".
+
+    Raises:
+        DataError: one is not.
+    """
+    if (largest := int(tokens.max())) >= vocab_size:
+        raise DataError(
+            f"token id {largest} in the validation shards, but vocab_size is {vocab_size}; "
+            "use the shards that belong to the tokenizer, or mend model.vocab_size"
+        )
+
+
+# ---- trainer/kernels/flash_attention_4.py
+# FlashAttention-4 over packed documents, where it is installed.
+
+
+# Queries (N, H, D), keys and values (N, K, D), boundaries (S,) int32, length of the longest
+# document → (N, H, D).
+FlashDocuments = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
+
+
+def spans_of(boundaries: Tensor, longest: int) -> dict[str, Tensor | int]:
+    """Where documents begin, as FlashAttention is told."""
+    return {
+        "cu_seqlens_q": boundaries,
+        "cu_seqlens_k": boundaries,
+        "max_seqlen_q": longest,
+        "max_seqlen_k": longest,
+    }
+
+
+# ---- trainer/model/attention_kernels.py
+# Who attends to whom, and who computes it.
+
+
+# Queries (B, T, H, D), keys and values (B, T, K, D) → (B, T, H, D).
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def causal_attention(
+    queries: Tensor,  # (B, T, H, D)
+    keys: Tensor,  # (B, T, K, D)
+    values: Tensor,  # (B, T, K, D)
+    mask: Tensor | None = None,  # (B, 1, T, T) bool: who may see whom, if not all before
+) -> Tensor:  # (B, T, H, D)
+    """Each row by itself."""
+    gathered = F.scaled_dot_product_attention(
+        queries.transpose(1, 2),
+        keys.transpose(1, 2),
+        values.transpose(1, 2),
+        attn_mask=mask,
+        is_causal=mask is None,
+        enable_gqa=queries.size(2) != keys.size(2),
+    )
+    return gathered.transpose(1, 2)
+
+
+def flash_function(options: ModelOptions) -> FlashDocuments | None:
+    """The FlashAttention that the recipe names, or None where PyTorch's own means must do.
+
+    By itself a recipe takes FlashAttention-3 where it is installed.
+    """
+    return flash_attention_3()
+
+
+def row_attention(options: ModelOptions, flash: FlashDocuments | None) -> Attention:
+    """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
+    return causal_attention
+
+
+@cache
+def flash_attention_3() -> FlashDocuments | None:
+    """Causal attention within each document; None where FlashAttention-3 is not installed."""
+    if importlib.util.find_spec("flash_attn_interface") is None:
+        return None
+    library = importlib.import_module("flash_attn_interface")
+
+    def documents(
+        queries: Tensor, keys: Tensor, values: Tensor, boundaries: Tensor, longest: int
+    ) -> Tensor:
+        gathered: Tensor = library.flash_attn_varlen_func(
+            queries, keys, values, causal=True, **spans_of(boundaries, longest)
+        )
+        return gathered
+
+    return documents
 
 
 # ---- trainer/model/linear.py
@@ -947,11 +1390,17 @@ class CastedLinear(nn.Linear):
 
     def __init__(self, num_inputs: int, num_outputs: int, *, zero_init: bool = False) -> None:
         super().__init__(num_inputs, num_outputs, bias=False)
+        self.zero_init = zero_init
         if zero_init:
             nn.init.zeros_(self.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.weight.to(inputs.dtype))
+        return F.linear(inputs, self.used_weight(inputs.dtype))
+
+    def used_weight(self, dtype: torch.dtype) -> Tensor:
+        """The weight as inputs of a type meet it."""
+        weight = self.weight.to(dtype)
+        return weight
 
 
 def rms_norm(inputs: Tensor) -> Tensor:
@@ -964,99 +1413,130 @@ def rms_norm(inputs: Tensor) -> Tensor:
 
 
 def rotary_tables(
-    num_positions: int, head_dim: int, base: float
-) -> tuple[Tensor, Tensor]:  # (T, D/2) cosine, (T, D/2) sine, fp32
-    """The turning angles' cosines and sines; channel pair i has wavelength 2π·base^(2i/D).
+    num_positions: int, rope_dims: int, base: float
+) -> tuple[Tensor, Tensor]:  # (T, R/2) cosine, (T, R/2) sine, fp32
+    """The turning angles' cosines and sines; channel pair i has wavelength 2π·base^(2i/R).
 
     In fp32: the public script casts its tables to bf16, which rounds positions above 256.
     """
-    inverse_frequency = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    inverse_frequency = base ** (-torch.arange(0, rope_dims, 2, dtype=torch.float32) / rope_dims)
     angles = torch.outer(torch.arange(num_positions, dtype=torch.float32), inverse_frequency)
     return angles.cos(), angles.sin()
 
 
 def apply_rotary(
-    heads: Tensor,  # (B, H, T, D)
-    cosine: Tensor,  # (T, D/2)
-    sine: Tensor,  # (T, D/2)
-) -> Tensor:  # (B, H, T, D)
-    """Turn each head; a channel's partner is half a head away."""
-    cosine, sine = cosine.to(heads.dtype), sine.to(heads.dtype)
-    first, second = heads.chunk(2, dim=-1)
+    heads: Tensor,  # (B, T, H, D)
+    cosine: Tensor,  # (T, R/2)
+    sine: Tensor,  # (T, R/2)
+) -> Tensor:  # (B, T, H, D)
+    """Turn the first R channels of each head; a channel's partner is R/2 channels away."""
+    cosine, sine = cosine.to(heads.dtype)[:, None], sine.to(heads.dtype)[:, None]
+    num_turned = 2 * cosine.size(-1)
+    first, second = heads[..., :num_turned].chunk(2, dim=-1)
     turned = (first * cosine + second * sine, second * cosine - first * sine)
-    return torch.cat(turned, dim=-1)
+    return torch.cat((*turned, heads[..., num_turned:]), dim=-1)
 
 
 # ---- trainer/model/attention.py
-# Causal attention with fewer key-value heads than query heads.
+# Causal attention with fewer key-value heads than query heads: the one core of all passes.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What attention in all blocks of a forward pass shares."""
+
+    cosine: Tensor  # (T, R/2)
+    sine: Tensor  # (T, R/2)
+    attention: Attention  # who attends to whom
 
 
 class CausalSelfAttention(nn.Module):
     """Queries and keys are normed and turned; a learnt gain per head sets the sharpness."""
 
-    def __init__(self, options: ModelOptions) -> None:
+    def __init__(self, options: ModelOptions, layer: int) -> None:
         super().__init__()
-        self.head_dim = options.model_dim // options.num_heads
-        self.shares_keys = options.num_kv_heads != options.num_heads
-        kv_dim = options.num_kv_heads * self.head_dim
+        self.options = options
+        self.layer = layer
+        self.head_dim = options.head_dim
         self.c_q = CastedLinear(options.model_dim, options.model_dim)
-        self.c_k = CastedLinear(options.model_dim, kv_dim)
-        self.c_v = CastedLinear(options.model_dim, kv_dim)
+        self.c_k = CastedLinear(options.model_dim, options.kv_dim)
+        self.c_v = CastedLinear(options.model_dim, options.kv_dim)
         self.proj = CastedLinear(options.model_dim, options.model_dim, zero_init=True)
         self.q_gain = nn.Parameter(torch.full((options.num_heads,), options.qk_gain_init))
 
     def forward(
         self,
         inputs: Tensor,  # (B, T, C)
-        cosine: Tensor,  # (T, D/2)
-        sine: Tensor,  # (T, D/2)
+        around: Surroundings,
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
-        queries = apply_rotary(rms_norm(self._heads(self.c_q, inputs)), cosine, sine)
-        keys = apply_rotary(rms_norm(self._heads(self.c_k, inputs)), cosine, sine)
-        gathered = F.scaled_dot_product_attention(
-            queries * self.q_gain.to(queries.dtype)[:, None, None],
-            keys,
-            self._heads(self.c_v, inputs),
-            is_causal=True,
-            enable_gqa=self.shares_keys,
-        )
-        merged: Tensor = self.proj(gathered.transpose(1, 2).flatten(2))
+        projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
+        queries, keys, values = map(self._heads, projected)
+        queries, keys = self._turned(queries, keys, around)
+        gathered = around.attention(queries, keys, values)
+        factors = None
+        merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2))
         return merged
 
-    def _heads(self, projection: CastedLinear, inputs: Tensor) -> Tensor:  # (B, H, T, D)
-        projected: Tensor = projection(inputs)
-        return projected.view(*projected.shape[:-1], -1, self.head_dim).transpose(1, 2)
+    def _turned(
+        self,
+        queries: Tensor,  # (B, T, H, D)
+        keys: Tensor,  # (B, T, K, D)
+        around: Surroundings,
+    ) -> tuple[Tensor, Tensor]:
+        tables = around.cosine, around.sine
+        queries = apply_rotary(rms_norm(queries), *tables)
+        keys = apply_rotary(rms_norm(keys), *tables)
+        return queries * self.q_gain.to(queries.dtype)[:, None], keys
+
+    def _gated(
+        self,
+        gathered: Tensor,  # (B, T, H, D)
+        values: Tensor,  # (B, T, K, D)
+        factors: Tensor | None,  # (B, T, H)
+    ) -> Tensor:  # (B, T, H, D)
+        return gathered if factors is None else gathered * factors[..., None]
+
+    def _heads(self, projected: Tensor) -> Tensor:  # (B, T, heads * D) → (B, T, heads, D)
+        return projected.view(*projected.shape[:-1], -1, self.head_dim)
 
 
 # ---- trainer/model/feed_forward.py
-# The squared-relu feed-forward layer. B batch, T tokens, C channels.
+# The feed-forward layer with a squared activation. B batch, T tokens, C channels.
 
 
 class FeedForward(nn.Module):
-    """Widen, relu², narrow; the second matrix starts at zero, so that a block starts as nothing."""
+    """Widen, bend, square, narrow; the second matrix starts at zero: a block starts as nothing.
 
-    def __init__(self, model_dim: int, multiple: int) -> None:
-        super().__init__()
-        self.fc = CastedLinear(model_dim, multiple * model_dim)
-        self.proj = CastedLinear(multiple * model_dim, model_dim, zero_init=True)
-
-    def forward(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
-        narrowed: Tensor = self.proj(torch.relu(self.fc(inputs)).square())
-        return narrowed
-
-
-# ---- trainer/model/transformer.py
-# The public baseline's transformer, top to bottom.
-
-
-class Block(nn.Module):
-    """Attention, then feed-forward; the embedding is mixed in again before each."""
+    The bend is a leaky relu: with slope 0 the square is relu², with 0.5 it is x² or x²/4 (#493).
+    """
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__()
-        self.attn = CausalSelfAttention(options)
-        self.mlp = FeedForward(options.model_dim, options.mlp_mult)
+        self.options = options
+        self.fc = CastedLinear(options.model_dim, options.hidden_dim)
+        self.proj = CastedLinear(options.hidden_dim, options.model_dim, zero_init=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+        widened = self.fc(inputs)
+        bent = F.relu(widened)
+        narrowed: Tensor = self.proj(bent.square())
+        return narrowed
+
+
+# ---- trainer/model/block.py
+# A block of the transformer.
+
+
+class Block(nn.Module):
+    """Attention and feed-forward; the embedding is mixed in again before them."""
+
+    def __init__(self, options: ModelOptions, layer: int) -> None:
+        super().__init__()
+        self.options = options
+        self.layer = layer
+        self.attn = CausalSelfAttention(options, layer)
+        self.mlp = FeedForward(options)
         self.attn_scale = nn.Parameter(torch.ones(options.model_dim))
         self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
         keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)
@@ -1066,44 +1546,182 @@ class Block(nn.Module):
         self,
         stream: Tensor,  # (B, T, C) residual stream
         embedded: Tensor,  # (B, T, C) what the stream began as
-        cosine: Tensor,  # (T, D/2)
-        sine: Tensor,  # (T, D/2)
+        around: Surroundings,
     ) -> Tensor:  # (B, T, C)
-        """The stream after this block."""
-        keep, add = self.resid_mix.to(stream.dtype)
-        stream = keep * stream + add * embedded
-        gathered = self.attn(rms_norm(stream), cosine, sine)
-        stream = stream + self.attn_scale.to(stream.dtype) * gathered
-        stream = stream + self.mlp_scale.to(stream.dtype) * self.mlp(rms_norm(stream))
-        return stream
+        """The stream after this block; in parallel, both sublayers read what came in (#1412)."""
+        mixed, normed = self.mix(stream, embedded)
+        attended = mixed + self.attend(normed, around)
+        return attended + self.feed(attended)
+
+    def mix(self, stream: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:  # (B, T, C) each
+        """The stream with the embedding mixed in again, and its norm, from which to attend."""
+        keep, add = self.resid_mix.to(stream.dtype).unbind()
+        mixed = keep * stream + add * embedded
+        return mixed, self._normed(mixed)
+
+    def attend(self, normed: Tensor, around: Surroundings) -> Tensor:  # (B, T, C)
+        """What attention adds to a stream."""
+        gathered: Tensor = self.attn(normed, around)
+        return self.attn_scale.to(gathered.dtype) * gathered
+
+    def feed(self, stream: Tensor) -> Tensor:  # (B, T, C)
+        """What the feed-forward layer adds to a stream."""
+        normed = self._normed(stream)
+        fed: Tensor = self.mlp(normed)
+        return self.mlp_scale.to(stream.dtype) * fed
+
+    def _normed(self, stream: Tensor) -> Tensor:
+        normed = rms_norm(stream)
+        return normed
+
+
+# ---- trainer/model/memory.py
+# What attention keeps of tokens that were read, so that the next one alone is computed.
+
+
+EMBEDDED_BEFORE = 2  # tokens that an embedding looks back on: mixed with one that saw its own
+
+
+class Memory:
+    """Keys and values of rows of like length: read first in one go, then token by token."""
+
+    def __init__(self, most_tokens: int) -> None:
+        self.most_tokens = most_tokens
+        self.num_read = 0
+        self.last_ids: Tensor | None = None  # (B, 1 or 2) int64
+        self._held: list[tuple[Tensor, Tensor]] = []  # (B, most, K, D) each, in order of use
+        self._place = 0
+
+    def attend(
+        self,
+        queries: Tensor,  # (B, T, H, D)
+        keys: Tensor,  # (B, T, K, D)
+        values: Tensor,  # (B, T, K, D)
+    ) -> Tensor:  # (B, T, H, D)
+        """Attention of the new tokens, all of the first reading or one, to all before."""
+        if self._place == len(self._held):
+            rows, _, heads, channels = keys.shape
+            shape = (rows, self.most_tokens, heads, channels)
+            self._held.append((keys.new_empty(shape), values.new_empty(shape)))
+        held_keys, held_values = self._held[self._place]
+        self._place += 1
+        end = self.num_read + keys.size(1)
+        held_keys[:, self.num_read : end] = keys
+        held_values[:, self.num_read : end] = values
+        if self.num_read == 0:
+            return causal_attention(queries, keys, values)
+        gathered = F.scaled_dot_product_attention(
+            queries.transpose(1, 2),
+            held_keys[:, :end].transpose(1, 2),
+            held_values[:, :end].transpose(1, 2),
+            enable_gqa=queries.size(2) != keys.size(2),
+        )
+        return gathered.transpose(1, 2)
+
+    def with_last(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T and up to 2 more) int64
+        """The new tokens behind those before them that some embeddings look at."""
+        return input_ids if self.last_ids is None else torch.cat((self.last_ids, input_ids), dim=1)
+
+    def advance(self, input_ids: Tensor) -> None:
+        """A pass over the new tokens (B, T) is over."""
+        self._place = 0
+        self.num_read += input_ids.size(1)
+        self.last_ids = self.with_last(input_ids)[:, -EMBEDDED_BEFORE:]
+
+
+# ---- trainer/model/topology.py
+# The order in which a forward pass goes through the blocks, as data.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One use of a block; a looped block is used several times."""
+
+    layer: int  # the block
+    keeps: bool  # its output is put on the stack of skips
+    skip: int | None  # row of the skip weights with which the top of that stack comes back
+
+
+@cache  # the same steps again are the same object, so that compiled code knows them
+def topology(options: ModelOptions) -> tuple[Step, ...]:
+    """The steps of a forward pass: a U-Net over depth, whose first half keeps its outputs.
+
+    Looped, the blocks from `loop_start` to `loop_end` are repeated `num_loops` times: with 11
+    blocks, 3 to 5 and 2 the order is 0 1 2 3 4 5 3 4 | 5 3 4 5 6 7 8 9 10 (#1493).
+    """
+    layers = list(range(options.num_layers))
+    half = len(layers) // 2
+    return tuple(
+        Step(
+            layer=layer,
+            keeps=place < half,
+            skip=place - half if half <= place < 2 * half else None,
+        )
+        for place, layer in enumerate(layers)
+    )
+
+
+def looped_layers(options: ModelOptions) -> list[int]:
+    """The blocks in the order of their use, with repetitions."""
+    return list(range(options.num_layers))
+
+
+def num_skips(options: ModelOptions) -> int:
+    """Rows of the skip weights: what the longest order needs."""
+    return len(looped_layers(options)) // 2
+
+
+# ---- trainer/model/transformer.py
+# The transformer, top to bottom.
 
 
 class GPT(nn.Module):
     """Token ids and targets in, the loss of each target in nats out.
 
-    The first half of the blocks leaves its outputs on a stack, the second half adds them back,
-    last in, first out, each channel with a learnt weight (a U-Net over depth).
+    The blocks are gone through in the order of `topology`: its first half leaves its outputs on a
+    stack, its second half takes them back, last in, first out, each channel with a learnt weight
+    (a U-Net over depth).
     """
 
-    cosine: Tensor  # (T, D/2)
-    sine: Tensor  # (T, D/2)
+    cosine: Tensor  # (T, R/2)
+    sine: Tensor  # (T, R/2)
 
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
+        self.options = options
+        self.flash = flash_function(options)
         self.softcap = options.logit_softcap
-        self.num_encoder_layers = options.num_layers // 2
         self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
-        self.skip_weights = nn.Parameter(torch.ones(self.num_encoder_layers, options.model_dim))
-        self.blocks = nn.ModuleList(Block(options) for _ in range(options.num_layers))
-        self.lm_head = None
-        if options.tie_embeddings:
-            nn.init.normal_(self.tok_emb.weight, std=options.tied_embed_init_std)
-        else:
-            self.lm_head = CastedLinear(options.model_dim, options.vocab_size, zero_init=True)
-        head_dim = options.model_dim // options.num_heads
-        cosine, sine = rotary_tables(num_positions, head_dim, options.rope_base)
-        self.register_buffer("cosine", cosine, persistent=False)
-        self.register_buffer("sine", sine, persistent=False)
+        self.skip_weights = nn.Parameter(torch.ones(num_skips(options), options.model_dim))
+        self.blocks = nn.ModuleList(Block(options, layer) for layer in range(options.num_layers))
+        self._initialize()
+        self.use_positions(num_positions)
+        self.use_loops(wanted=True)
+
+    def _initialize(self) -> None:
+        options = self.options
+        nn.init.normal_(self.tok_emb.weight, std=options.tied_embed_init_std)
+
+    def use_positions(self, num_positions: int, longest_document: int = 0) -> None:
+        """Be ready for rows of up to so many tokens, turned as that length wants it.
+
+        Args:
+            num_positions: the most tokens of a row.
+            longest_document: the most tokens of a document in packed rows; 0: of a row.
+        """
+        options = self.options
+        self.longest_document = longest_document or num_positions
+        rope_dims = options.head_dim
+        base = options.rope_base
+        device = self.tok_emb.weight.device
+        for name, table in zip(
+            ("cosine", "sine"), rotary_tables(num_positions, rope_dims, base), strict=True
+        ):
+            self.register_buffer(name, table.to(device), persistent=False)
+
+    def use_loops(self, *, wanted: bool) -> None:
+        """Go through looped blocks again and again, or through every block once."""
+        self.steps = topology(self.options)
 
     def forward(
         self,
@@ -1111,32 +1729,183 @@ class GPT(nn.Module):
         target_ids: Tensor,  # (B, T) int64
     ) -> Tensor:  # (B * T,) fp32
         """The cross-entropy of each target, in nats."""
-        stream = self._final_stream(input_ids)
-        head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
-        raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
-        logits = self.softcap * torch.tanh(raw / self.softcap)
-        return F.cross_entropy(logits.float(), target_ids.flatten(), reduction="none")
+        stream = self.final_stream(input_ids)
+        logits = self._logits(stream)
+        return F.cross_entropy(logits, target_ids.flatten(), reduction="none")
 
-    def _final_stream(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
-        num_tokens = input_ids.size(1)
-        tables = self.cosine[:num_tokens], self.sine[:num_tokens]
-        embedded = stream = rms_norm(self.tok_emb(input_ids))
+    def read_on(
+        self,
+        input_ids: Tensor,  # (B, T) int64: what comes behind the tokens that the memory holds
+        memory: Memory,
+    ) -> Tensor:  # (B, V) fp32
+        """The log-probabilities of each row's next token."""
+        first, end = memory.num_read, memory.num_read + input_ids.size(1)
+        around = Surroundings(
+            cosine=self.cosine[first:end],
+            sine=self.sine[first:end],
+            attention=memory.attend,
+        )
+        embedded = self._embed(memory.with_last(input_ids))[:, first - end :]
+        stream = self._through_blocks(embedded, around)
+        memory.advance(input_ids)
+        return self._logits(stream[:, -1:]).log_softmax(dim=-1)
+
+    def _logits(
+        self,
+        stream: Tensor,  # (B, T, C)
+    ) -> Tensor:  # (B * T, V) fp32
+        head = self.tok_emb.weight
+        raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
+        return (self.softcap * torch.tanh(raw / self.softcap)).float()
+
+    def final_stream(
+        self,
+        input_ids: Tensor,  # (B, T) int64
+    ) -> Tensor:  # (B, T, C)
+        """What the head sees."""
+        around = self._surroundings(input_ids)
+        return self._through_blocks(self._embed(input_ids), around)
+
+    def _through_blocks(
+        self,
+        embedded: Tensor,  # (B, T, C)
+        around: Surroundings,
+    ) -> Tensor:  # (B, T, C)
+        stream = embedded
         skips: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
-            if index >= self.num_encoder_layers and skips:
-                weight = self.skip_weights[index - self.num_encoder_layers]
-                stream = stream + weight.to(stream.dtype) * skips.pop()
-            stream = block(stream, embedded, *tables)
-            if index < self.num_encoder_layers:
+        for place, step in enumerate(self.steps):
+            block = self.blocks[step.layer]
+            if step.skip is not None:
+                stream = self._with_skip(stream, skips.pop(), step.skip)
+            stream = block(stream, embedded, around)
+            if step.keeps:
                 skips.append(stream)
         return rms_norm(stream)
+
+    def _surroundings(self, input_ids: Tensor) -> Surroundings:
+        num_tokens = input_ids.size(1)
+        attention = row_attention(self.options, self.flash)
+        return Surroundings(
+            cosine=self.cosine[:num_tokens],
+            sine=self.sine[:num_tokens],
+            attention=attention,
+        )
+
+    def _with_skip(self, stream: Tensor, skip: Tensor, row: int) -> Tensor:  # (B, T, C)
+        weighted = self.skip_weights[row].to(stream.dtype) * skip
+        return stream + weighted
+
+    def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
+        embedded = self.tok_emb(input_ids)
+        return rms_norm(embedded)
+
+
+# ---- trainer/evaluation/stream.py
+# Predicting token by token, as a harness shows them: the submission's side of docs/stream.md.
+
+
+STREAM_VERSION = 1
+STREAM_CLOSE, STREAM_OPEN = 0, 1
+
+
+class StreamedRound(Protocol):
+    """Lanes side by side."""
+
+    def predict(self) -> Tensor:
+        """Log-probabilities (R, V) of each lane's next token; of lanes that are over, anything."""
+
+    def show(self, lanes: Tensor, tokens: Tensor) -> None:
+        """Take the tokens (L,) int64 that came in these lanes (L,); the others are over."""
+
+
+def answer_stream(model: GPT, recipe: Recipe) -> None:
+    """Answer everything that comes over the pipes that the environment names.
+
+    Raises:
+        DataError: it names none, or another protocol is spoken.
+    """
+    try:
+        questions, answers = (os.environ[f"PGOLF_STREAM_{n}"] for n in ("TOKENS", "ANSWERS"))
+    except KeyError as error:
+        raise DataError(f"{error.args[0]} is not set; a harness sets it (docs/stream.md)") from None
+    begin = round_maker(model, recipe)
+    with open(questions, "rb") as incoming, open(answers, "wb") as outgoing:  # noqa: PTH123
+        serve(begin, incoming, outgoing)
+
+
+def serve(
+    begin: Callable[[Sequence[np.ndarray]], StreamedRound], incoming: BinaryIO, outgoing: BinaryIO
+) -> None:
+    """Answer questions until they end.
+
+    Raises:
+        DataError: another protocol is spoken.
+    """
+    streamed: StreamedRound | None = None
+    number = 0
+    while header := incoming.read(16):
+        version, kind, num_lanes, num_words = np.frombuffer(header, "<u4").tolist()
+        if version != STREAM_VERSION:
+            raise DataError(f"the harness speaks version {version} of the stream's protocol")
+        if kind == STREAM_CLOSE:
+            return
+        words = np.frombuffer(incoming.read(4 * num_words), "<u4").astype(np.int64)
+        if kind == STREAM_OPEN or streamed is None:
+            ends = np.cumsum(words[:num_lanes])
+            streamed = begin(np.split(words[num_lanes:], ends[:-1]))
+            lanes = torch.arange(num_lanes)
+        else:
+            lanes, tokens = torch.from_numpy(words.reshape(-1, 2).T.copy())
+            streamed.show(lanes, tokens)
+        rows = streamed.predict().float().cpu()[lanes].numpy().astype("<f4")
+        outgoing.write(np.array([STREAM_VERSION, number, *rows.shape], "<u4").tobytes())
+        outgoing.write(rows.tobytes())
+        outgoing.flush()
+        number += 1
+
+
+def round_maker(model: GPT, recipe: Recipe) -> Callable[[Sequence[np.ndarray]], StreamedRound]:
+    """What begins a round on the tokens that its lanes are given."""
+    return lambda given: WindowRound(model, given)
+
+
+class WindowRound:
+    """Lanes that see a window and learn nothing; those with equally much given go together."""
+
+    def __init__(self, model: GPT, given: Sequence[np.ndarray]) -> None:
+        self.model = model
+        self.device = model.tok_emb.weight.device
+        self.groups: list[tuple[Tensor, Memory]] = []
+        self.next_ids: list[Tensor] = []
+        for length in sorted({len(tokens) for tokens in given}):
+            lanes = [lane for lane, tokens in enumerate(given) if len(tokens) == length]
+            memory = Memory(model.cosine.size(0))
+            self.groups.append((torch.tensor(lanes), memory))
+            self.next_ids.append(torch.from_numpy(np.stack([given[lane] for lane in lanes])))
+        self.num_lanes = len(given)
+
+    @torch.inference_mode()
+    def predict(self) -> Tensor:  # (R, V)
+        parts = []
+        for (_, memory), ids in zip(self.groups, self.next_ids, strict=True):
+            with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
+                parts.append(self.model.read_on(ids.to(self.device), memory))
+        order = torch.cat([lanes for lanes, _ in self.groups]).argsort()
+        return torch.cat(parts)[order.to(self.device)]
+
+    def show(self, lanes: Tensor, tokens: Tensor) -> None:
+        shown = torch.zeros(self.num_lanes, dtype=torch.int64)
+        shown[lanes] = tokens
+        self.next_ids = [shown[own][:, None] for own, _ in self.groups]
 
 
 # ---- trainer/optimizer/muon.py
 # Muon: momentum whose update is made orthogonal before it is applied.
 
 
-NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+Quintic = tuple[float, float, float]
+
+NEWTON_SCHULZ_COEFFICIENTS: Quintic = (3.4445, -4.7750, 2.0315)
 
 
 def newton_schulz(
@@ -1145,16 +1914,25 @@ def newton_schulz(
 ) -> Tensor:  # (N, R, C), bf16 on GPUs
     """Push all singular values of each matrix towards one (they end within about 0.7 to 1.2).
 
-    The quintic's coefficients trade exactness for a steep slope at zero. CPUs compute in fp32:
-    most have no bf16 units.
+    The quintic's coefficients trade exactness for a steep slope at zero.
     """
-    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
+    return orthogonalized(matrices, (NEWTON_SCHULZ_COEFFICIENTS,) * num_iterations)
+
+
+def orthogonalized(
+    matrices: Tensor,  # (N, R, C)
+    quintics: tuple[Quintic, ...],
+) -> Tensor:  # (N, R, C), bf16 on GPUs
+    """Apply a X + b (X Xᵀ) X + c (X Xᵀ)² X again and again, from a Frobenius norm of one.
+
+    CPUs compute in fp32: most have no bf16 units.
+    """
     iterate = matrices.bfloat16() if matrices.is_cuda else matrices
     iterate = iterate / (iterate.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     is_tall = iterate.size(-2) > iterate.size(-1)
     if is_tall:  # the Gram matrix below has the size of the shorter side
         iterate = iterate.mT
-    for _ in range(num_iterations):
+    for a, b, c in quintics:
         gram = iterate @ iterate.mT
         iterate = a * iterate + (b * gram + c * gram @ gram) @ iterate
     orthogonal: Tensor = iterate.mT if is_tall else iterate
@@ -1164,11 +1942,20 @@ def newton_schulz(
 Orthogonalize = Callable[[Tensor, int], Tensor]
 
 
+def orthogonalizer(options: OptimizerOptions) -> Orthogonalize:
+    """The function that the recipe asks for."""
+    return newton_schulz
+
+
 class Muon(torch.optim.Optimizer):
     """Muon over matrices, one parameter group per shape so that a group is one batched update.
 
-    With several processes, matrix i of a group is the work of process i mod world size; the
-    updates are then summed, so that every process applies all of them.
+    With several processes, each orthogonalises an equal share of every group's matrices and keeps
+    the momentum of those alone; the updates are then gathered, one group's while the next one's
+    are computed, so that every process applies all of them.
+
+    Weight decay is decoupled: a weight shrinks by lr x weight_decay of itself before its update,
+    as in #65. (#60 decays after it, which also shrinks the update by that factor.)
     """
 
     def __init__(
@@ -1177,38 +1964,38 @@ class Muon(torch.optim.Optimizer):
         group: ProcessGroup,
         orthogonalize: Orthogonalize = newton_schulz,
     ) -> None:
-        super().__init__(groups, {"lr": 0.0, "momentum": 0.0, "num_iterations": 5})
+        defaults = {"lr": 0.0, "momentum": 0.0, "num_iterations": 5, "weight_decay": 0.0}
+        super().__init__(groups, defaults)
         self.process_group = group
         self.orthogonalize = orthogonalize
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Apply one update to every matrix from its gradient."""
-        for options in self.param_groups:
+        gathering = [
+            self.process_group.start_gather(self._own_updates(options))
+            for options in self.param_groups
+        ]
+        for options, gathered in zip(self.param_groups, gathering, strict=True):
             params: list[Tensor] = options["params"]
-            updates = self._updates(params, options)
+            num_rows, num_columns = params[0].shape
+            scale = max(1.0, num_rows / num_columns) ** 0.5
+            updates = (gathered()[: len(params)] * scale).to(params[0].dtype)
+            if options["weight_decay"] > 0:
+                torch._foreach_mul_(params, 1 - options["lr"] * options["weight_decay"])
             torch._foreach_add_(params, list(updates.unbind()), alpha=-options["lr"])
 
-    def _updates(
-        self,
-        params: list[Tensor],  # N of (R, C)
-        options: dict[str, Any],
-    ) -> Tensor:  # (N, R, C)
-        rank, world_size = self.process_group.rank, self.process_group.world_size
-        own = params[rank::world_size]
-        updates = torch.zeros(
-            (len(params), *params[0].shape),
-            dtype=torch.bfloat16 if params[0].is_cuda else params[0].dtype,
-            device=params[0].device,
-        )
-        if own:
-            nesterov = self._nesterov(own, options["momentum"])
-            updates[rank::world_size] = self.orthogonalize(nesterov, options["num_iterations"])
-        self.process_group.sum_in_place(updates)
-        num_rows, num_columns = params[0].shape
-        scale = max(1.0, num_rows / num_columns) ** 0.5
-        scaled: Tensor = (updates * scale).to(params[0].dtype)
-        return scaled
+    def _own_updates(self, options: dict[str, Any]) -> Tensor:  # (share of N, R, C)
+        params: list[Tensor] = options["params"]
+        share = math.ceil(len(params) / self.process_group.world_size)
+        first = share * self.process_group.rank
+        own = params[first : first + share]
+        if not own:
+            dtype = torch.bfloat16 if params[0].is_cuda else params[0].dtype
+            return torch.zeros((share, *params[0].shape), dtype=dtype, device=params[0].device)
+        nesterov = self._nesterov(own, options["momentum"])
+        updates = self.orthogonalize(nesterov, options["num_iterations"])
+        return F.pad(updates, (0, 0, 0, 0, 0, share - len(own)))
 
     def _nesterov(self, own: list[Tensor], momentum: float) -> Tensor:  # (N, R, C)
         gradients = torch.stack([param.grad for param in own if param.grad is not None])
@@ -1220,8 +2007,83 @@ class Muon(torch.optim.Optimizer):
         return gradients.add(velocity, alpha=momentum)
 
 
+# ---- trainer/optimizer/schedules.py
+# Schedules: pure functions of step and time.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """What the schedules say for one step."""
+
+    momentum: float  # Muon's
+    learning_rate_scale: float = 1.0
+    weight_decay_scale: float = 1.0  # of Muon's
+    has_loops: bool = True
+
+
+def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Pace:
+    """The pace of a step, after so many steps and so much time of the budget."""
+    schedule, optimizer = recipe.schedule, recipe.optimizer
+    so_far = step, elapsed_seconds, budget_seconds
+    return Pace(
+        learning_rate_scale=learning_rate_scale(schedule, *so_far),
+        weight_decay_scale=(1.0),
+        momentum=muon_momentum(optimizer, step),
+        has_loops=(schedule.enable_looping_at == 0),
+    )
+
+
+def loop_budget_seconds(options: ScheduleOptions, seconds_before_loop: float) -> float:
+    """How long the training loop may take under the recipe's clock; infinite without a limit.
+
+    Args:
+        options: the recipe's schedule.
+        seconds_before_loop: from the start of the process, compilation and warm-up included.
+    """
+    if options.max_wallclock_seconds == 0:
+        return math.inf
+    counted_before = 0.0
+    return options.max_wallclock_seconds - options.reserve_seconds - counted_before
+
+
+def learning_rate_scale(
+    options: ScheduleOptions, step: int, elapsed_seconds: float, budget_seconds: float
+) -> float:
+    """The factor on every learning rate: 1, then a straight line towards 0 at the end.
+
+    The line is `warmdown_frac` of the run long, or `warmdown_iters` steps. With a time limit, the
+    end is where the time runs out: the seconds that those steps will take are estimated from the
+    steps so far. A warm-down longer than the whole run decays from its first steps on (#61).
+
+    Args:
+        options: the recipe's schedule.
+        step: steps done.
+        elapsed_seconds: time in the training loop so far.
+        budget_seconds: `loop_budget_seconds`.
+    """
+    if options.warmdown_iters == 0:
+        line = 1.0
+    elif math.isinf(budget_seconds):
+        line = (options.iterations - step) / options.warmdown_iters
+    else:
+        warmdown_seconds = options.warmdown_iters * elapsed_seconds / max(step, 1)
+        line = (budget_seconds - elapsed_seconds) / max(warmdown_seconds, 1e-12)
+    return min(1.0, max(line, options.min_lr))
+
+
+def muon_momentum(options: OptimizerOptions, step: int) -> float:
+    """Muon's momentum: a straight line from its start value over the first steps, then constant."""
+    if options.muon_momentum_warmup_steps == 0:
+        return options.muon_momentum
+    done = min(step / options.muon_momentum_warmup_steps, 1.0)
+    return (1 - done) * options.muon_momentum_warmup_start + done * options.muon_momentum
+
+
 # ---- trainer/optimizer/parameter_groups.py
 # Which tensor is trained by which rule, and how fast.
+
+
+EMBEDDINGS = ("tok_emb.weight", "bigram_hash.table.weight", "ve_shared.embed.weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -1238,16 +2100,17 @@ class ParameterGroups:
 class Optimizers:
     """Adam and Muon, stepped together."""
 
-    adam: torch.optim.Adam
+    adam: torch.optim.AdamW
     muon: Muon
 
-    def step(self, learning_rate_scale: float, momentum: float) -> None:
-        """One step of both, at the base learning rates times the scale; gradients are dropped."""
+    def step(self, pace: Pace) -> None:
+        """One step of both at a pace; gradients are dropped."""
         for optimizer in (self.adam, self.muon):
             for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * learning_rate_scale
+                group["lr"] = group["base_lr"] * pace.learning_rate_scale
         for group in self.muon.param_groups:
-            group["momentum"] = momentum
+            group["momentum"] = pace.momentum
+            group["weight_decay"] = group["base_weight_decay"] * pace.weight_decay_scale
         self.adam.step()
         self.muon.step()
         self.adam.zero_grad()
@@ -1268,7 +2131,7 @@ def group_parameters(model: nn.Module, control_patterns: str) -> ParameterGroups
     """
     groups = ParameterGroups(embedding=[], head=[], matrices=[], scalars=[])
     for name, parameter in model.named_parameters():
-        if name == "tok_emb.weight":
+        if name in EMBEDDINGS:
             groups.embedding.append(parameter)
         elif name == "lm_head.weight":
             groups.head.append(parameter)
@@ -1288,13 +2151,13 @@ def build_optimizers(
     """Both optimizers of a model, at the recipe's learning rates."""
     groups = group_parameters(model, options.control_tensor_name_patterns)
     embed_lr = options.embed_lr if groups.head else options.tied_embed_lr
-    adam = torch.optim.Adam(
+    adam = torch.optim.AdamW(
         [
-            {"params": params, "base_lr": lr}
-            for params, lr in (
-                (groups.embedding, embed_lr),
-                (groups.head, options.head_lr),
-                (groups.scalars, options.scalar_lr),
+            {"params": params, "base_lr": lr, "weight_decay": weight_decay}
+            for params, lr, weight_decay in (
+                (groups.embedding, embed_lr, options.embed_weight_decay),
+                (groups.head, options.head_lr, options.adam_weight_decay),
+                (groups.scalars, options.scalar_lr, options.adam_weight_decay),
             )
             if params
         ],
@@ -1307,10 +2170,12 @@ def build_optimizers(
             "params": params,
             "base_lr": options.matrix_lr,
             "num_iterations": options.muon_backend_steps,
+            "base_weight_decay": options.muon_weight_decay,
         }
         for params in _by_shape(groups.matrices)
     ]
-    return Optimizers(adam=adam, muon=Muon(muon_groups, group, orthogonalize))
+    muon = Muon(muon_groups, group, orthogonalize)
+    return Optimizers(adam=adam, muon=muon)
 
 
 def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:
@@ -1320,11 +2185,309 @@ def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:
     return list(by_shape.values())
 
 
+# ---- trainer/recipe_checks.py
+# From settings to a recipe: each value parsed and held to its bounds, then against the others.
+
+
+def build_recipe(
+    settings: Mapping[str, object], origins: Mapping[str, str] | None = None
+) -> Recipe:
+    """A recipe from settings; an option that is left out keeps its default.
+
+    Args:
+        settings: known path → value; a number may be a string, as the environment gives it.
+        origins: path → where that setting was made, for messages.
+
+    Raises:
+        RecipeError: with all mistakes, one a line, each naming its origin and its path.
+    """
+    values: dict[str, dict[str, Any]] = {section: {} for section in section_types()}
+    mistakes: list[str] = []
+    known = options_by_path()
+    places = origins or {}
+    for path, raw in settings.items():
+        section, _, name = path.partition(".")
+        try:
+            values[section][name] = parse_value(known[path], raw)
+        except RecipeError as mistake:
+            place = places.get(path, "recipe")
+            mistakes.append(f"{place if place.endswith(path) else f'{place}: {path}'}: {mistake}")
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+    parts = section_types()
+    recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
+    if found := list(contradictions(recipe)):
+        raise RecipeError("\n".join(f"{place_of(what, places)}: {what}" for what in found))
+    return recipe
+
+
+def place_of(contradiction: str, origins: Mapping[str, str]) -> str:
+    """Where the options were set that a contradiction names, if anywhere."""
+    words = set(contradiction.replace(".", " ").replace(",", " ").split())
+    places = [place for path, place in origins.items() if path.split(".")[1] in words]
+    return ", ".join(dict.fromkeys(places)) or "recipe"
+
+
+def parse_value(option: Field[Any], raw: object) -> Value:
+    """One option's value, converted to its type and held to its bounds.
+
+    Raises:
+        RecipeError: the value is of another type or out of bounds.
+    """
+    if words := get_args(option.type):
+        if raw not in words:
+            raise RecipeError(f"expected one of {', '.join(words)}, not {raw!r}")
+        return str(raw)
+    value = convert(option.type, raw)
+    if isinstance(value, str):
+        return value
+    at_least, above = option.metadata["at_least"], option.metadata["above"]
+    if at_least is not None and value < at_least:
+        raise RecipeError(f"must be at least {at_least}, not {value}")
+    if above is not None and value <= above:
+        raise RecipeError(f"must be above {above}, not {value}")
+    return value
+
+
+def convert(kind: object, raw: object) -> Value:
+    """A value of one of the types that options have.
+
+    Raises:
+        RecipeError: it cannot be read as one.
+    """
+    text = str(raw).strip().lower()
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[text]
+        if kind is str and isinstance(raw, str):
+            return raw
+        if kind is int and not isinstance(raw, bool | float):
+            return int(text)
+        if kind is float and math.isfinite(float(text)):
+            return float(text)
+    except (KeyError, ValueError):
+        pass
+    wanted: dict[object, str] = {
+        bool: "0 or 1",
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+    }
+    raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
+
+
+def contradictions(recipe: Recipe) -> Iterator[str]:
+    """What is wrong between options that are each right on their own."""
+    yield from batch_contradictions(recipe.batch)
+    yield from shape_contradictions(recipe.model)
+    yield from optimizer_contradictions(recipe.optimizer)
+    yield from schedule_contradictions(recipe)
+    yield from quantization_contradictions(recipe.quantization)
+    yield from evaluation_contradictions(recipe)
+
+
+def batch_contradictions(batch: BatchOptions) -> Iterator[str]:
+    """What cannot be dealt out evenly."""
+    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
+    if rest > 0 or micro_batch_tokens % batch.train_seq_len > 0:
+        yield (
+            f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
+            f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
+            f"{batch.train_seq_len}"
+        )
+    if batch.val_batch_size < batch.micro_batches_per_step * batch.train_seq_len:
+        yield (
+            f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
+            f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}"
+        )
+
+
+def shape_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What does not divide."""
+    if model.model_dim % model.num_heads > 0:
+        yield f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}"
+    if model.head_dim % 2 > 0:
+        yield (f"model.model_dim / num_heads = {model.head_dim} must be even for rotary positions")
+    if model.num_heads % model.num_kv_heads > 0:
+        yield (
+            f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
+            f"{model.num_kv_heads}"
+        )
+    gates = (model.attn_out_gate_enabled, model.sparse_attn_gate_enabled, model.gated_attn_enabled)
+    if sum(gates) > 1:
+        yield (
+            "model.attn_out_gate_enabled, sparse_attn_gate_enabled, gated_attn_enabled: "
+            "set one at most"
+        )
+
+
+def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
+    """What no optimizer can do."""
+    if optimizer.muon_momentum >= 1:
+        yield f"optimizer.muon_momentum {optimizer.muon_momentum} must be below 1"
+
+
+def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no clock can keep."""
+    schedule = recipe.schedule
+    if schedule.reserve_seconds > 0:
+        yield (
+            f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock "
+            "covers after the loop; clock loop covers nothing"
+        )
+
+
+def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
+    """What no codes can hold."""
+    if options.matrix_bits > 8:
+        yield f"quantization.matrix_bits {options.matrix_bits} must be at most 8"
+    if options.embed_bits not in (0, 2, 3, 4, 5, 6, 7, 8):
+        yield f"quantization.embed_bits {options.embed_bits} must be 2 to 8, or 0"
+
+
+def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no window can hold."""
+    options = recipe.evaluation
+    eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
+    if options.eval_stride > eval_seq_len:
+        yield (
+            f"evaluation.eval_stride {options.eval_stride} must be at most the length of "
+            f"the windows, {eval_seq_len}"
+        )
+
+
+# ---- trainer/public_names.py
+# What public scripts call our options in the environment, and how their command lines read.
+
+
+# Another word for an option: name → path.
+ALIASES = {
+    "QAT": "quantization.qat_enabled",  # #50
+    "SW_EVAL_BATCH": "evaluation.eval_batch_seqs",  # #65
+    "NEGATIVE_SLOPE": "model.leaky_relu_slope",  # #1204
+    "MUON_WD": "optimizer.muon_weight_decay",  # #162
+    "ADAM_WD": "optimizer.adam_weight_decay",  # #549
+    "EMBED_WD": "optimizer.embed_weight_decay",  # #1218
+    "VAL_BATCH_TOKENS": "batch.val_batch_size",  # #1218
+    "GPTQ_RESERVE_SECONDS": "schedule.reserve_seconds",  # #1218
+}
+# Another word for an option's value too: name → path, and what each value means there.
+TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {
+    "USE_INT6": ("quantization.matrix_bits", {"0": 8, "1": 6}),  # #63
+    "USE_ZSTD": ("quantization.compressor", {"0": "zlib", "1": "zstd"}),  # #63
+}
+# What the trainer lacks, because no record used it: name → the one value that goes without.
+WITHOUT = {
+    "LORA_RANK": "0",
+    "LORA_LR": "0.01",
+    "ZSTD_LEVEL": "22",  # #63: the level that the compressor always takes
+    "EMBEDDING_DIM": "512",  # #1218: the model's own, without a projection
+    "ATTN_OUT_GATE_SRC": "proj",  # #1667
+    "ROPE_YARN": "0",  # #1530
+}
+
+
+def public_names(paths: Iterable[str] | None = None) -> dict[str, str]:
+    """Every public name of these options, or of all → its path."""
+    chosen = list(options_by_path() if paths is None else paths)
+    own = {path.split(".")[1].upper(): path for path in chosen}
+    others = ALIASES | {name: path for name, (path, _) in TRANSLATIONS.items()}
+    return own | {name: path for name, path in others.items() if path in chosen}
+
+
+def translated(name: str, value: object) -> object:
+    """An option's value, as said under one of its public names or its path.
+
+    Raises:
+        RecipeError: the value means nothing under that name.
+    """
+    if name not in TRANSLATIONS:
+        return value
+    path, meanings = TRANSLATIONS[name]
+    if str(value) not in meanings:
+        raise RecipeError(f"expected {' or '.join(meanings)}, not {value!r}; or set {path}")
+    return meanings[str(value)]
+
+
+def environment_settings(environment: Mapping[str, str]) -> dict[str, object]:
+    """The settings that an environment makes by public names: option path → value.
+
+    Raises:
+        RecipeError: one asks for what the trainer lacks, or means nothing.
+    """
+    names = public_names()
+    return {
+        names[name]: translated(name, text)
+        for name, text in without_what_is_off(environment).items()
+        if name in names
+    }
+
+
+def refuse_what_is_built_in(environment: Mapping[str, str], built_in: Mapping[str, Value]) -> None:
+    """See to it that an environment leaves alone what a script was written for.
+
+    Args:
+        environment: public names and texts; those of no option do not count.
+        built_in: path → the only value that the script has code for.
+
+    Raises:
+        RecipeError: another value is wanted; with all that are, one a line.
+    """
+    mistakes = []
+    said = without_what_is_off(environment)
+    for name, path in public_names(built_in).items():
+        if name in said and not means(translated(name, said[name]), built_in[path]):
+            text = said[name]
+            mistakes.append(
+                f"{name}={text}: this script has no code for it, it was written for "
+                f"{path} {built_in[path]!r}; write another with pgolf-train --set {path}={text}"
+            )
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+
+
+def means(raw: object, value: Value) -> bool:
+    """Whether what an environment says is an option's value."""
+    try:
+        return convert(type(value), raw) == value
+    except RecipeError:
+        return False
+
+
+def without_what_is_off(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment, less what only says that a technique is not wanted which we lack.
+
+    #50, known by its LORA_RANK, counts passes through all blocks as NUM_LOOPS, where later scripts
+    count more passes through a few: its NUM_LOOPS=1 is none.
+
+    Raises:
+        RecipeError: such a technique is wanted; with all that are, one a line.
+    """
+    if "LORA_RANK" in environment and environment.get("NUM_LOOPS") == "1":
+        environment = {name: text for name, text in environment.items() if name != "NUM_LOOPS"}
+    mistakes = [
+        f"{name}={environment[name]}: the trainer has no such technique; leave it at {off}"
+        for name, off in WITHOUT.items()
+        if environment.get(name, off) != off
+    ]
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+    return {name: text for name, text in environment.items() if name not in WITHOUT}
+
+
+# ---- trainer/quantization/calibrated_rounding.py
+# A model's tensors in their stored form, rounded as calibration says.
+
+
+Hessians = Mapping[str, Tensor]  # name of a matrix (R, C) → (C, C) fp32
+
+
 # ---- trainer/run_log.py
 # What a run says and leaves: the lines of the public scripts, which verifiers already read.
 
 
 ARTIFACT_NAME = "final_model.int8.ptz"  # in the working directory
+DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its loss was lost
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -1386,36 +2549,65 @@ class Progress:
         )
 
 
-# ---- trainer/optimizer/schedules.py
-# Schedules: pure functions of step and time.
+# ---- trainer/training_failures.py
+# What to say, and what to keep, when training cannot go on.
 
 
-def learning_rate_scale(options: ScheduleOptions, step: int, elapsed_seconds: float) -> float:
-    """The factor on every learning rate: 1, then a straight line to 0 over the last steps.
+NUM_NAMES = 3  # of tensors in a message; the file holds all
 
-    With a time limit, the end is where the time runs out: the seconds that the last
-    `warmdown_iters` steps will take are estimated from the steps so far.
+
+def refuse_divergence(model: nn.Module, group: ProcessGroup, step: int, loss_nats: float) -> None:
+    """See to it that a loss is a number, between the backward pass and the update.
 
     Args:
-        options: the recipe's schedule.
-        step: steps done.
-        elapsed_seconds: training time so far.
+        model: its weights are those that made the loss, its gradients those of that loss.
+        group: whose process this is.
+        step: steps done before this one.
+        loss_nats: of this process's tokens.
+
+    Raises:
+        TrainerError: it is none; the weights and gradients are kept in a file.
     """
-    if options.warmdown_iters == 0:
-        return 1.0
-    if options.max_wallclock_seconds == 0:
-        return min(1.0, max(0.0, (options.iterations - step) / options.warmdown_iters))
-    warmdown_seconds = options.warmdown_iters * elapsed_seconds / max(step, 1)
-    remaining_seconds = max(options.max_wallclock_seconds - elapsed_seconds, 0.0)
-    return min(1.0, remaining_seconds / max(warmdown_seconds, 1e-12))
+    if math.isfinite(loss_nats):
+        return
+    weights = dict(model.named_parameters())
+    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+    path = Path(f"{DIVERGED_PREFIX}{group.rank}.pt")
+    torch.save({"step": step, "weights": model.state_dict(), "gradients": gradients}, path)
+    raise TrainerError(
+        f"step {step + 1}: the training loss is {loss_nats}; not finite: "
+        f"weights {describe_non_finite(weights)}, gradients {describe_non_finite(gradients)}; "
+        f"both are in {path} as they were before the update; "
+        "lower the learning rates, or clip gradients with optimizer.grad_clip_norm"
+    )
 
 
-def muon_momentum(options: OptimizerOptions, step: int) -> float:
-    """Muon's momentum: a straight line from its start value over the first steps, then constant."""
-    if options.muon_momentum_warmup_steps == 0:
-        return options.muon_momentum
-    done = min(step / options.muon_momentum_warmup_steps, 1.0)
-    return (1 - done) * options.muon_momentum_warmup_start + done * options.muon_momentum
+def describe_non_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The names of the tensors that hold an infinity or no number, the first few in full."""
+    names = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if not names:
+        return "none"
+    more = len(names) - NUM_NAMES
+    return " ".join(names[:NUM_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+@contextmanager
+def memory_advice(batch: BatchOptions) -> Iterator[None]:
+    """Within it, running out of memory says what to lower.
+
+    Raises:
+        TrainerError: the GPU's memory did not suffice.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        tokens = batch.train_batch_tokens // batch.micro_batches_per_step
+        raise TrainerError(
+            f"out of GPU memory with micro-batches of {tokens} tokens "
+            f"({str(error).partition('.')[0]}): raise batch.micro_batches_per_step from "
+            f"{batch.micro_batches_per_step} to {2 * batch.micro_batches_per_step}, which changes "
+            "no result, or lower batch.train_batch_tokens, num_layers or model_dim"
+        ) from None
 
 
 # ---- trainer/training_loop.py
@@ -1432,22 +2624,24 @@ class TrainingRun:
     recipe: Recipe
     group: ProcessGroup
     log: RunLog
-    model: nn.Module  # holds the parameters
+    model: GPT  # holds the parameters
     forward: nn.Module  # the same, compiled and replicated
     optimizers: Optimizers
     train_paths: list[Path]
 
-    def batches(self) -> Iterator[Batch]:
-        """The training data from their beginning."""
-        return train_batches(self.train_paths, self.recipe, self.group)
+    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+        """The training data from what belongs to a step on."""
+        per_step = self.recipe.batch.micro_batches_per_step // self.group.world_size
+        first = first_step * per_step
+        return train_batches(self.train_paths, self.recipe, self.group, first=first)
 
 
 class TrainingClock:
     """Seconds of training; stands still while paused."""
 
-    def __init__(self, group: ProcessGroup) -> None:
+    def __init__(self, group: ProcessGroup, banked_seconds: float) -> None:
         self.group = group
-        self.banked_seconds = 0.0
+        self.banked_seconds = banked_seconds
         self.resume()
 
     def seconds(self) -> float:
@@ -1468,15 +2662,25 @@ class TrainingClock:
 
 def warm_up(run: TrainingRun) -> None:
     """Take some steps so that everything is compiled, then undo them."""
-    num_steps = run.recipe.schedule.warmup_steps
+    schedule = run.recipe.schedule
     initial = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     batches = run.batches()
-    for step in range(num_steps):
-        take_step(run, batches, step=0, learning_rate=1.0)
-        if num_steps <= 20 or (step + 1) % 10 == 0 or step + 1 == num_steps:
-            run.log.write(f"warmup_step:{step + 1}/{num_steps}")
+    for has_loops, label in orders_of_blocks(run.recipe):
+        run.model.use_loops(wanted=has_loops)
+        momentum = muon_momentum(run.recipe.optimizer, 0)
+        pace = Pace(momentum=momentum, has_loops=has_loops)
+        for step in range(1, schedule.warmup_steps + 1):
+            with memory_advice(run.recipe.batch):
+                take_step(run, batches, 0, pace)
+            if schedule.warmup_steps <= 20 or step % 10 == 0 or step == schedule.warmup_steps:
+                run.log.write(f"{label}warmup_step:{step}/{schedule.warmup_steps}")
     run.model.load_state_dict(initial)
     run.optimizers.forget()
+
+
+def orders_of_blocks(recipe: Recipe) -> list[tuple[bool, str]]:
+    """The orders that training goes through: whether with loops, and what log lines begin with."""
+    return [(False, "")]
 
 
 def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
@@ -1491,35 +2695,75 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
         The steps taken and the seconds they took.
     """
     schedule = run.recipe.schedule
-    batches = run.batches()
-    clock = TrainingClock(run.group)
-    step = 0
+    budget_seconds = open_budget(run)
+    step, elapsed_seconds = 0, 0.0
+    batches = run.batches(step)
+    clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
     while not is_last:
+        pace = pace_at(run.recipe, step, elapsed_seconds, budget_seconds)
+        follow_loops(run, step, pace)
         if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
             validate(_progress(schedule, step, clock.pause()))
             clock.resume()
-        scale = learning_rate_scale(schedule, step, clock.seconds())
-        loss = take_step(run, batches, step, scale)
+        with memory_advice(run.recipe.batch):
+            loss = take_step(run, batches, step, pace)
         step += 1
-        progress = _progress(schedule, step, clock.seconds())
-        is_last = step == schedule.iterations or run.group.any(_is_over(progress, schedule))
+        elapsed_seconds = clock.seconds()
+        if budget_seconds < math.inf:  # all processes go by one time, or their weights drift apart
+            elapsed_seconds = run.group.largest(elapsed_seconds)
+        is_last = step == schedule.iterations or elapsed_seconds >= budget_seconds
         if is_last or _is_logged(step, schedule):
-            run.log.write(progress.train_line(loss.item()))
+            progress = _progress(schedule, step, elapsed_seconds)
+            run.log.write(progress.train_line(run.group.mean(loss).item()))
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
         validate(progress)
     if step < schedule.iterations:
         run.log.write(progress.stopping_line())
+    run.model.use_loops(wanted=True)
     return progress
 
 
+def follow_loops(run: TrainingRun, step: int, pace: Pace) -> None:
+    """Go through the blocks in the order that the pace says; say so when it is the looped one."""
+    run.model.use_loops(wanted=pace.has_loops)
+
+
+def open_budget(run: TrainingRun) -> float:
+    """The seconds that the loop may take, the same for all processes; says so in the log.
+
+    Raises:
+        TrainerError: the clock covers what came before, and that took all of the limit.
+    """
+    schedule = run.recipe.schedule
+    before_seconds = run.group.largest(seconds_since_start())
+    budget_seconds = loop_budget_seconds(schedule, before_seconds)
+    if budget_seconds <= 0:
+        raise TrainerError(
+            f"schedule.clock {schedule.clock}: start and warm-up took {before_seconds:.1f} s and "
+            f"{schedule.reserve_seconds:.1f} s are reserved, which leaves no time to train of "
+            f"max_wallclock_seconds {schedule.max_wallclock_seconds:.1f}; raise it"
+        )
+    budget = "none" if math.isinf(budget_seconds) else f"{budget_seconds:.3f}s"
+    run.log.write(f"clock:{schedule.clock} before_loop:{before_seconds:.3f}s loop_budget:{budget}")
+    return budget_seconds
+
+
+def seconds_since_start() -> float:
+    """Seconds since the system started this process, imports included (Linux, proc(5))."""
+    after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start_ticks = int(after_name[19])  # field 22, since boot
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")
+
+
 def take_step(
-    run: TrainingRun, batches: Iterator[Batch], step: int, learning_rate: float
+    run: TrainingRun, batches: Iterator[Batch], step: int, pace: Pace
 ) -> Tensor:  # () fp32 on the device, nats a token
     """One optimizer step over this process's micro-batches; returns their mean loss.
 
-    Nothing here waits for the device.
+    The loss is looked at while the device is busy with the last backward pass, so that nothing
+    waits and an update from a loss that is no number is never applied.
     """
     num_micro_batches = run.recipe.batch.micro_batches_per_step // run.group.world_size
     is_cuda = run.group.device.type == "cuda"
@@ -1529,21 +2773,16 @@ def take_step(
         with gradient_sync(run.forward, wanted=index == num_micro_batches - 1):
             with torch.autocast(run.group.device.type, torch.bfloat16, enabled=is_cuda):
                 loss = run.forward(batch.input_ids, batch.target_ids).mean()
+            total += loss.detach()
+            arriving_loss = run.group.start_fetch(total)
             (loss / num_micro_batches).backward()
-        total += loss.detach()
-    options = run.recipe.optimizer
-    if options.grad_clip_norm > 0:
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
-    run.optimizers.step(learning_rate, muon_momentum(options, step))
+    refuse_divergence(run.model, run.group, step, arriving_loss())
+    run.optimizers.step(pace)
     return total / num_micro_batches
 
 
 def _progress(schedule: ScheduleOptions, step: int, train_seconds: float) -> Progress:
     return Progress(step=step, num_steps=schedule.iterations, train_seconds=train_seconds)
-
-
-def _is_over(progress: Progress, schedule: ScheduleOptions) -> bool:
-    return 0 < schedule.max_wallclock_seconds <= progress.train_seconds
 
 
 def _is_logged(step: int, schedule: ScheduleOptions) -> bool:
@@ -1556,6 +2795,7 @@ def _is_logged(step: int, schedule: ScheduleOptions) -> bool:
 
 
 VERBS = ("train", "evaluate")
+STREAM_VERB = "stream"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -1569,23 +2809,29 @@ class PreparedRun:
     forward: nn.Module  # the model, compiled where the recipe says so
 
 
-def main(settings: Mapping[str, object], script: Path) -> int:
+def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Value]) -> int:
     """Run the verbs of the command line; returns the exit code.
 
     Args:
         settings: the recipe, option path → value.
         script: the source that is running, for the log and for the count of code bytes.
+        built_in: likewise the options that the script was written for, which cannot be changed.
     """
     try:
         verbs = sys.argv[1:] or VERBS
-        if unknown := set(verbs) - set(VERBS):
-            raise RecipeError(f"no verb {min(unknown)!r}; expected {' or '.join(VERBS)}")
-        run = prepare_run(build_recipe({**settings, **environment_settings(os.environ)}), script)
+        if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
+            expected = " or ".join((*VERBS, STREAM_VERB))
+            raise RecipeError(f"no verb {min(unknown)!r}; expected {expected}")
+        refuse_what_is_built_in(os.environ, built_in)
+        recipe = build_recipe({**settings, **environment_settings(os.environ)})
+        run = prepare_run(recipe, script)
         if "train" in verbs:
             train_and_pack(run, script)
         run.group.barrier()
         if "evaluate" in verbs:
             evaluate_artifact(run)
+        if STREAM_VERB in verbs:
+            stream_artifact(run)
     except TrainerError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
@@ -1619,8 +2865,7 @@ def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
 
 def is_compiled(recipe: Recipe, group: ProcessGroup) -> bool:
     """Whether the recipe wants compiled code on this device."""
-    wanted = recipe.device.torch_compile
-    return wanted == "always" or (wanted == "gpu" and group.device.type == "cuda")
+    return group.device.type == "cuda"
 
 
 def set_up_device(options: DeviceOptions) -> None:
@@ -1639,14 +2884,17 @@ def set_up_device(options: DeviceOptions) -> None:
 def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
     """The model that the seed gives, on this process's device.
 
-    On GPUs the embedding table is bf16, with bf16 optimizer state, as in the public baseline.
+    On GPUs embedding tables are bf16, with bf16 optimizer state, as in the public baseline.
     """
     random.seed(recipe.run.seed)
     np.random.seed(recipe.run.seed)
     torch.manual_seed(recipe.run.seed)
     model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
+    model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     if group.device.type == "cuda":
-        model.tok_emb.to(torch.bfloat16)
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                module.to(torch.bfloat16)
     return model
 
 
@@ -1655,57 +2903,85 @@ def train_and_pack(run: PreparedRun, script: Path) -> None:
 
     Raises:
         DataError: training data or tokenizer are missing, damaged or do not fit the recipe.
+        RecipeError: the artifact cannot be compressed as the recipe says.
     """
-    recipe, group, log = run.recipe, run.group, run.log
+    recipe, log = run.recipe, run.log
+    check_codec(recipe.quantization.compressor)
     load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
-    orthogonalize: Orthogonalize = newton_schulz
-    if is_compiled(recipe, group):
-        orthogonalize = torch.compile(newton_schulz, dynamic=False, fullgraph=True)
-    training = TrainingRun(
-        recipe=recipe,
-        group=group,
-        log=log,
-        model=run.model,
-        forward=group.replicate(run.forward),
-        optimizers=build_optimizers(run.model, recipe.optimizer, group, orthogonalize),
-        train_paths=shard_paths(recipe.run.data_path, "train"),
-    )
+    training = begin_training(run)
     log_training_setup(training)
     with log.phase("warm_up"):
         warm_up(training)
     with log.phase("training"):
         train(training, partial(log_validation, run))
-    log_peak_memory(log, group)
+    hessians: Hessians = {}
+    log_peak_memory(log, run.group)
     with log.phase("serialise"):
-        write_artifact(run, script)
+        write_artifact(run, script, hessians)
+
+
+def begin_training(run: PreparedRun) -> TrainingRun:
+    """All that training touches, with fresh optimizers.
+
+    Raises:
+        DataError: there are no training shards.
+    """
+    recipe, group = run.recipe, run.group
+    orthogonalize = orthogonalizer(recipe.optimizer)
+    if is_compiled(recipe, group):
+        orthogonalize = torch.compile(orthogonalize, dynamic=False, fullgraph=True)
+    return TrainingRun(
+        recipe=recipe,
+        group=group,
+        log=run.log,
+        model=run.model,
+        forward=gradients_averaged(run),
+        optimizers=build_optimizers(run.model, recipe.optimizer, group, orthogonalize),
+        train_paths=shard_paths(recipe.run.data_path, "train"),
+    )
+
+
+def gradients_averaged(run: PreparedRun) -> nn.Module:
+    """The model, its gradients averaged while they arise, unless each process clips its own."""
+    return run.group.replicate(run.forward)
 
 
 def log_validation(run: PreparedRun, progress: Progress) -> None:
     """Score the model as it is, in the middle of training."""
-    score, _ = score_model(run)
+    score, _ = score_model(run, training_windows(run.recipe))
     run.log.write(progress.validation_line(score.loss_nats, score.bits_per_byte))
 
 
-def write_artifact(run: PreparedRun, script: Path) -> None:
+def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
     """Quantise, compress, write, and say how many bytes that makes."""
     if not run.group.is_master:
         return
-    state = run.model.state_dict()
-    stored = quantize_state(state, run.recipe.quantization.int8_keep_float_fp32_name_patterns)
-    artifact = pack_artifact(stored)
+    state, options = run.model.state_dict(), run.recipe.quantization
+    code_bytes = script.stat().st_size
+    artifact = packed_state(run, hessians, code_bytes)
     Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
     model_bytes = sum(tensor.nbytes for tensor in state.values())
-    payload, artifact_bytes = payload_bytes(stored), len(artifact.compressed)
-    code_bytes = script.stat().st_size
+    payload, artifact_bytes = artifact.payload_bytes, len(artifact.compressed)
+    form = f"int{options.matrix_bits}+{options.compressor}"
     for line in (
         f"Serialized model: {model_bytes} bytes",
         f"Code size: {code_bytes} bytes",
         f"Total submission size: {model_bytes + code_bytes} bytes",
-        f"Serialized model int8+zlib: {artifact_bytes} bytes (payload:{payload} "
+        f"Serialized model {form}: {artifact_bytes} bytes (payload:{payload} "
         f"raw_torch:{artifact.raw_bytes} payload_ratio:{model_bytes / payload:.2f}x)",
-        f"Total submission size int8+zlib: {artifact_bytes + code_bytes} bytes",
+        f"Total submission size {form}: {artifact_bytes + code_bytes} bytes",
     ):
         run.log.write(line)
+
+
+def packed_state(run: PreparedRun, hessians: Hessians, code_bytes: int) -> PackedArtifact:
+    """The model as an artifact; where the recipe gives a total, as fine as that allows.
+
+    Raises:
+        RecipeError: the total cannot be kept to.
+    """
+    state, options = run.model.state_dict(), run.recipe.quantization
+    return pack_artifact(quantize_state(state, options), options)
 
 
 def evaluate_artifact(run: PreparedRun) -> None:
@@ -1715,45 +2991,76 @@ def evaluate_artifact(run: PreparedRun) -> None:
         DataError: artifact, tokenizer or validation data are missing, damaged or do not fit.
     """
     with run.log.phase("load"):
-        load_artifact(run.model)
+        load_artifact(run.model, run.recipe.quantization)
+    windows, learns = evaluation_windows(run.recipe), run.recipe.evaluation.ttt_enabled
+    run.log.write(
+        f"eval_mode:{'test_time_training' if learns else 'windows'} "
+        f"seq_len:{windows.seq_len} stride:{windows.stride}"
+    )
     started = time.perf_counter()
     with run.log.phase("evaluate"):
-        score, losses = score_model(run)
+        score, losses = score_model(run, windows)
     eval_ms = 1000.0 * (time.perf_counter() - started)
-    label, nats, bpb = "final_int8_zlib_roundtrip", score.loss_nats, score.bits_per_byte
+    options = run.recipe.quantization
+    label = f"final_int{options.matrix_bits}_{options.compressor}_roundtrip"
+    nats, bpb = score.loss_nats, score.bits_per_byte
     run.log.write(f"{label} val_loss:{nats:.4f} val_bpb:{bpb:.4f} eval_time:{eval_ms:.0f}ms")
     run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
     if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
         write_token_losses(losses, Path(path))
 
 
-def load_artifact(model: GPT) -> None:
+def stream_artifact(run: PreparedRun) -> None:
+    """Load the artifact from its file and predict what the harness asks for.
+
+    Raises:
+        DataError: the artifact is missing, damaged or does not fit, or there is no harness.
+        RecipeError: the recipe sees documents packed side by side.
+    """
+    load_artifact(run.model, run.recipe.quantization)
+    run.model.use_positions(evaluation_windows(run.recipe).seq_len)
+    run.model.eval()
+    answer_stream(run.model, run.recipe)
+
+
+def load_artifact(model: GPT, options: QuantizationOptions) -> None:
     """Put the artifact's weights into the model.
 
     Raises:
         DataError: there is no artifact, or it belongs to another model.
     """
     try:
-        stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes())
-        model.load_state_dict(dequantize_state(stored))
+        stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes(), options)
+        state = dequantize_state(stored)
+        model.load_state_dict(state)
     except OSError:
         raise DataError(f"{ARTIFACT_NAME}: no such file here; run the verb train first") from None
     except RuntimeError:
         raise DataError(f"{ARTIFACT_NAME}: belongs to a model of another shape") from None
 
 
-def score_model(run: PreparedRun) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
-    """Score the model as it is: the figures, and the loss of every token."""
+def score_model(
+    run: PreparedRun, windows: Windows
+) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
+    """Score the model as it is, or as it learns on the way: figures, and the loss of every token.
+
+    Test-time training scores to the last token, as its public form does.
+    """
     recipe = run.recipe
     table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     tokens = load_validation_tokens(
         recipe.run.data_path,
-        recipe.batch.train_seq_len,
+        windows.seq_len,
         keep_tail=recipe.evaluation.score_tail,
     )
+    check_token_ids(tokens, recipe.model.vocab_size)
     pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
     run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
-    losses = score_tokens(run.forward, tokens, recipe, run.group)
+    run.model.use_positions(windows.seq_len)
+    run.model.eval()
+    losses = score_tokens(run.forward, tokens, windows, run.group)
+    run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
+    run.model.train()
     return bits_per_byte(losses, tokens, table), losses
 
 
@@ -1779,8 +3086,8 @@ def log_training_setup(training: TrainingRun) -> None:
         recipe.batch,
         recipe.schedule,
     )
-    token_lr = optimizer.tied_embed_lr if model.tie_embeddings else optimizer.embed_lr
-    head_lr = 0.0 if model.tie_embeddings else optimizer.head_lr
+    token_lr = optimizer.tied_embed_lr
+    head_lr = 0.0
     num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
     for line in (
         "val_bpb:enabled tokenizer_kind=sentencepiece tokenizer_path=" + recipe.run.tokenizer_path,
@@ -1808,4 +3115,4 @@ def log_peak_memory(log: RunLog, group: ProcessGroup) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(RECIPE, Path(__file__)))
+    sys.exit(main(RECIPE, Path(__file__), BUILT_IN))
