@@ -29,8 +29,8 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install
-	$(BIN)/pytest -q
+test: install # two at a time, a thread each, as CI has two cores; a file's tests stay together
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 
 test-gpu:
 	pytest -q -m gpu
