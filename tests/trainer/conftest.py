@@ -32,8 +32,6 @@ TINY_SETTINGS = {
 }
 
 
-# Decided when Triton is imported: without a GPU, kernels are interpreted.
-os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 torch.set_num_threads(1)  # threads that wait for each other are slow on a busy machine
 
 

@@ -211,7 +211,7 @@ def test_the_loss_of_packed_documents_is_that_of_the_public_script():
     model.use_positions(64)
     ids = torch.arange(4 * 17).mul(7919).remainder(61).view(4, 17)
     inputs, targets = ids[:, :-1].reshape(1, 64), ids[:, 1:].reshape(1, 64)
-    losses = model(inputs, targets, torch.tensor(BOUNDARIES, dtype=torch.int32))
+    losses = model(inputs, targets, boundaries=torch.tensor(BOUNDARIES, dtype=torch.int32))
     assert losses.mean().item() == pytest.approx(MODERN_LOSS_NATS_PACKED, rel=1e-6)
 
 

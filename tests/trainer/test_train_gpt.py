@@ -75,15 +75,21 @@ def test_training_does_not_open_validation_data(script_folder, tiny_data, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "environment",
+    "changed",
     [
         {},
-        {"EVAL_STRIDE": "5", "EVAL_SEQ_LEN": "20"},
-        {"TTT_ENABLED": "1", "TTT_CHUNK_SIZE": "8", "TTT_EVAL_SEQ_LEN": "16"},
+        {"evaluation.eval_stride": 5, "evaluation.eval_seq_len": 20},
+        {
+            "evaluation.ttt_enabled": True,
+            "evaluation.ttt_chunk_size": 8,
+            "evaluation.ttt_eval_seq_len": 16,
+        },
     ],
 )
-def test_token_losses_add_up_to_the_printed_loss(script_folder, tiny_data, environment):
-    ran = run_script(script_folder, tiny_data, PGOLF_TOKEN_LOSSES="losses.f32", **environment)
+def test_token_losses_add_up_to_the_printed_loss(script_folder, tiny_data, tiny_recipe, changed):
+    settings = recipe_settings(tiny_recipe) | changed
+    (script_folder / "train_gpt.py").write_text(bundle_script(settings, "tiny"))
+    ran = run_script(script_folder, tiny_data, PGOLF_TOKEN_LOSSES="losses.f32")
     losses = np.fromfile(script_folder / "losses.f32", dtype="<f4")
     printed = float(last_line(ran).split("val_loss:")[1].split()[0])
     assert losses.size == 400

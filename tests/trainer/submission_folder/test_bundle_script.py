@@ -67,7 +67,11 @@ def test_what_nothing_reaches_is_left_out(script):
     ("recipe", "held", "left_out"),
     [
         ("demo", ["class Muon"], ["Adapter", "BigramHash", "WeightAverage", "boundaries"]),
-        ("pr65", ["class BigramHash", "class SmearGate", "fake_quantize"], ["Adapter", "Lanes"]),
+        (
+            "pr65",
+            ["class BigramHash", "class SmearGate", "fake_quantize"],
+            ["Adapter", "RoutedLanes"],
+        ),
         ("pr77", ["class Adapter", "deltas"], ["BigramHash", "fake_quantize", "boundaries"]),
         ("pr1855", ["class RoutedLanes", "boundaries", "is_looped"], ["Adapter", "BigramHash"]),
     ],
