@@ -32,6 +32,7 @@ RECORDS = {
     "evidence.json": Evidence,
 }
 VICTIMS = ("harness", "child", "both")
+GOING_SECONDS = 10
 LONGEST_RUN_SECONDS = 60
 
 
@@ -138,6 +139,14 @@ def orphans() -> list[str]:
     return [name for name in owned if not psutil.pid_exists(int(name.split("-")[3]))]
 
 
+def lasting_orphans() -> list[str]:
+    """Those that are there after a while: what was killed takes a moment to go."""
+    deadline = time.monotonic() + GOING_SECONDS
+    while (left := orphans()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
 def finished(out: Path) -> dict[str, bytes]:
     """What stands as finished, by the name of its seed."""
     return {path.parent.name: path.read_bytes() for path in out.glob("seed_*/measurement.json")}
@@ -166,5 +175,5 @@ def finish(workplace: Path, out: Path, tally: Tally) -> None:
         tally.wrongs.append(f"did not complete: {errors}")
     left = [path for pattern in ("work", ".*", "probe") for path in out.rglob(pattern)]
     tally.wrongs += [f"{path} was left behind" for path in left]
-    tally.wrongs += [f"{name} lives on" for name in orphans()]
+    tally.wrongs += [f"{name} lives on" for name in lasting_orphans()]
     tally.runs_completed += 1
