@@ -53,6 +53,13 @@ def charts(dossier, *seeds: SeedClaimed) -> dict[str, Chart]:
     return {chart.name: chart for chart in made}
 
 
+def test_stages_that_differ_by_their_printing_alone_are_not_drawn(dossier):
+    for final, is_drawn in ((2.470513, False), (2.4709, True)):
+        stages = Learning(points=(), raw_bpb=None, quantised_bpb=2.4705)
+        made = charts(dossier, seed(1, final, learning=stages))
+        assert ("stages" in made) == is_drawn
+
+
 def test_claims_alone_give_every_chart(dossier):
     made = charts(dossier, seed(1), seed(2, 2.5), seed(3, 2.6))
     assert list(made) == ["seeds", "clock", "bytes", "loss", "stages", "frontier", "spreads"]

@@ -108,8 +108,9 @@ def _seeds_text(samples: Sequence[_Sample], bar: float | None) -> str:
     return "; ".join(told) + ". Bars are 95 % intervals of the mean."
 
 
-PRINTED_DECIMALS = 3
 STAGES = ("before quantisation", "quantised", "final")
+MIN_MOVE_BPB = 1e-4
+"""Logs print four decimals: what differs by less may be their rounding."""
 
 
 def stages_chart(dossier: Dossier) -> Chart | None:
@@ -152,8 +153,9 @@ def stages_chart(dossier: Dossier) -> Chart | None:
 
 
 def _moves(row: Sequence[float | None]) -> bool:
-    """Whether any stage differs in the digits that logs print: else there is nothing to see."""
-    return len({round(value, PRINTED_DECIMALS) for value in row if value is not None}) > 1
+    """Whether any stage differs by more than the rounding of logs: else there is nothing to see."""
+    known = [value for value in row if value is not None]
+    return max(known, default=0.0) - min(known, default=0.0) > MIN_MOVE_BPB
 
 
 def _stage_line(
