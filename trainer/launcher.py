@@ -110,6 +110,16 @@ def describe_exit(exit_code: int) -> str:
     return f"signal {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
+def link_data(launch: Launch, folder: Path) -> dict[str, str]:
+    """Put the data where the public run command has them: a log names no folder of this machine."""
+    dataset = Path("data", "datasets", launch.data_path.resolve().name)
+    tokenizer = Path("data", "tokenizers", launch.tokenizer_path.resolve().name)
+    for link, target in ((dataset, launch.data_path), (tokenizer, launch.tokenizer_path)):
+        (folder / link).parent.mkdir(parents=True)
+        (folder / link).symlink_to(target.resolve())
+    return {"DATA_PATH": f"./{dataset}", "TOKENIZER_PATH": f"./{tokenizer}"}
+
+
 def start_training(launch: Launch, seed: int, folder: Path) -> subprocess.Popen[str]:
     """Start the script in a session of its own, so that all its processes can be stopped.
 
@@ -121,8 +131,7 @@ def start_training(launch: Launch, seed: int, folder: Path) -> subprocess.Popen[
         "SEED": str(seed),
         "RUN_ID": f"seed_{seed}",
         "CHECKPOINT_FOLDER": str(checkpoint_folder(launch, seed).resolve()),
-        "DATA_PATH": str(launch.data_path.resolve()),
-        "TOKENIZER_PATH": str(launch.tokenizer_path.resolve()),
+        **link_data(launch, folder),
     }
     command = [sys.executable, "train_gpt.py"]
     if launch.num_gpus is not None:

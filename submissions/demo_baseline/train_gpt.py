@@ -20,8 +20,9 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import Field, dataclass, field, fields
 from functools import cache, partial
@@ -37,6 +38,8 @@ RECIPE = {
     "run.run_id": "run",
     "run.data_path": "./data/datasets/fineweb10B_sp1024",
     "run.tokenizer_path": "./data/tokenizers/fineweb_1024_bpe.model",
+    "device.torch_compile": "gpu",
+    "device.deterministic": False,
     "device.cpu_threads": 1,
     "batch.train_batch_tokens": 1024,
     "batch.train_seq_len": 128,
@@ -99,8 +102,6 @@ RECIPE = {
     "evaluation.ttt_enabled": False,
 }
 BUILT_IN = {
-    "device.torch_compile": "gpu",
-    "device.deterministic": False,
     "batch.pack_documents": False,
     "model.leaky_relu_slope": 0.0,
     "model.tie_embeddings": True,
@@ -140,6 +141,7 @@ BUILT_IN = {
     "model.fused_qk_enabled": False,
     "model.fused_xsa_enabled": False,
     "model.fused_mix_enabled": False,
+    "model.bf16_stream_enabled": False,
     "optimizer.newton_schulz": "constant",
     "optimizer.muon_row_normalize": False,
     "optimizer.muon_weight_decay": 0.0,
@@ -178,6 +180,7 @@ BUILT_IN = {
     "quantization.byte_shuffle": False,
     "quantization.compressor": "zlib",
     "evaluation.score_tail": True,
+    "evaluation.caseops_enabled": False,
     "evaluation.ttt_enabled": False,
     "evaluation.ttt_lora_rank": 8,
     "evaluation.ttt_lora_lr": 0.01,
@@ -337,6 +340,8 @@ class RunOptions:
 class DeviceOptions:
     """How the arithmetic is carried out."""
 
+    torch_compile: Literal["gpu", "always", "never"] = option("gpu")
+    deterministic: bool = option(False)  # the same bits again from the same seed, slower on GPUs
     # 0: one a core. A fixed number makes sums come out alike everywhere; 1 is also the fastest on
     # a busy machine, where threads would mostly wait for each other.
     cpu_threads: int = option(0, at_least=0)
@@ -645,8 +650,13 @@ class PackedArtifact:
 def pack_artifact(
     stored: Mapping[str, StoredTensor], options: QuantizationOptions
 ) -> PackedArtifact:
-    """Write tensors as an artifact."""
+    """Write tensors as an artifact.
+
+    Raises:
+        TrainerError: a tensor is not finite as stored, so that no model could be read back.
+    """
     names = sorted(stored)
+    refuse_non_finite(stored)
     coded = CodedMatrices(side=b"", words=b"")
     header = {
         "format": ARTIFACT_FORMAT,
@@ -663,6 +673,24 @@ def pack_artifact(
         raw_bytes=len(raw) + len(coded.words),
         payload_bytes=payload_bytes(stored),
     )
+
+
+def refuse_non_finite(stored: Mapping[str, StoredTensor]) -> None:
+    """See to it that all that is stored is a number.
+
+    Raises:
+        TrainerError: something is not; the message names the first few tensors.
+    """
+    names = [
+        name
+        for name, tensor in stored.items()
+        if not all(bool(p.isfinite().all()) for p in (tensor.values, tensor.scale) if p is not None)
+    ]
+    if names:
+        raise TrainerError(
+            f"{', '.join(names[:3])} ({len(names)} in all): not finite as stored, trained to no "
+            "number or beyond fp16; lower the learning rates, or clip gradients"
+        )
 
 
 def is_entropy_coded(dtype: torch.dtype, shape: Sequence[int], packing: str) -> bool:
@@ -964,6 +992,10 @@ def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager
 # Tokens on the device, in a fixed order: every process draws its own share of one stream.
 
 
+Item = TypeVar("Item")
+MADE_AHEAD = 3  # micro-batches
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """B sequences of T tokens on the device."""
@@ -992,9 +1024,23 @@ def train_batches(
             f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
             f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
         )
-    for chunk in islice(endless_chunks(paths, span * group.world_size), first, None):
-        own = chunk[span * group.rank : span * (group.rank + 1)]
-        yield batch_on_device(own, recipe, group.device)
+    chunks = islice(endless_chunks(paths, span * group.world_size), first, None)
+    own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
+    for ready in prefetched(prepare_batch(tokens, recipe) for tokens in own):
+        yield ready.on(group.device)
+
+
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, made in a thread while the ones before them are used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting: deque[Future[Item | None]] = deque()
+        while True:
+            while len(waiting) < MADE_AHEAD:
+                waiting.append(thread.submit(next, items, None))
+            item = waiting.popleft().result()
+            if item is None:
+                return
+            yield item
 
 
 def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]:
@@ -1011,11 +1057,26 @@ def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]
         missing -= shard.size - position
 
 
-def batch_on_device(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadyBatch:
+    """A batch in the host's memory."""
+
+    ids: np.ndarray  # (B * T + 1,) int64
+    row_tokens: int
+
+    def on(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        ids = on_device(self.ids, device)
+        return Batch(
+            input_ids=ids[:-1].view(-1, self.row_tokens),
+            target_ids=ids[1:].view(-1, self.row_tokens),
+        )
+
+
+def prepare_batch(
     tokens: np.ndarray,  # (B * T + 1,) uint16
     recipe: Recipe,
-    device: torch.device,
-) -> Batch:
+) -> ReadyBatch:
     """Consecutive tokens as rows whose targets are the next tokens.
 
     Raises:
@@ -1026,9 +1087,8 @@ def batch_on_device(
             f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
             "use the shards that belong to the tokenizer, or mend model.vocab_size"
         )
-    ids = on_device(tokens.astype(np.int64), device)
-    shape = (-1, recipe.batch.row_tokens)
-    return Batch(input_ids=ids[:-1].view(shape), target_ids=ids[1:].view(shape))
+    row_tokens = recipe.batch.row_tokens
+    return ReadyBatch(ids=tokens.astype(np.int64), row_tokens=row_tokens)
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:
@@ -1174,15 +1234,10 @@ def load_validation_tokens(
     return tokens if keep_tail else tokens[: usable + 1]
 
 
-def bits_per_byte(
-    losses: Tensor,  # (N,) fp32, nats
-    tokens: np.ndarray,  # (N + 1,) uint16
-    table: ByteTable,
-) -> Score:
-    """The score that these losses make on these tokens."""
+def score_over(losses: Tensor, num_bytes: int) -> Score:  # (N,) fp32, nats
+    """The score that these losses make on so many bytes."""
     total_nats = float(losses.sum(dtype=torch.float64).item())
     num_tokens = losses.numel()
-    num_bytes = count_bytes(table, tokens[:-1], tokens[1:])
     return Score(
         loss_nats=total_nats / num_tokens,
         bits_per_byte=total_nats / math.log(2.0) / num_bytes,
@@ -1305,25 +1360,6 @@ def check_token_ids(tokens: np.ndarray, vocab_size: int) -> None:
         )
 
 
-# ---- trainer/kernels/flash_attention_4.py
-# FlashAttention-4 over packed documents, where it is installed.
-
-
-# Queries (N, H, D), keys and values (N, K, D), boundaries (S,) int32, length of the longest
-# document → (N, H, D).
-FlashDocuments = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
-
-
-def spans_of(boundaries: Tensor, longest: int) -> dict[str, Tensor | int]:
-    """Where documents begin, as FlashAttention is told."""
-    return {
-        "cu_seqlens_q": boundaries,
-        "cu_seqlens_k": boundaries,
-        "max_seqlen_q": longest,
-        "max_seqlen_k": longest,
-    }
-
-
 # ---- trainer/model/attention_kernels.py
 # Who attends to whom, and who computes it.
 
@@ -1350,35 +1386,9 @@ def causal_attention(
     return gathered.transpose(1, 2)
 
 
-def flash_function(options: ModelOptions) -> FlashDocuments | None:
-    """The FlashAttention that the recipe names, or None where PyTorch's own means must do.
-
-    By itself a recipe takes FlashAttention-3 where it is installed.
-    """
-    return flash_attention_3()
-
-
-def row_attention(options: ModelOptions, flash: FlashDocuments | None) -> Attention:
+def row_attention(options: ModelOptions) -> Attention:
     """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
     return causal_attention
-
-
-@cache
-def flash_attention_3() -> FlashDocuments | None:
-    """Causal attention within each document; None where FlashAttention-3 is not installed."""
-    if importlib.util.find_spec("flash_attn_interface") is None:
-        return None
-    library = importlib.import_module("flash_attn_interface")
-
-    def documents(
-        queries: Tensor, keys: Tensor, values: Tensor, boundaries: Tensor, longest: int
-    ) -> Tensor:
-        gathered: Tensor = library.flash_attn_varlen_func(
-            queries, keys, values, causal=True, **spans_of(boundaries, longest)
-        )
-        return gathered
-
-    return documents
 
 
 # ---- trainer/model/linear.py
@@ -1689,7 +1699,6 @@ class GPT(nn.Module):
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
         self.options = options
-        self.flash = flash_function(options)
         self.softcap = options.logit_softcap
         self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
         self.skip_weights = nn.Parameter(torch.ones(num_skips(options), options.model_dim))
@@ -1784,7 +1793,7 @@ class GPT(nn.Module):
 
     def _surroundings(self, input_ids: Tensor) -> Surroundings:
         num_tokens = input_ids.size(1)
-        attention = row_attention(self.options, self.flash)
+        attention = row_attention(self.options)
         return Surroundings(
             cosine=self.cosine[:num_tokens],
             sine=self.sine[:num_tokens],
@@ -1797,7 +1806,8 @@ class GPT(nn.Module):
 
     def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
         embedded = self.tok_emb(input_ids)
-        return rms_norm(embedded)
+        normed = rms_norm(embedded)
+        return normed
 
 
 # ---- trainer/evaluation/stream.py
@@ -2330,6 +2340,8 @@ def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
 def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
     """What no clock can keep."""
     schedule = recipe.schedule
+    if recipe.device.deterministic and schedule.max_wallclock_seconds > 0:
+        yield "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time"
     if schedule.reserve_seconds > 0:
         yield (
             f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock "
@@ -2384,6 +2396,9 @@ WITHOUT = {
     "EMBEDDING_DIM": "512",  # #1218: the model's own, without a projection
     "ATTN_OUT_GATE_SRC": "proj",  # #1667
     "ROPE_YARN": "0",  # #1530
+    "LQER_ASYM_ENABLED": "1",  # #1851: factors in two and four bits
+    "LQER_FACTOR_BITS": "4",
+    "AWQ_LITE_BITS": "8",  # #1945
 }
 
 
@@ -2865,13 +2880,17 @@ def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
 
 def is_compiled(recipe: Recipe, group: ProcessGroup) -> bool:
     """Whether the recipe wants compiled code on this device."""
-    return group.device.type == "cuda"
+    wanted = recipe.device.torch_compile
+    return wanted == "always" or (wanted == "gpu" and group.device.type == "cuda")
 
 
 def set_up_device(options: DeviceOptions) -> None:
     """On GPUs: TF32 for what is left in fp32, and flash attention or none."""
     if options.cpu_threads:
         torch.set_num_threads(options.cpu_threads)
+    if options.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read at the first matrix product
+        torch.use_deterministic_algorithms(True)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cuda.enable_flash_sdp(True)
@@ -3047,7 +3066,6 @@ def score_model(
     Test-time training scores to the last token, as its public form does.
     """
     recipe = run.recipe
-    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     tokens = load_validation_tokens(
         recipe.run.data_path,
         windows.seq_len,
@@ -3061,7 +3079,17 @@ def score_model(
     losses = score_tokens(run.forward, tokens, windows, run.group)
     run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     run.model.train()
-    return bits_per_byte(losses, tokens, table), losses
+    return score_over(losses, scored_bytes(recipe, tokens)), losses
+
+
+def scored_bytes(recipe: Recipe, tokens: np.ndarray) -> int:
+    """How many bytes all tokens but the first stand for.
+
+    Raises:
+        DataError: tokenizer or sidecar are missing or do not fit.
+    """
+    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
+    return count_bytes(table, tokens[:-1], tokens[1:])
 
 
 def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:
