@@ -16,6 +16,7 @@ ADJ_FREQUENCY = 0x0002
 BPF_MAP_CREATE, BPF_MAP_TYPE_ARRAY = 0, 2
 KEYRING_OF_THIS_PROCESS = -2
 SYSLOG_READ_ALL = 3
+CGROUP_LIMITS = frozenset(("cgroup.procs", "memory.max", "memory.limit_in_bytes", "pids.max"))
 GPU_DRIVER = "driver"
 """Of /proc: what a GPU's driver shows and guards itself."""
 
@@ -166,9 +167,10 @@ def kernel_log_cannot_be_read(planted: Planted) -> str | None:
 
 def cgroups_cannot_be_written(planted: Planted) -> str | None:
     """The limits cannot be loosened or left."""
-    for name in ("cgroup.procs", "memory.max", "memory.limit_in_bytes", "pids.max"):
-        for path in Path("/sys/fs/cgroup").rglob(name):
-            if breach := _opens(str(path), os.O_WRONLY):
+    # os.walk passes over the groups of other runs that end in the meantime.
+    for folder, _, files in os.walk("/sys/fs/cgroup"):
+        for name in files:
+            if name in CGROUP_LIMITS and (breach := _opens(f"{folder}/{name}", os.O_WRONLY)):
                 return breach
     return None
 
