@@ -34,19 +34,38 @@ class ProcessGroup:
         self.sum_in_place(tensor)
         return tensor / self.world_size
 
-    def average_in_place(self, tensors: list[torch.Tensor]) -> None:
-        """Replace each tensor by its mean over the processes; one message for each type."""
+    def start_average(self, tensors: list[torch.Tensor]) -> Callable[[], None]:
+        """Begin to average tensors, one message for each type; calling the result puts them in."""
         if self.world_size == 1:
-            return
-        for dtype in {tensor.dtype for tensor in tensors}:
+            return lambda: None
+        messages = []
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in one order everywhere
             alike = [tensor for tensor in tensors if tensor.dtype == dtype]
-            flat = torch.cat([tensor.flatten() for tensor in alike])
-            dist.all_reduce(flat)
-            parts = torch.split_with_sizes(
-                flat / self.world_size, [tensor.numel() for tensor in alike]
-            )
-            for tensor, part in zip(alike, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+            flat = torch.cat([tensor.flatten() for tensor in alike]) / self.world_size
+            messages.append((alike, flat, dist.all_reduce(flat, async_op=True)))
+
+        def wait() -> None:
+            for alike, flat, work in messages:
+                work.wait()
+                parts = torch.split_with_sizes(flat, [tensor.numel() for tensor in alike])
+                for tensor, part in zip(alike, parts, strict=True):
+                    tensor.copy_(part.view_as(tensor))
+
+        return wait
+
+    def start_scatter(self, whole: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to average a tensor of equal shares; calling the result waits for the own one."""
+        if self.world_size == 1:
+            return lambda: whole
+        shares = list((whole / self.world_size).chunk(self.world_size))
+        own = torch.empty_like(shares[0])
+        work = dist.reduce_scatter(own, shares, async_op=True)
+
+        def wait() -> torch.Tensor:
+            work.wait()
+            return own
+
+        return wait
 
     def largest(self, number: float) -> float:
         """The largest of the processes' numbers. A host sync with more than one."""

@@ -178,6 +178,8 @@ class OptimizerOptions:
     grad_clip_norm: float = lever(0.0, at_least=0)  # 0: no clipping
     # By the norm of the gradient of all processes, or each by its own before they are averaged.
     grad_clip: Literal["global", "local"] = option("global")
+    # Averaged whole while they arise, or after it, Muon's each where its update is computed (#549).
+    gradient_reduction: Literal["all_reduce", "reduce_scatter"] = option("all_reduce")
     ema_decay: float = lever(0.0, at_least=0)  # a step, of the averaged weights (#287); 0: none
     swa_enabled: bool = option(False)  # the mean of weights on the way instead (#162)
     swa_every: int = option(50, at_least=1)  # steps
@@ -257,11 +259,38 @@ class EvaluationOptions:
     eval_batch_seqs: int = option(0, at_least=0)  # of one process at once; 0: val_batch_size's
     # Low-rank adapters that learn from each document's scored tokens (#77), in place of windows.
     ttt_enabled: bool = option(False)
+    ttt_q_lora: bool = option(True)  # what has an adapter: queries,
+    ttt_k_lora: bool = option(False)  # keys,
+    ttt_v_lora: bool = option(True)  # values,
+    ttt_o_lora: bool = option(False)  # attention as a whole (#1530),
+    ttt_mlp_lora: bool = option(False)  # the feed-forward layer (#1530),
+    ttt_head_lora: bool = option(True)  # the head
     ttt_lora_rank: int = option(8, at_least=1)
+    ttt_lora_alpha: float = option(0.0, at_least=0)  # what they add times this / rank; 0: times 1
     ttt_lora_lr: float = option(0.01, at_least=0)
+    ttt_beta1: float = option(0.9, at_least=0)  # of Adam, which moves them
+    ttt_beta2: float = option(0.95, at_least=0)
+    ttt_weight_decay: float = option(0.0, at_least=0)  # a step shrinks by learning rate x this
+    # The first factor of an adapter goes on to the next document in its place (#1767): what it
+    # learnt from documents scored before helps those scored after, in the order of scoring.
+    ttt_warm_start_a: bool = option(False)
     ttt_chunk_size: int = option(256, at_least=1)  # tokens scored, then learnt from, at once
+    # Smaller chunks where documents begin: "256:8,2000:24" is 8 up to token 256, then 24 (#2014
+    # goes by the document's length instead, which no reader knows before its end).
+    ttt_first_chunk_sizes: str = lever("")
     ttt_eval_seq_len: int = option(1024, at_least=1)  # tokens that a forward pass sees
-    ttt_batch_size: int = option(64, at_least=1)  # documents of one process at once
+    ttt_batch_size: int = option(64, at_least=1)  # documents of one process at once, at most
+    # Fewer where the longest of them, or its window, times their number is above this; 0: never.
+    ttt_batch_tokens: int = lever(0, at_least=0)
+    # So many times, all weights learn from all documents scored so far (#1610, #1626): whenever
+    # another part of the prefix_docs longest documents, which are scored first, is done.
+    phased_ttt_num_phases: int = lever(0, at_least=0)
+    phased_ttt_prefix_docs: int = option(2000, at_least=0)
+    global_ttt_lr: float = option(0.001, at_least=0)  # of SGD at first; falls as a cosine to 0
+    global_ttt_momentum: float = option(0.9, at_least=0)
+    global_ttt_epochs: int = option(1, at_least=1)  # steps on each chunk
+    global_ttt_chunk_tokens: int = option(32_768, at_least=1)  # of all processes, one step
+    global_ttt_grad_clip: float = option(1.0, at_least=0)  # 0: no clipping
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """From settings to a recipe: each value parsed and held to its bounds, then against the others."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field
 from typing import Any, get_args
@@ -8,6 +9,7 @@ from typing import Any, get_args
 from trainer.errors import RecipeError
 from trainer.recipe import (
     BatchOptions,
+    EvaluationOptions,
     ModelOptions,
     OptimizerOptions,
     QuantizationOptions,
@@ -204,6 +206,8 @@ def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
         yield (
             f"optimizer.ema_decay {optimizer.ema_decay} must be below 1, and 0 where swa_enabled"
         )
+    if optimizer.grad_clip == "local" and optimizer.gradient_reduction == "all_reduce":
+        yield "optimizer.grad_clip local needs gradient_reduction reduce_scatter"
     if optimizer.newton_schulz == "polar_express" and optimizer.muon_backend_steps > 5:
         yield (
             f"optimizer.muon_backend_steps {optimizer.muon_backend_steps}: polar_express has "
@@ -240,14 +244,32 @@ def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
 def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
     """What no window can hold."""
     options = recipe.evaluation
-    if options.ttt_enabled and options.ttt_chunk_size > options.ttt_eval_seq_len:
-        yield (
-            f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
-            f"ttt_eval_seq_len {options.ttt_eval_seq_len}"
-        )
+    if options.ttt_enabled:
+        yield from test_time_contradictions(options)
     eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
     if options.eval_stride > eval_seq_len:
         yield (
             f"evaluation.eval_stride {options.eval_stride} must be at most the length of "
             f"the windows, {eval_seq_len}"
+        )
+
+
+def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
+    """What nothing can learn from."""
+    seq_len, first_sizes = options.ttt_eval_seq_len, options.ttt_first_chunk_sizes
+    if options.ttt_chunk_size > seq_len:
+        yield (
+            f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
+            f"ttt_eval_seq_len {seq_len}"
+        )
+    pairs = [re.fullmatch(r"(\d+):(\d+)", pair) for pair in first_sizes.split(",")]
+    if first_sizes and not all(pair and 0 < int(pair[2]) <= seq_len for pair in pairs):
+        yield (
+            f"evaluation.ttt_first_chunk_sizes {first_sizes!r} must be pairs of a place and a "
+            f"size from 1 to ttt_eval_seq_len {seq_len}, such as '256:8,2000:24'"
+        )
+    if options.phased_ttt_num_phases > 0 and options.global_ttt_chunk_tokens % seq_len > 0:
+        yield (
+            f"evaluation.global_ttt_chunk_tokens {options.global_ttt_chunk_tokens} must be a "
+            f"multiple of ttt_eval_seq_len {seq_len}"
         )

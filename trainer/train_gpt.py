@@ -238,8 +238,8 @@ def begin_training(run: PreparedRun) -> TrainingRun:
 
 
 def gradients_averaged(run: PreparedRun) -> nn.Module:
-    """The model, its gradients averaged while they arise, unless each process clips its own."""
-    if run.recipe.optimizer.grad_clip == "local":
+    """The model, its gradients averaged while they arise, unless optimizers do that."""
+    if run.recipe.optimizer.gradient_reduction == "reduce_scatter":
         return run.forward
     return run.group.replicate(run.forward)
 

@@ -236,23 +236,8 @@ def take_step(
             arriving_loss = run.group.start_fetch(total)
             (loss / num_micro_batches).backward()
     refuse_divergence(run.model, run.group, step, arriving_loss())
-    finish_gradients(run)
     run.optimizers.step(pace)
     return total / num_micro_batches
-
-
-def finish_gradients(run: TrainingRun) -> None:
-    """Clip gradients: those of all processes, or each its own, which are only then averaged.
-
-    Locally clipped ones have a smaller mean: the processes' noise counts in their norms, but
-    cancels in the mean. Public scripts with sharded Muon clip so (#549 on).
-    """
-    options = run.recipe.optimizer
-    if options.grad_clip_norm > 0:
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
-    if options.grad_clip == "local":
-        parameters = run.model.parameters()
-        run.group.average_in_place([p.grad for p in parameters if p.grad is not None])
 
 
 def _progress(schedule: ScheduleOptions, step: int, train_seconds: float) -> Progress:

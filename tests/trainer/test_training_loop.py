@@ -53,12 +53,13 @@ LOSS = re.compile(r"train_loss:(\S+)")
 def make_run(data, group, recipe):
     torch.manual_seed(3)
     model = GPT(recipe.model, num_positions=recipe.batch.row_tokens)
+    scatters = recipe.optimizer.gradient_reduction == "reduce_scatter"
     return TrainingRun(
         recipe=recipe,
         group=group,
         log=RunLog(file=io.StringIO()),
         model=model,
-        forward=model if recipe.optimizer.grad_clip == "local" else group.replicate(model),
+        forward=model if scatters else group.replicate(model),
         optimizers=build_optimizers(model, recipe.optimizer, group, newton_schulz),
         train_paths=shard_paths(data / "datasets" / "tiny", "train"),
     )
@@ -180,7 +181,7 @@ def unused_port():
 # The two differ by the order of fp32 sums alone: 2^-24 a sum, which ten steps make grow.
 @pytest.mark.parametrize(
     "levers",
-    [LEVERS, LOOPED | {"optimizer.grad_clip": "local", "optimizer.grad_clip_norm": 1e9}],
+    [LEVERS, LOOPED | {"optimizer.gradient_reduction": "reduce_scatter"}],
     ids=["ladder", "modern"],
 )
 def test_two_processes_train_the_same_model_as_one(

@@ -16,6 +16,7 @@ from trainer.process_group import ProcessGroup
 from trainer.recipe import OptimizerOptions
 
 Quintic = tuple[float, float, float]
+Arriving = Callable[[], Tensor]  # waits for a tensor that is on its way
 
 NEWTON_SCHULZ_COEFFICIENTS: Quintic = (3.4445, -4.7750, 2.0315)
 # One quintic an iteration, the best for the singular values that the one before leaves
@@ -84,11 +85,18 @@ def with_equal_rows(matrices: Tensor) -> Tensor:  # (N, R, C)
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon over matrices, one parameter group per shape so that a group is one batched update.
+    """Muon over matrices, one parameter group per shape: a bank, which is one batched update.
 
-    With several processes, each orthogonalises an equal share of every group's matrices and keeps
-    the momentum of those alone; the updates are then gathered, one group's while the next one's
-    are computed, so that every process applies all of them.
+    With several processes, each orthogonalises an equal share of every bank's matrices and keeps
+    the momentum of those alone; a bank that does not divide is filled up with empty matrices. The
+    updates are then gathered, one bank's while the next one's are computed, so that every process
+    applies all of them.
+
+    Gradients are averaged before, whole, or each process is sent the mean of its share alone
+    (`scatters_gradients`; in bf16 on GPUs, as in public scripts from #549 on): half the traffic,
+    the mean of the next banks on its way while one is orthogonalised. None of it begins during the
+    backward pass: a bank is complete with its first layer's gradient, which comes last, and
+    compiled code hands over all gradients at its end.
 
     Weight decay is decoupled: a weight shrinks by lr x weight_decay of itself before its update,
     as in #65. (#60 decays after it, which also shrinks the update by that factor.)
@@ -101,48 +109,77 @@ class Muon(torch.optim.Optimizer):
         orthogonalize: Orthogonalize = newton_schulz,
         *,
         normalizes_rows: bool = False,
+        scatters_gradients: bool = False,
     ) -> None:
         defaults = {"lr": 0.0, "momentum": 0.0, "num_iterations": 5, "weight_decay": 0.0}
         super().__init__(groups, defaults)
         self.normalizes_rows = normalizes_rows
+        self.scatters_gradients = scatters_gradients
         self.process_group = group
         self.orthogonalize = orthogonalize
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Apply one update to every matrix from its gradient."""
-        gathering = [
-            self.process_group.start_gather(self._own_updates(options))
-            for options in self.param_groups
-        ]
-        for options, gathered in zip(self.param_groups, gathering, strict=True):
-            params: list[Tensor] = options["params"]
-            num_rows, num_columns = params[0].shape
-            scale = max(1.0, num_rows / num_columns) ** 0.5
-            updates = (gathered()[: len(params)] * scale).to(params[0].dtype)
-            if options["weight_decay"] > 0:
-                torch._foreach_mul_(params, 1 - options["lr"] * options["weight_decay"])
-            torch._foreach_add_(params, list(updates.unbind()), alpha=-options["lr"])
+        self.update(self.start_gradients())
 
-    def _own_updates(self, options: dict[str, Any]) -> Tensor:  # (share of N, R, C)
-        params: list[Tensor] = options["params"]
-        share = math.ceil(len(params) / self.process_group.world_size)
-        first = share * self.process_group.rank
-        own = params[first : first + share]
-        if not own:
-            dtype = torch.bfloat16 if params[0].is_cuda else params[0].dtype
-            return torch.zeros((share, *params[0].shape), dtype=dtype, device=params[0].device)
-        nesterov = self._nesterov(own, options["momentum"])
+    @torch.no_grad()
+    def start_gradients(self) -> list[Arriving]:  # (share of N, R, C) a bank
+        """Begin to bring this process the mean gradients of its share of every bank."""
+        return [self._start_gradients(options["params"]) for options in self.param_groups]
+
+    @torch.no_grad()
+    def update(self, arriving: list[Arriving]) -> None:
+        """Orthogonalise this process's shares as they arrive, and apply all processes' updates."""
+        gathering = [
+            self.process_group.start_gather(self._own_updates(options, gradients()))
+            for options, gradients in zip(self.param_groups, arriving, strict=True)
+        ]
+        for options, updates in zip(self.param_groups, gathering, strict=True):
+            self._apply(options, updates())
+
+    def _start_gradients(self, params: list[Tensor]) -> Arriving:
+        gradients = [param.grad for param in params if param.grad is not None]
+        world_size, rank = self.process_group.world_size, self.process_group.rank
+        share = math.ceil(len(params) / world_size)
+        if self.scatters_gradients:
+            bank = filled_up(torch.stack(gradients), share * world_size)
+            return self.process_group.start_scatter(bank.bfloat16() if bank.is_cuda else bank)
+        own = gradients[share * rank : share * (rank + 1)]
+        bank = torch.stack(own) if own else gradients[0].new_empty(0, *gradients[0].shape)
+        return lambda: filled_up(bank, share)
+
+    def _own_updates(
+        self,
+        options: dict[str, Any],
+        gradients: Tensor,  # (share of N, R, C)
+    ) -> Tensor:  # (share of N, R, C)
+        nesterov = self._nesterov(options, gradients.to(options["params"][0].dtype))
         if self.normalizes_rows:
             nesterov = with_equal_rows(nesterov)
-        updates = self.orthogonalize(nesterov, options["num_iterations"])
-        return F.pad(updates, (0, 0, 0, 0, 0, share - len(own)))
+        return self.orthogonalize(nesterov, options["num_iterations"])
 
-    def _nesterov(self, own: list[Tensor], momentum: float) -> Tensor:  # (N, R, C)
-        gradients = torch.stack([param.grad for param in own if param.grad is not None])
-        state = self.state[own[0]]
+    def _nesterov(self, options: dict[str, Any], gradients: Tensor) -> Tensor:
+        state, momentum = self.state[options["params"][0]], options["momentum"]
         if "velocity" not in state:
             state["velocity"] = torch.zeros_like(gradients)
         velocity: Tensor = state["velocity"]
         velocity.mul_(momentum).add_(gradients)
         return gradients.add(velocity, alpha=momentum)
+
+    def _apply(
+        self,
+        options: dict[str, Any],
+        updates: Tensor,  # (N or more, R, C)
+    ) -> None:
+        params: list[Tensor] = options["params"]
+        num_rows, num_columns = params[0].shape
+        scale = max(1.0, num_rows / num_columns) ** 0.5
+        updates = (updates[: len(params)] * scale).to(params[0].dtype)
+        if options["weight_decay"] > 0:
+            torch._foreach_mul_(params, 1 - options["lr"] * options["weight_decay"])
+        torch._foreach_add_(params, list(updates.unbind()), alpha=-options["lr"])
+
+
+def filled_up(matrices: Tensor, number: int) -> Tensor:  # (N, R, C) → (number, R, C)
+    """A bank with empty matrices behind its own."""
+    return F.pad(matrices, (0, 0, 0, 0, 0, number - len(matrices)))

@@ -173,6 +173,7 @@ MODERN = {
     "optimizer.embed_weight_decay": 0.02,
     "optimizer.grad_clip_norm": 0.3,
     "optimizer.grad_clip": "local",
+    "optimizer.gradient_reduction": "reduce_scatter",
     "optimizer.ema_decay": 0.5,
     "schedule.enable_looping_at": 0.35,
     "schedule.warmdown_frac": 0.85,
