@@ -15,9 +15,9 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -138,16 +138,19 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = recipe_settings(recipe_of(arguments))
     clips = {"optimizer.grad_clip": "global"}  # the only way that both forms can
-    for form in ("reduce_scatter", "all_reduce"):
-        recipe = build_recipe(settings | clips | {"optimizer.gradient_reduction": form})
-        prepared = prepare_run(recipe, Path(__file__))
-        line = json.dumps(measure(prepared, arguments))
+    forms = [
+        build_recipe(settings | clips | {"optimizer.gradient_reduction": form})
+        for form in ("reduce_scatter", "all_reduce")
+    ]
+    prepared = prepare_run(forms[0], Path(__file__))
+    for recipe in forms:
+        line = json.dumps(measure(replace(prepared, recipe=recipe), arguments))
         if prepared.group.is_master:
             print(line, flush=True)
             if arguments.out:
                 with arguments.out.open("a") as lines:
                     lines.write(line + "\n")
-        leave_process_group()
+    leave_process_group()
 
 
 if __name__ == "__main__":
