@@ -61,7 +61,6 @@ def folder_of(parent: Path, mode: str, rung: str) -> Path:
     folder = parent / f"{rung}_{mode.replace(':', '_')}"
     folder.mkdir()
     script = (PROBED if rung == "probe" else TAPED).replace('"plain"', f'"{mode}"', 1)
-    script = script.replace("BYTES_A_TOKEN = 2.5", f"BYTES_A_TOKEN = {120_688 / 49_802!r}", 1)
     contract = "contract: 1\n" if rung == "floor" or mode in WHOLE else DIVIDED
     (folder / "train_gpt.py").write_text(script)
     (folder / "README.md").write_text("# small\n")

@@ -83,6 +83,12 @@ run_options = stack(
         help="Minutes of training on the rung floor; the default is the track's.",
     ),
     click.option("--data", type=click.Path(path_type=Path), help="Folder of the track's data."),
+    click.option(
+        "--fresh",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Documents that nobody was shown, to be scored among validation documents.",
+    ),
     click.option("--gpus", type=click.IntRange(1, 64), help="Processes that torchrun starts."),
     click.option(
         "--env", "environment", multiple=True, metavar="K=V", help="Set for the script; repeatable."

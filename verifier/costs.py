@@ -107,7 +107,7 @@ def _probe(plan: RunPlan, track: Track, seeds: Measured) -> RungCost:
     what = "whole short runs" if plan.evaluation is None else "evaluations"
     return RungCost(
         rung="probe",
-        at_most_seconds=(1 + tapes) * track.rehearsal.wall_seconds.value,
+        at_most_seconds=(1 + tapes) * track.rehearsal.probe_wall_seconds.value,
         expected_seconds=None if short is None or each is None else short + tapes * each,
         because=f"one short seed and {tapes} {what}",
     )

@@ -10,6 +10,7 @@ from verifier.runs.loss_curve import losses_sha256
 from verifier.runs.visibility import TRAINING
 from verifier.sandbox.base import Enforcement
 from verifier.schemas.floor_record_json import FloorRecord
+from verifier.schemas.fresh_record_json import FreshRecord
 from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import (
@@ -50,6 +51,7 @@ class Seen:
     floor: FloorRecord | None = None
     probe: ProbeRecord | None = None
     streams: tuple[StreamRecord, ...] = ()
+    fresh: FreshRecord | None = None
 
 
 def claimed_values(paper: Paper) -> ClaimedValues:
@@ -161,6 +163,7 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
         floor=seen.floor,
         probe=seen.probe,
         streams=seen.streams,
+        fresh=seen.fresh,
         guarantees=(
             *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),
             score_guarantee(plan, measurements, paper.score_followed),

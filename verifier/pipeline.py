@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from verifier.floor.world import World
     from verifier.runs.harness import Executed
     from verifier.sandbox.ahead import ProbesAhead
+    from verifier.schemas.fresh_record_json import FreshRecord
     from verifier.schemas.probe_record_json import ProbeRecord
     from verifier.schemas.stream_record_json import StreamRecord
 
@@ -56,6 +57,8 @@ class RunRequest:
     """Of the sandbox, where they were begun before all else."""
     whole_data: Path | None = None
     """On the rung 'probe': where the data lie of which the plan's may be a small copy."""
+    fresh: Path | None = None
+    """Documents to be scored among validation documents."""
 
 
 def audit(path: Path, rulebook: Rulebook) -> Paper:
@@ -165,6 +168,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             floor=climbed.floor if climbed else None,
             probe=_probe(prepared, harness, executed, request.whole_data),
             streams=_stream(prepared, harness, executed),
+            fresh=_fresh(prepared, harness, executed, request.fresh),
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
     return journal
@@ -184,6 +188,16 @@ def _probe(
     from verifier.probe.climb import probe  # numpy, which no rerun needs
 
     return probe(prepared, harness, executed, whole_data)
+
+
+def _fresh(
+    prepared: PreparedRun, harness: Harness, executed: "Executed", path: Path | None
+) -> "FreshRecord | None":
+    if path is None:
+        return None
+    from verifier.probe.fresh import score_fresh  # numpy, which no rerun needs
+
+    return score_fresh(prepared, harness, executed, path)
 
 
 def _stream(
@@ -248,6 +262,7 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         floor=evidence.floor,
         probe=evidence.probe,
         streams=evidence.streams,
+        fresh=evidence.fresh,
         sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
         significance=judged.comparison.record,
         guarantees=evidence.guarantees,

@@ -35,6 +35,7 @@ def rehearse(rulebook: Rulebook, options: PlanOptions) -> RehearsalInputs:
     """
     track = rulebook.track
     small, folder = track.rehearsal, options.data or Path(track.dataset.default_folder)
+    wall = small.probe_wall_seconds if options.rung == "probe" else small.wall_seconds
     data = small_data(folder, small)
     pins = track.dataset.pins if data == folder else ()
     return RehearsalInputs(
@@ -42,9 +43,7 @@ def rehearse(rulebook: Rulebook, options: PlanOptions) -> RehearsalInputs:
             rulebook,
             track=track.model_copy(
                 update={
-                    "limits": track.limits.model_copy(
-                        update={"hard_wall_seconds": small.wall_seconds}
-                    ),
+                    "limits": track.limits.model_copy(update={"hard_wall_seconds": wall}),
                     "dataset": track.dataset.model_copy(update={"pins": pins}),
                     "launch": track.launch.model_copy(update={"num_processes": 1}),
                 }

@@ -46,6 +46,8 @@ def verify(submission: str, options: Options, probes: "ProbesAhead | None") -> i
     hardware = rulebook.track.hardware
     fits = meets(hardware, find_gpus())
     rung = options["rung"] or ("rerun" if fits else "paper")
+    if rung == "paper" and options["fresh"] is not None:
+        raise UsageError("--fresh: scores documents, and nothing is run here; name a --rung")
     if rung == "paper":
         return check((submission,), options)
     evidence, folder = _execute(submission, rulebook, options, probes)
@@ -137,6 +139,7 @@ def _execute(
             world=inputs.world,
             probes=probes,
             whole_data=options["data"],
+            fresh=options["fresh"],
         )
         sandbox = sandbox_named(inputs.options.sandbox)
         journal = pipeline.run(paper, inputs.rulebook, request, sandbox)
@@ -159,6 +162,8 @@ def _inputs(
     """The track's own data and budgets, or the small ones of a rehearsal or a floor run."""
     if options["floor_minutes"] is not None and planned.rung != "floor":
         raise UsageError("--floor-minutes: for --rung floor alone")
+    if options["fresh"] is not None and planned.rung == "floor":
+        raise UsageError("--fresh: on the rung 'floor' there is no text; take another")
     if planned.rung == "floor":
         from verifier.floor.inputs import floor_inputs  # numpy, which no other rung needs
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
 from verifier.schemas.floor_record_json import FloorRecord
+from verifier.schemas.fresh_record_json import FreshRecord
 from verifier.schemas.probe_record_json import LedgerRecord, ProbeRecord
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_yaml import Rule
@@ -95,6 +96,14 @@ def ledger_record(case: EvidenceCase) -> LedgerRecord | CheckResult:
         return cannot_tell(why) if why else record.ledger or not_offered("nothing was noted")
     # Probes from outside have judged its losses already.
     return not_offered(f"its losses are written, not noted: {why}") if why else record.ledger
+
+
+def fresh_record(case: EvidenceCase) -> FreshRecord | CheckResult:
+    """What scoring fresh documents showed, or why there is nothing to judge by."""
+    record = case.evidence.fresh if case.evidence else None
+    if record is None:
+        return not_offered("no fresh documents were scored; --fresh DOCUMENTS does it")
+    return cannot_tell(record.not_evaluated) if record.not_evaluated else record
 
 
 def nothing_seen(case: EvidenceCase) -> CheckResult:

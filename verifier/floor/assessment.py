@@ -59,7 +59,7 @@ def assess(world: World, claimed: Claimed, allowance: Allowance) -> FloorRecord:
     if final is None or final.val_loss is None:
         return record
     num_scored = _stated(world, claimed) or world.tape.num_targets
-    low, high = _implied_bytes(final, num_scored)
+    low, high = implied_range(final, num_scored)
     record = record.model_copy(
         update={
             "loss_nats": final.val_loss,
@@ -167,7 +167,7 @@ def _correlation(losses: NDArray[np.float64], surprisal: NDArray[np.float64]) ->
     return float(np.corrcoef(losses, surprisal)[0, 1])
 
 
-def _implied_bytes(final: FinalMetric, num_tokens: int) -> tuple[float | None, float | None]:
+def implied_range(final: FinalMetric, num_tokens: int) -> tuple[float | None, float | None]:
     """The denominator that loss and BPB were computed with, within what their digits leave open."""
     if not final.val_loss or not final.val_bpb:
         return None, None

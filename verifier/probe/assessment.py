@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.odds import bet
+from verifier.log_lines import FinalMetric
 from verifier.probe.variants import Sample, Variant, law_of
 from verifier.schemas.probe_record_json import LedgerRecord, MoveRecord, ProbeRecord
 
@@ -31,6 +32,8 @@ class Scored:
     wall_seconds: float
     ledger: LedgerRecord | None = None
     """Where they were noted by the instrument."""
+    final: FinalMetric | None = None
+    """What it printed of the tape."""
 
 
 def assess(

@@ -15,11 +15,15 @@ from verifier.runs.journal import recorded, write_record
 from verifier.runs.plan import PreparedRun
 from verifier.runs.processes import Setting
 from verifier.schemas.probe_record_json import ProbeRecord
+from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.track_data import locate_data
 
 SECRET_BYTES = 16
-SAMPLE_TOKENS = 65_537
-"""Targets of a sample are a multiple of all customary lengths of sequences."""
+SAMPLE_TARGETS = 65_536
+"""A multiple of all customary lengths of sequences, and so are its halves that a slow one gets."""
+MIN_SAMPLE_TARGETS = 8_192
+EVALUATION_SECONDS = 60.0
+"""A tape is halved until the first seed's speed scores it in so long."""
 
 
 def probe(
@@ -51,6 +55,16 @@ def probe(
     return record
 
 
+def _num_targets(first: SeedMeasurement, num_tokens: int) -> int:
+    """How much of the text is scored for every tape: what adapts to its text takes its time."""
+    num_targets, seconds = SAMPLE_TARGETS, first.phases.evaluation or 0.0
+    while num_targets > MIN_SAMPLE_TARGETS:
+        if seconds * min(num_targets / num_tokens, 1.0) <= EVALUATION_SECONDS:
+            break
+        num_targets //= 2
+    return num_targets
+
+
 def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> ProbeRecord:
     secret, first = secrets.token_hex(SECRET_BYTES), executed.measurements[0]
     if first.outcome != "completed":
@@ -60,7 +74,7 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
         return ProbeRecord(secret=secret, not_evaluated=why)
     rng = np.random.default_rng(int(secret, 16))
     tokens = np.concatenate(tokens_of(prepared.data, "val"))
-    sample = choose_sample(tokens, SAMPLE_TOKENS, rng)
+    sample = choose_sample(tokens, _num_targets(first, len(tokens)) + 1, rng)
     if not can_be_changed(sample):
         why = (
             f"the {len(sample.tokens):,} validation tokens are too few, or all alike, to be changed"

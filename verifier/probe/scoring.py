@@ -148,14 +148,15 @@ def _as_scored(stage: Stage, folder: Path) -> Scored:
         losses=np.fromfile(kept, dtype="<f4") if ended_well(stage) and kept.exists() else None,
         detail=how_it_ended(stage),
         wall_seconds=stage.result.wall_seconds,
+        final=stage.log.headline,
     )
 
 
-def tokens_of(data: TrackData, split: str) -> list[Tokens]:
-    """The content of each shard of `train`, `val` or `val_bytes`."""
+def tokens_of(data: TrackData, split: str, most: int = -1) -> list[Tokens]:
+    """The content of each shard of `train`, `val` or `val_bytes`, or its first tokens."""
     shards = [data.folder / file.path for file in data.files]
     named = [s for s in shards if s.stem.removeprefix("fineweb_").rpartition("_")[0] == split]
-    return [np.fromfile(shard, dtype="<u2", offset=HEADER_BYTES) for shard in named]
+    return [np.fromfile(shard, "<u2", most, offset=HEADER_BYTES) for shard in named]
 
 
 def write_shard(path: Path, tokens: Tokens) -> None:

@@ -15,7 +15,7 @@ MUTATIONS = {"corrupted": "a corrupted artifact", "other_seed": "another seed's 
 
 def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
     """Pace against the claim, repeated attempts, the author's seeds, replays, packages."""
-    notes = [pace_note(verdict), floor_note(verdict), probe_note(verdict)]
+    notes = [pace_note(verdict), floor_note(verdict), probe_note(verdict), fresh_note(verdict)]
     notes += [stream_note(stream) for stream in verdict.streams]
     for seed in verdict.measurements:
         notes += [f"seed {seed.seed}: an attempt does not count: {a.reason}" for a in seed.attempts]
@@ -91,6 +91,20 @@ def probe_note(verdict: VerdictFile) -> str | None:
         note += f"; validation {probe.over_training_nats:+.3f} nats over training documents"
     alone = next((m for m in probe.moves if m.kind == "alone" and m.mean_nats is not None), None)
     return f"{note}; a document alone {alone.mean_nats:+.4f} nats a token" if alone else note
+
+
+def fresh_note(verdict: VerdictFile) -> str | None:
+    """Bits a byte of validation documents and of fresh ones, and what the difference is worth."""
+    fresh = verdict.fresh
+    if fresh is None:
+        return None
+    if fresh.gap_bpb is None:
+        return f"fresh documents: {fresh.not_evaluated}"
+    return (
+        f"fresh documents: {fresh.num_fresh} of {fresh.source} {fresh.fresh_bpb:.4f} bits a byte, "
+        f"{fresh.num_validation} validation documents {fresh.validation_bpb:.4f}; "
+        f"{fresh.gap_bpb:+.4f} ± {fresh.error_bpb:.4f} where equally hard (p = {fresh.p_value:.2g})"
+    )
 
 
 def stream_note(stream: StreamRecord) -> str:

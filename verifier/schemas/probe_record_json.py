@@ -5,7 +5,16 @@ from typing import Literal
 from verifier.schemas.base import StrictModel
 
 VariantKind = Literal[
-    "base", "repeat", "spliced", "flip", "poison", "truncated", "shuffled", "alone", "training"
+    "base",
+    "repeat",
+    "spliced",
+    "flip",
+    "poison",
+    "truncated",
+    "shuffled",
+    "alone",
+    "training",
+    "fresh",
 ]
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from verifier.endings import Ending, Grade
 from verifier.schemas.base import StrictModel
 from verifier.schemas.floor_record_json import FloorRecord
+from verifier.schemas.fresh_record_json import FreshRecord
 from verifier.schemas.learning_json import Learning
 from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.rule_record_json import RuleRecord
@@ -322,5 +323,7 @@ class Evidence(StrictModel):
     """What its evaluation made of changed tapes, where it was probed."""
     streams: tuple[StreamRecord, ...] = ()
     """A seed each, where we scored them token by token."""
+    fresh: FreshRecord | None = None
+    """What its artifact made of documents that nobody was shown, where a reviewer brought some."""
     guarantees: tuple[Guarantee, ...]
     host: HostReport

@@ -77,6 +77,8 @@ class Rehearsal(StrictModel):
     """Set over the run command's own values; names that public scripts share."""
     wall_seconds: Quantity
     """The end of the one seed, whatever it does."""
+    probe_wall_seconds: Quantity
+    """The same on the rung 'probe', which has whatever adapts to its text score all of it."""
     training_tokens: Quantity
     validation_tokens: Quantity
     """Data with more tokens is cut to so many."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from verifier.schemas.base import StrictModel
 from verifier.schemas.floor_record_json import FloorRecord
+from verifier.schemas.fresh_record_json import FreshRecord
 from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.profile_yaml import ByteCount
 from verifier.schemas.rule_record_json import RuleRecord
@@ -79,6 +80,7 @@ class VerdictFile(StrictModel):
     floor: FloorRecord | None = None
     probe: ProbeRecord | None = None
     streams: tuple[StreamRecord, ...] = ()
+    fresh: FreshRecord | None = None
     sizes: tuple[ArtifactSize, ...] = ()
     """Of our runs, and of the claims where nothing was run."""
     significance: SignificanceRecord | None = None

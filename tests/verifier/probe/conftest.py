@@ -20,6 +20,7 @@ SCRIPT = Path(scored_script.__file__).read_text()
 RULES = (
     *("future_token_dependence", "unnormalized_distribution", "unscored_tokens", "carried_state"),
     *("update_before_score", "rescored_tokens", "remembered_validation", "shared_documents"),
+    *("easier_than_fresh", "untrue_bytes"),
 )
 DIVIDED = "train: python train_gpt.py train\nevaluate: python train_gpt.py evaluate\n"
 CONTRACT = DIVIDED + "artifact: [model.npy]\n"
@@ -74,9 +75,10 @@ def probed(world: World, tiny_rules: Path, make_submission, tmp_path: Path):
     (tiny_rules / "tracks" / "probe_tiny.yaml").write_text(yaml.safe_dump(track))
     write_world(world, tmp_path / "world")
 
-    def call(script: str, contract: str | None = CONTRACT) -> dict:
-        submission = make_submission(script, {"pgolf.yaml": contract} if contract else {})
-        words = ["verify", submission, "--track", "probe_tiny", "--rung", "probe", "-q"]
+    def call(script: str, contract: str = CONTRACT, options=("--rung", "probe"), **files) -> dict:
+        files |= {"pgolf.yaml": contract} if contract else {}
+        submission = make_submission(script, files)
+        words = ["verify", submission, "--track", "probe_tiny", *options, "-q"]
         words += ["--data", tmp_path / "world", "--out", tmp_path / "out", "--format", "json"]
         result = CliRunner().invoke(cli, list(map(str, words)))
         assert result.stdout, result.output
@@ -89,7 +91,8 @@ def probed(world: World, tiny_rules: Path, make_submission, tmp_path: Path):
 def probed_mode(probed):
     """Climb the rung with the small predictor, scored in the given way."""
 
-    def call(mode: str, contract: str = CONTRACT) -> dict:
-        return probed(SCRIPT.replace('MODE = "plain"', f'MODE = "{mode}"', 1), contract)
+    def call(mode: str, contract: str = CONTRACT, *options, **files) -> dict:
+        script = SCRIPT.replace('MODE = "plain"', f'MODE = "{mode}"', 1)
+        return probed(script, contract, options or ("--rung", "probe"), **files)
 
     return call

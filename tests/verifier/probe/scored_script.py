@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from sentencepiece import SentencePieceProcessor
 
 MODE = "plain"
 ARTIFACT, VOCABULARY = Path("model.npy"), 1_024
 CHUNK, WINDOW, BUCKETS = 512, 256, 4_096
-BYTES_A_TOKEN = 2.5
 BOS = 1
 
 
@@ -236,14 +236,22 @@ def train(*splits: str) -> None:
     np.save(ARTIFACT, pairs.astype(np.float32))
 
 
+def text_bytes(tape: np.ndarray) -> int:
+    """UTF-8 bytes of what each document's tokens spell."""
+    spell = SentencePieceProcessor(model_file=os.environ["TOKENIZER_PATH"])
+    parts = np.split(tape, np.flatnonzero(tape == BOS))
+    return sum(len(spell.decode(part[part != BOS].tolist()).encode()) for part in parts)
+
+
 def evaluate() -> None:
     tape = read("val")
     model = Model(np.load(ARTIFACT))
     losses = -np.log(WAYS.get(MODE, Model.score)(model, tape[:-1], tape[1:]))
     losses.astype("<f4").tofile(os.environ["PGOLF_TOKEN_LOSSES"])
     print(f"val_loader:shards pattern={os.environ['DATA_PATH']} tokens:{len(losses)}")
-    mean = losses.mean()
-    print(f"final_exact val_loss:{mean:.8f} val_bpb:{mean / np.log(2) / BYTES_A_TOKEN:.8f}")
+    num_bytes = 2.5 * len(losses) if MODE == "constant_bytes" else text_bytes(tape)
+    bits = losses.sum() / np.log(2)
+    print(f"final_exact val_loss:{losses.mean():.8f} val_bpb:{bits / num_bytes:.8f}")
 
 
 if __name__ == "__main__":
