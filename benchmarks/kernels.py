@@ -76,14 +76,14 @@ class Case:
 
 
 def random(*shape: int) -> Tensor:
-    return torch.randn(shape, device="cuda", dtype=torch.bfloat16)
+    return torch.randn(shape, dtype=torch.bfloat16)
 
 
 def cases() -> Iterator[Case]:
     """In the order of the kernels' share of a step; each one's tensors go before the next come."""
     per_tokens, per_heads = NUM_TOKENS * NUM_CHANNELS, NUM_TOKENS * NUM_HEADS * HEAD_DIM
     for vocabulary in (8_192, 1_024):
-        targets = torch.randint(vocabulary, (NUM_TOKENS,), device="cuda")
+        targets = torch.randint(vocabulary, (NUM_TOKENS,))
         yield Case(
             name="softcapped_cross_entropy",
             shape=f"{NUM_TOKENS}x{NUM_CHANNELS}x{vocabulary}",
@@ -122,7 +122,7 @@ def cases() -> Iterator[Case]:
         moved_elements=10 * per_tokens,
     )
     rows = (NUM_TOKENS // SEQ_LEN, SEQ_LEN)
-    tables = [table.cuda() for table in rotary_tables(SEQ_LEN, ROPE_DIMS, 10_000.0)]
+    tables = rotary_tables(SEQ_LEN, ROPE_DIMS, 10_000.0)
     halves = [table.bfloat16() for table in tables]  # as the model casts them
     yield Case(
         name="query_key_rotation",
@@ -164,7 +164,7 @@ def median_ms(step: Callable[[], object]) -> tuple[float, float]:
 
 def measured_rates() -> tuple[float, float]:
     """What the card reaches: bytes a second in a copy, operations a second in a bf16 product."""
-    numbers = torch.empty(2**30, dtype=torch.bfloat16, device="cuda").uniform_()
+    numbers = torch.empty(2**30, dtype=torch.bfloat16).uniform_()
     copy_ms, _ = median_ms(numbers.clone)
     left, right = random(8_192, 8_192), random(8_192, 8_192)
     product_ms, _ = median_ms(lambda: left @ right)
@@ -235,7 +235,7 @@ def loss_alone(rates: tuple[float, float]) -> None:
     """The loss kernel without its matrix products."""
     for vocabulary in (8_192, 1_024):
         logits = random(NUM_TOKENS, vocabulary)
-        targets = torch.randint(vocabulary, (NUM_TOKENS,), device="cuda")
+        targets = torch.randint(vocabulary, (NUM_TOKENS,))
         case = Case(
             name="softcapped_cross_entropy",
             shape=f"{NUM_TOKENS}x{vocabulary}",
@@ -252,7 +252,7 @@ def compare_attention(rates: tuple[float, float]) -> None:
     """Every backend that is installed, over rows of one document and over packed documents."""
     rows = (NUM_TOKENS // SEQ_LEN, SEQ_LEN)
     ends = torch.arange(0, NUM_TOKENS + DOCUMENT_TOKENS, DOCUMENT_TOKENS).clamp(max=NUM_TOKENS)
-    boundaries = ends.int().cuda()
+    boundaries = ends.int()
     squares = {"rows": rows[0] * SEQ_LEN**2, "documents": int(ends.diff().square().sum())}
     for backend, (kind, pairs) in product(BACKENDS, squares.items()):
         options = ModelOptions(attention_backend=backend)
@@ -305,6 +305,7 @@ def main() -> None:
     parser.add_argument("--tiles", action="store_true", help="try tiles of the feed-forward kernel")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_default_device("cuda")
     rates = measured_rates()
     card, version = torch.cuda.get_device_name(), torch.__version__
     gb_per_s, tflop_per_s = rates[0] / 1e9, rates[1] / 1e12

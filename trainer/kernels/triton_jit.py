@@ -1,18 +1,45 @@
-"""Triton where it is installed; elsewhere kernels are plain functions that nothing calls."""
+# mypy: disable-error-code="name-defined, valid-type"
+"""Triton where it is installed; elsewhere kernels are plain functions that nothing calls.
+
+Every kernel reads and writes whatever floating-point type its tensors have, and computes in fp32.
+A function that kernels call returns places or what lies there, never both: torch.compile looks at a
+call as a whole, takes what is read for written where places come out with it, and copies it first.
+"""
 
 import importlib.util
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 triton: Any = importlib.import_module("triton") if importlib.util.find_spec("triton") else None
 # What the annotations of kernels name must be there all the same.
-tl: Any = triton.language if triton else SimpleNamespace(pointer_type=object, constexpr=object)
+tl: Any = (
+    triton.language
+    if triton
+    else SimpleNamespace(**dict.fromkeys(("pointer_type", "constexpr", "tensor"), object))
+)
 
 
-def jit(function: Callable[..., None]) -> Any:  # noqa: ANN401 - launched as kernel[grid](…)
+class Kernel(Protocol):
+    """A function in Triton's language: kernel[grid](…) launches it."""
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        """For that many programs."""
+
+
+class Saved(Protocol):
+    """What an autograd function keeps from its forward pass for its backward pass."""
+
+    saved_tensors: tuple[Tensor, ...]
+    number: float  # one that is no tensor
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep tensors."""
+
+
+def jit(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - launched as kernel[grid](…)
     """A function in Triton's language as a kernel."""
     return triton.jit(function) if triton else function
 
@@ -25,3 +52,15 @@ def runs_kernels(tensor: Tensor) -> bool:
 def next_power_of_2(number: int) -> int:
     """The least power of 2 that is not below a positive number; blocks have such sizes."""
     return 1 << (number - 1).bit_length()
+
+
+@jit
+def load_wide(places: tl.tensor, is_inside: tl.tensor) -> tl.tensor:
+    """Elements in fp32, zeros outside; for kernels."""
+    return tl.load(places, is_inside, 0.0).to(tl.float32)
+
+
+@jit
+def store_narrow(places: tl.tensor, values: tl.tensor, is_inside: tl.tensor) -> None:
+    """Values rounded to the type of where they go; for kernels."""
+    tl.store(places, values.to(places.dtype.element_ty), is_inside)

@@ -12,12 +12,18 @@ TB/s; some 10 operations an element.
 B batch, T tokens, H query heads, K key-value heads, D channels of a head.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from trainer.kernels.triton_jit import jit, next_power_of_2, tl
+from trainer.kernels.triton_jit import (
+    Kernel,
+    Saved,
+    jit,
+    load_wide,
+    next_power_of_2,
+    store_narrow,
+    tl,
+)
 
 BLOCK_TOKENS_XSA = 32  # of one value's heads in one program
 SMALLEST_SQUARE = 1e-24  # of a value's length, as in torch.nn.functional.normalize
@@ -29,65 +35,43 @@ def fused_gated_without_own_value(
     factors: Tensor,  # (B, T, H)
 ) -> Tensor:  # (B, T, H, D)
     """Each head less what points along its own value, times its factor; differentiable."""
-    gated: Tensor = _GatedWithoutOwnValue.apply(gathered, values, factors)  # type: ignore[no-untyped-call]
+    gated: Tensor = _GatedWithoutOwnValue.apply(  # type: ignore[no-untyped-call]
+        gathered.contiguous(), values.contiguous(), factors.contiguous()
+    )
     return gated
 
 
 class _GatedWithoutOwnValue(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        gathered: Tensor,
-        values: Tensor,
-        factors: Tensor,
-    ) -> Tensor:
-        gathered, values = gathered.contiguous(), values.contiguous()
-        factors = factors.contiguous()
-        gated = torch.empty_like(gathered)
-        ctx.save_for_backward(gathered, values, factors)
-        _gate_without_own_value[_xsa_grid(values)](
-            gathered,
-            values,
-            factors,
-            gated,
-            SMALLEST_SQUARE,
-            gathered.size(0) * gathered.size(1),
-            gathered.size(2),
-            values.size(2),
-            values.size(3),
-            BLOCK_TOKENS_XSA,
-            next_power_of_2(values.size(3)),
-        )
+    def forward(ctx: Saved, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        gated = torch.empty_like(inputs[0])
+        _launch_xsa(_gate_without_own_value, *inputs, gated)
         return gated
 
     @staticmethod
-    def backward(
-        ctx: Any,  # noqa: ANN401
-        upstream: Tensor,  # (B, T, H, D)
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        gathered, values, factors = ctx.saved_tensors
-        gradients = [torch.empty_like(tensor) for tensor in ctx.saved_tensors]
-        _gate_without_own_value_backward[_xsa_grid(values)](
-            gathered,
-            values,
-            factors,
-            upstream.contiguous(),
-            *gradients,
-            SMALLEST_SQUARE,
-            gathered.size(0) * gathered.size(1),
-            gathered.size(2),
-            values.size(2),
-            values.size(3),
-            BLOCK_TOKENS_XSA,
-            next_power_of_2(values.size(3)),
-        )
-        to_gathered, to_values, to_factors = gradients
-        return to_gathered, to_values, to_factors
+    def backward(ctx: Saved, upstream: Tensor) -> tuple[Tensor, ...]:
+        gradients = tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors)
+        inputs = *ctx.saved_tensors, upstream.contiguous()
+        _launch_xsa(_gate_without_own_value_backward, *inputs, *gradients)
+        return gradients
 
 
-def _xsa_grid(values: Tensor) -> tuple[int, int]:  # key-value heads, blocks of tokens
-    num_tokens = values.size(0) * values.size(1)
-    return values.size(2), -(-num_tokens // BLOCK_TOKENS_XSA)
+def _launch_xsa(kernel: Kernel, gathered: Tensor, values: Tensor, *others: Tensor) -> None:
+    num_rows, row_tokens, num_kv_heads, num_channels = values.shape
+    num_tokens = num_rows * row_tokens
+    kernel[num_kv_heads, -(-num_tokens // BLOCK_TOKENS_XSA)](
+        gathered,
+        values,
+        *others,
+        SMALLEST_SQUARE,
+        num_tokens,
+        gathered.size(2),
+        num_kv_heads,
+        num_channels,
+        BLOCK_TOKENS_XSA,
+        next_power_of_2(num_channels),
+    )
 
 
 @jit
@@ -104,23 +88,19 @@ def _gate_without_own_value(
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    kv_head = tl.program_id(0)
-    tokens = (tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)).to(tl.int64)
-    channels = tl.arange(0, block_channels)[None, :]
-    is_token = tokens < num_tokens
-    is_inside = is_token[:, None] & (channels < num_channels)
-    value_places = ((tokens * num_kv_heads + kv_head) * num_channels)[:, None] + channels
-    value = tl.load(values + value_places, is_inside, 0.0).to(tl.float32)
+    tokens, value_places, is_inside = _places_of_values(
+        num_tokens, num_kv_heads, num_channels, block_tokens, block_channels
+    )
+    value = load_wide(values + value_places, is_inside)
     square = tl.maximum(tl.sum(value * value, axis=1), smallest_square)
     num_shared: tl.constexpr = num_heads // num_kv_heads
     for index in tl.static_range(num_shared):
-        rows = tokens * num_heads + kv_head * num_shared + index
-        places = (rows * num_channels)[:, None] + channels
-        own = tl.load(gathered + places, is_inside, 0.0).to(tl.float32)
-        factor = tl.load(factors + rows, is_token, 0.0).to(tl.float32)
-        share = tl.sum(own * value, axis=1) / square
-        result = factor[:, None] * (own - share[:, None] * value)
-        tl.store(gated + places, result.to(gated.dtype.element_ty), is_inside)
+        rows = tokens * num_heads + tl.program_id(0) * num_shared + index
+        places = (rows * num_channels)[:, None] + tl.arange(0, block_channels)[None, :]
+        own = load_wide(gathered + places, is_inside)
+        factor = load_wide(factors + rows, tokens < num_tokens)[:, None]
+        share = (tl.sum(own * value, axis=1) / square)[:, None]
+        store_narrow(gated + places, factor * (own - share * value), is_inside)
 
 
 @jit
@@ -140,28 +120,38 @@ def _gate_without_own_value_backward(
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    kv_head = tl.program_id(0)
-    tokens = (tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)).to(tl.int64)
-    channels = tl.arange(0, block_channels)[None, :]
-    is_token = tokens < num_tokens
-    is_inside = is_token[:, None] & (channels < num_channels)
-    value_places = ((tokens * num_kv_heads + kv_head) * num_channels)[:, None] + channels
-    value = tl.load(values + value_places, is_inside, 0.0).to(tl.float32)
+    tokens, value_places, is_inside = _places_of_values(
+        num_tokens, num_kv_heads, num_channels, block_tokens, block_channels
+    )
+    value = load_wide(values + value_places, is_inside)
     square = tl.maximum(tl.sum(value * value, axis=1), smallest_square)
     to_value = tl.zeros((block_tokens, block_channels), dtype=tl.float32)
     num_shared: tl.constexpr = num_heads // num_kv_heads
     for index in tl.static_range(num_shared):
-        rows = tokens * num_heads + kv_head * num_shared + index
-        places = (rows * num_channels)[:, None] + channels
-        own = tl.load(gathered + places, is_inside, 0.0).to(tl.float32)
-        slope = tl.load(upstream + places, is_inside, 0.0).to(tl.float32)
-        factor = tl.load(factors + rows, is_token, 0.0).to(tl.float32)
+        rows = tokens * num_heads + tl.program_id(0) * num_shared + index
+        places = (rows * num_channels)[:, None] + tl.arange(0, block_channels)[None, :]
+        own = load_wide(gathered + places, is_inside)
+        slope = load_wide(upstream + places, is_inside)
         share = (tl.sum(own * value, axis=1) / square)[:, None]
         to_factor = tl.sum(slope * (own - share * value), axis=1)
-        tl.store(to_factors + rows, to_factor.to(to_factors.dtype.element_ty), is_token)
-        slope *= factor[:, None]
+        store_narrow(to_factors + rows, to_factor, tokens < num_tokens)
+        slope *= load_wide(factors + rows, tokens < num_tokens)[:, None]
         slope_share = (tl.sum(slope * value, axis=1) / square)[:, None]
         to_value -= share * slope + slope_share * own - 2.0 * share * slope_share * value
-        result = slope - slope_share * value
-        tl.store(to_gathered + places, result.to(to_gathered.dtype.element_ty), is_inside)
-    tl.store(to_values + value_places, to_value.to(to_values.dtype.element_ty), is_inside)
+        store_narrow(to_gathered + places, slope - slope_share * value, is_inside)
+    store_narrow(to_values + value_places, to_value, is_inside)
+
+
+@jit
+def _places_of_values(
+    num_tokens: int,
+    num_kv_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """A program's tokens; where the values of its head lie, and which of them are there."""
+    tokens = (tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)).to(tl.int64)
+    channels = tl.arange(0, block_channels)[None, :]
+    places = ((tokens * num_kv_heads + tl.program_id(0)) * num_channels)[:, None] + channels
+    return tokens, places, (tokens < num_tokens)[:, None] & (channels < num_channels)

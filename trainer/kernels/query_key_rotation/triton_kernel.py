@@ -11,13 +11,19 @@ bf16: 0.20 and 0.30 GB, 0.07 and 0.10 ms at 3 TB/s; some 10 operations an elemen
 B batch, T tokens, H heads, D channels of a head, R of them turned.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from trainer.kernels.query_key_rotation.reference import EPSILON
-from trainer.kernels.triton_jit import jit, next_power_of_2, tl
+from trainer.kernels.triton_jit import (
+    Kernel,
+    Saved,
+    jit,
+    load_wide,
+    next_power_of_2,
+    store_narrow,
+    tl,
+)
 
 BLOCK_TOKENS = 64  # of one head in one program
 
@@ -29,72 +35,51 @@ def fused_normed_and_turned(
     gains: Tensor,  # (H,)
 ) -> Tensor:  # (B, T, H, D)
     """Channels normed, the first R turned, times the gain; differentiable in heads and gains."""
-    turned: Tensor = _NormedAndTurned.apply(heads, cosine, sine, gains)  # type: ignore[no-untyped-call]
+    turned: Tensor = _NormedAndTurned.apply(  # type: ignore[no-untyped-call]
+        heads.contiguous(), cosine.contiguous(), sine.contiguous(), gains
+    )
     return turned
 
 
 class _NormedAndTurned(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        heads: Tensor,
-        cosine: Tensor,
-        sine: Tensor,
-        gains: Tensor,
-    ) -> Tensor:
-        heads, cosine, sine = heads.contiguous(), cosine.contiguous(), sine.contiguous()
-        turned = torch.empty_like(heads)
-        ctx.save_for_backward(heads, cosine, sine, gains)
-        _norm_and_turn[_grid(heads)](
-            heads,
-            cosine,
-            sine,
-            gains,
-            turned,
-            EPSILON,
-            heads.size(0) * heads.size(1),
-            heads.size(1),
-            heads.size(2),
-            heads.size(3),
-            2 * cosine.size(1),
-            BLOCK_TOKENS,
-            next_power_of_2(heads.size(3)),
-        )
+    def forward(ctx: Saved, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        turned = torch.empty_like(inputs[0])
+        _launch_rotation(_norm_and_turn, *inputs, turned)
         return turned
 
     @staticmethod
-    def backward(
-        ctx: Any,  # noqa: ANN401
-        upstream: Tensor,  # (B, T, H, D)
-    ) -> tuple[Tensor, None, None, Tensor]:
-        heads, cosine, sine, gains = ctx.saved_tensors
-        upstream = upstream.contiguous()
+    def backward(ctx: Saved, upstream: Tensor) -> tuple[Tensor, None, None, Tensor]:
+        heads, _, _, gains = ctx.saved_tensors
         to_heads = torch.empty_like(heads)
-        grid = _grid(heads)
-        to_gains = torch.empty(grid[1], grid[0], dtype=torch.float32, device=heads.device)
-        _norm_and_turn_backward[grid](
-            heads,
-            cosine,
-            sine,
-            gains,
-            upstream,
-            to_heads,
-            to_gains,
-            EPSILON,
-            heads.size(0) * heads.size(1),
-            heads.size(1),
-            heads.size(2),
-            heads.size(3),
-            2 * cosine.size(1),
-            BLOCK_TOKENS,
-            next_power_of_2(heads.size(3)),
+        to_gains = torch.empty(
+            _num_blocks(heads), heads.size(2), dtype=torch.float32, device=heads.device
         )
+        inputs = *ctx.saved_tensors, upstream.contiguous()
+        _launch_rotation(_norm_and_turn_backward, *inputs, to_heads, to_gains)
         return to_heads, None, None, to_gains.sum(0).to(gains.dtype)
 
 
-def _grid(heads: Tensor) -> tuple[int, int]:  # heads, blocks of tokens
-    num_tokens = heads.size(0) * heads.size(1)
-    return heads.size(2), -(-num_tokens // BLOCK_TOKENS)
+def _launch_rotation(kernel: Kernel, heads: Tensor, cosine: Tensor, *others: Tensor) -> None:
+    num_rows, row_tokens, num_heads, num_channels = heads.shape
+    kernel[num_heads, _num_blocks(heads)](
+        heads,
+        cosine,
+        *others,
+        EPSILON,
+        num_rows * row_tokens,
+        row_tokens,
+        num_heads,
+        num_channels,
+        2 * cosine.size(1),
+        BLOCK_TOKENS,
+        next_power_of_2(num_channels),
+    )
+
+
+def _num_blocks(heads: Tensor) -> int:  # of tokens
+    return -(-heads.size(0) * heads.size(1) // BLOCK_TOKENS)
 
 
 @jit
@@ -113,27 +98,18 @@ def _norm_and_turn(
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    head = tl.program_id(0)
-    tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
-    channels = tl.arange(0, block_channels)
-    half: tl.constexpr = num_turned // 2
-    is_turned, is_first = channels < num_turned, channels < half
-    partners = tl.where(is_first, channels + half, tl.where(is_turned, channels - half, channels))
-    is_inside = (tokens < num_tokens)[:, None] & (channels < num_channels)[None, :]
-    starts = ((tokens.to(tl.int64) * num_heads + head) * num_channels)[:, None]
-    own = tl.load(heads + starts + channels[None, :], is_inside, 0.0).to(tl.float32)
-    other = tl.load(heads + starts + partners[None, :], is_inside, 0.0).to(tl.float32)
-    pairs = tl.where(is_first, channels, channels - half)
-    angles = (tokens % num_positions)[:, None] * half + pairs[None, :]
-    has_angle = is_inside & is_turned[None, :]
-    cosines = tl.load(cosine + angles, has_angle, 1.0)
-    sines = tl.load(sine + angles, has_angle, 0.0)
-    sines = tl.where(is_first[None, :], sines, -sines)
+    places, partners, is_inside = _places_and_partners(
+        num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
+    )
+    angles, has_angle, sign = _places_of_angles(
+        num_positions, num_turned, block_tokens, block_channels
+    )
+    cosines = tl.load(cosine + angles, is_inside & has_angle, 1.0)
+    sines = sign * tl.load(sine + angles, is_inside & has_angle, 0.0)
+    own, other = load_wide(heads + places, is_inside), load_wide(heads + partners, is_inside)
     scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)
-    scale *= tl.load(gains + head).to(tl.float32)
-    result = scale[:, None] * (own * cosines + other * sines)
-    places = turned + starts + channels[None, :]
-    tl.store(places, result.to(turned.dtype.element_ty), is_inside)
+    scale *= tl.load(gains + tl.program_id(0)).to(tl.float32)
+    store_narrow(turned + places, scale[:, None] * (own * cosines + other * sines), is_inside)
 
 
 @jit
@@ -154,29 +130,61 @@ def _norm_and_turn_backward(
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
+    places, partners, is_inside = _places_and_partners(
+        num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
+    )
+    angles, has_angle, sign = _places_of_angles(
+        num_positions, num_turned, block_tokens, block_channels
+    )
+    cosines = tl.load(cosine + angles, is_inside & has_angle, 1.0)
+    sines = sign * tl.load(sine + angles, is_inside & has_angle, 0.0)
+    own = load_wide(heads + places, is_inside)
+    scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)[:, None]
+    normed = own * scale
+    to_normed = load_wide(upstream + places, is_inside) * cosines
+    to_normed -= load_wide(upstream + partners, is_inside) * sines
+    along = tl.sum(to_normed * normed, axis=1)
     head = tl.program_id(0)
+    tl.store(to_gains + tl.program_id(1) * num_heads + head, tl.sum(along, axis=0))
+    gain = tl.load(gains + head).to(tl.float32)
+    result = gain * scale * (to_normed - normed * (along / num_channels)[:, None])
+    store_narrow(to_heads + places, result, is_inside)
+
+
+@jit
+def _places_and_partners(
+    num_tokens: int,
+    num_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    num_turned: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Where a program's channels and their partners lie, and which of them are there."""
     tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
     channels = tl.arange(0, block_channels)
     half: tl.constexpr = num_turned // 2
     is_turned, is_first = channels < num_turned, channels < half
     partners = tl.where(is_first, channels + half, tl.where(is_turned, channels - half, channels))
     is_inside = (tokens < num_tokens)[:, None] & (channels < num_channels)[None, :]
-    starts = ((tokens.to(tl.int64) * num_heads + head) * num_channels)[:, None]
-    own = tl.load(heads + starts + channels[None, :], is_inside, 0.0).to(tl.float32)
-    slope = tl.load(upstream + starts + channels[None, :], is_inside, 0.0).to(tl.float32)
-    other_slope = tl.load(upstream + starts + partners[None, :], is_inside, 0.0).to(tl.float32)
-    pairs = tl.where(is_first, channels, channels - half)
-    angles = (tokens % num_positions)[:, None] * half + pairs[None, :]
-    has_angle = is_inside & is_turned[None, :]
-    cosines = tl.load(cosine + angles, has_angle, 1.0)
-    sines = tl.load(sine + angles, has_angle, 0.0)
-    sines = tl.where(is_first[None, :], -sines, sines)
-    scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)[:, None]
-    normed = own * scale
-    to_normed = slope * cosines + other_slope * sines
-    along = tl.sum(to_normed * normed, axis=1)
-    tl.store(to_gains + tl.program_id(1) * num_heads + head, tl.sum(along, axis=0))
-    gain = tl.load(gains + head).to(tl.float32)
-    result = gain * scale * (to_normed - normed * (along / num_channels)[:, None])
-    places = to_heads + starts + channels[None, :]
-    tl.store(places, result.to(to_heads.dtype.element_ty), is_inside)
+    starts = ((tokens.to(tl.int64) * num_heads + tl.program_id(0)) * num_channels)[:, None]
+    return starts + channels[None, :], starts + partners[None, :], is_inside
+
+
+@jit
+def _places_of_angles(
+    num_positions: int,
+    num_turned: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Where the angles of a program's channels lie, which have one, and the signs of their sines.
+
+    A pair's second channel gets minus the sine.
+    """
+    tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
+    channels = tl.arange(0, block_channels)[None, :]
+    half: tl.constexpr = num_turned // 2
+    pairs = tl.where(channels < half, channels, channels - half)
+    angles = (tokens % num_positions)[:, None] * half + pairs
+    return angles, channels < num_turned, tl.where(channels < half, 1.0, -1.0)

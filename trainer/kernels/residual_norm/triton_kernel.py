@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from trainer.kernels.query_key_rotation.reference import EPSILON
-from trainer.kernels.triton_jit import jit, next_power_of_2, tl
+from trainer.kernels.triton_jit import Saved, jit, load_wide, next_power_of_2, store_narrow, tl
 
 BLOCK_ELEMENTS = 2048  # of each tensor in a program's registers at once
 NUM_SHARES = 528  # of the tokens in the backward pass: four programs for each of 132 processors
@@ -31,55 +31,42 @@ def fused_mixed_and_normed(
     norm_type: torch.dtype,
 ) -> tuple[Tensor, Tensor]:  # (N, C) mixed, of the stream's type; (N, C) normed, of `norm_type`
     """The stream with the embedding mixed in, and its norm times `scale`; differentiable."""
-    mixed, normed = _MixedAndNormed.apply(stream, embedded, mix, scale, norm_type)  # type: ignore[no-untyped-call]
+    mixed, normed = _MixedAndNormed.apply(  # type: ignore[no-untyped-call]
+        stream.contiguous(), embedded.contiguous(), mix.contiguous(), scale, norm_type
+    )
     return mixed, normed
 
 
 class _MixedAndNormed(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401
+        ctx: Saved,
         stream: Tensor,
         embedded: Tensor,
         mix: Tensor,
         *options: Any,  # noqa: ANN401 - scale, norm_type
     ) -> tuple[Tensor, Tensor]:
-        scale, norm_type = options
-        stream, embedded, mix = stream.contiguous(), embedded.contiguous(), mix.contiguous()
-        mixed, normed = torch.empty_like(stream), torch.empty_like(stream, dtype=norm_type)
+        ctx.number, norm_type = options
         ctx.save_for_backward(stream, embedded, mix)
-        ctx.scale = scale
-        num_rows, num_channels = stream.shape
-        block_channels = next_power_of_2(num_channels)
-        block_rows = max(1, BLOCK_ELEMENTS // block_channels)
-        _mix_and_norm[(-(-num_rows // block_rows),)](
-            stream,
-            embedded,
-            mix,
-            mixed,
-            normed,
-            scale,
-            EPSILON,
-            num_rows,
-            num_channels,
-            block_rows,
-            block_channels,
+        mixed, normed = torch.empty_like(stream), torch.empty_like(stream, dtype=norm_type)
+        block = _block(stream)
+        num_blocks = -(-len(stream) // block[0])
+        _mix_and_norm[(num_blocks,)](
+            stream, embedded, mix, mixed, normed, ctx.number, EPSILON, *stream.shape, *block
         )
         return mixed, normed
 
     @staticmethod
     def backward(
-        ctx: Any,  # noqa: ANN401
+        ctx: Saved,
         to_mixed: Tensor,  # (N, C)
         to_normed: Tensor,  # (N, C)
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         stream, embedded, mix = ctx.saved_tensors
         to_stream, to_embedded = torch.empty_like(stream), torch.empty_like(embedded)
-        num_rows, num_channels = stream.shape
-        block_channels = next_power_of_2(num_channels)
-        block_rows = max(1, BLOCK_ELEMENTS // block_channels)
-        num_shares = min(-(-num_rows // block_rows), NUM_SHARES)
-        to_mix = torch.empty(num_shares, 2, num_channels, dtype=torch.float32, device=stream.device)
+        block = _block(stream)
+        num_shares = min(-(-len(stream) // block[0]), NUM_SHARES)
+        to_mix = mix.new_empty(num_shares, *mix.shape, dtype=torch.float32)
         _mix_and_norm_backward[(num_shares,)](
             stream,
             embedded,
@@ -89,16 +76,19 @@ class _MixedAndNormed(torch.autograd.Function):
             to_stream,
             to_embedded,
             to_mix,
-            ctx.scale,
+            ctx.number,
             EPSILON,
-            num_rows,
             num_shares,
-            num_channels,
-            block_rows,
-            block_channels,
+            *stream.shape,
+            *block,
             num_warps=8,
         )
         return to_stream, to_embedded, to_mix.sum(0).to(mix.dtype), None, None
+
+
+def _block(stream: Tensor) -> tuple[int, int]:  # rows and channels of a program
+    block_channels = next_power_of_2(stream.size(1))
+    return max(1, BLOCK_ELEMENTS // block_channels), block_channels
 
 
 @jit
@@ -120,14 +110,13 @@ def _mix_and_norm(
     is_channel = channels < num_channels
     is_inside = (rows < num_rows)[:, None] & is_channel[None, :]
     places = rows[:, None] * num_channels + channels[None, :]
-    keep = tl.load(mix + channels, is_channel, 0.0).to(tl.float32)[None, :]
-    add = tl.load(mix + num_channels + channels, is_channel, 0.0).to(tl.float32)[None, :]
-    result = keep * tl.load(stream + places, is_inside, 0.0).to(tl.float32)
-    result += add * tl.load(embedded + places, is_inside, 0.0).to(tl.float32)
-    tl.store(mixed + places, result.to(mixed.dtype.element_ty), is_inside)
+    keep = load_wide(mix + channels, is_channel)[None, :]
+    add = load_wide(mix + num_channels + channels, is_channel)[None, :]
+    result = keep * load_wide(stream + places, is_inside)
+    result += add * load_wide(embedded + places, is_inside)
+    store_narrow(mixed + places, result, is_inside)
     factor = scale * tl.rsqrt(tl.sum(result * result, axis=1) / num_channels + epsilon)
-    result *= factor[:, None]
-    tl.store(normed + places, result.to(normed.dtype.element_ty), is_inside)
+    store_narrow(normed + places, factor[:, None] * result, is_inside)
 
 
 @jit
@@ -142,8 +131,8 @@ def _mix_and_norm_backward(
     to_mix: tl.pointer_type,
     scale: float,
     epsilon: float,
-    num_rows: int,
     num_shares: int,
+    num_rows: int,
     num_channels: tl.constexpr,
     block_rows: tl.constexpr,
     block_channels: tl.constexpr,
@@ -151,25 +140,25 @@ def _mix_and_norm_backward(
     share = tl.program_id(0)
     channels = tl.arange(0, block_channels)
     is_channel = channels < num_channels
-    keep = tl.load(mix + channels, is_channel, 0.0).to(tl.float32)[None, :]
-    add = tl.load(mix + num_channels + channels, is_channel, 0.0).to(tl.float32)[None, :]
+    keep = load_wide(mix + channels, is_channel)[None, :]
+    add = load_wide(mix + num_channels + channels, is_channel)[None, :]
     to_keep = tl.zeros((block_rows, block_channels), dtype=tl.float32)
     to_add = tl.zeros((block_rows, block_channels), dtype=tl.float32)
     for start in range(share * block_rows, num_rows, num_shares * block_rows):
         rows = (start + tl.arange(0, block_rows)).to(tl.int64)
         is_inside = (rows < num_rows)[:, None] & is_channel[None, :]
         places = rows[:, None] * num_channels + channels[None, :]
-        own = tl.load(stream + places, is_inside, 0.0).to(tl.float32)
-        early = tl.load(embedded + places, is_inside, 0.0).to(tl.float32)
-        slope = tl.load(to_normed + places, is_inside, 0.0).to(tl.float32)
-        total = tl.load(to_mixed + places, is_inside, 0.0).to(tl.float32)
+        own = load_wide(stream + places, is_inside)
+        early = load_wide(embedded + places, is_inside)
+        slope = load_wide(to_normed + places, is_inside)
+        total = load_wide(to_mixed + places, is_inside)
         result = keep * own + add * early
         inverse = tl.rsqrt(tl.sum(result * result, axis=1) / num_channels + epsilon)[:, None]
         unit = result * inverse
         along = (tl.sum(slope * unit, axis=1) / num_channels)[:, None]
         total += scale * inverse * (slope - unit * along)
-        tl.store(to_stream + places, (keep * total).to(to_stream.dtype.element_ty), is_inside)
-        tl.store(to_embedded + places, (add * total).to(to_embedded.dtype.element_ty), is_inside)
+        store_narrow(to_stream + places, keep * total, is_inside)
+        store_narrow(to_embedded + places, add * total, is_inside)
         to_keep += total * own
         to_add += total * early
     sums = to_mix + share * 2 * num_channels + channels

@@ -17,12 +17,10 @@ N x C side of the two matrix products there, not on the N x V one, which so stay
 N tokens, C channels, V vocabulary.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from trainer.kernels.triton_jit import jit, next_power_of_2, tl
+from trainer.kernels.triton_jit import Saved, jit, load_wide, next_power_of_2, store_narrow, tl
 
 MAX_SOFTCAP = 40.0  # exp(-2 * 40) is still a normal fp32 number, so that no sum is 0
 MAX_VOCABULARY = 16_384  # one row in the registers of one program
@@ -53,11 +51,7 @@ def head_losses(
 class _HeadLosses(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401
-        stream: Tensor,
-        head: Tensor,
-        targets: Tensor,
-        softcap: float,
+        ctx: Saved, stream: Tensor, head: Tensor, targets: Tensor, softcap: float
     ) -> Tensor:
         logits = stream @ head.T
         losses = losses_over_logits(logits, targets, softcap, wants_slopes=True)
@@ -66,7 +60,7 @@ class _HeadLosses(torch.autograd.Function):
 
     @staticmethod
     def backward(
-        ctx: Any,  # noqa: ANN401
+        ctx: Saved,
         upstream: Tensor,  # (N,)
     ) -> tuple[Tensor, Tensor, None, None]:
         stream, head, slopes = ctx.saved_tensors
@@ -113,7 +107,7 @@ def _softcapped_cross_entropy(
     columns = tl.arange(0, block)
     is_inside = columns < num_columns
     places = logits + row * num_columns + columns
-    raw = tl.load(places, mask=is_inside, other=0.0).to(tl.float32)
+    raw = load_wide(places, is_inside)
     target = tl.load(targets + row)
     below_one = 1.0 / (1.0 + tl.exp(raw * (2.0 / softcap)))
     weights = tl.where(is_inside, tl.exp(-2.0 * softcap * below_one), 0.0)
@@ -126,5 +120,4 @@ def _softcapped_cross_entropy(
     if wants_slopes:
         off_target = weights / total - tl.where(is_target, 1.0, 0.0)
         slopes = off_target * 4.0 * below_one * (1.0 - below_one)
-        slopes = tl.where(is_counted, slopes, 0.0)
-        tl.store(places, slopes.to(logits.dtype.element_ty), mask=is_inside)
+        store_narrow(places, tl.where(is_counted, slopes, 0.0), is_inside)
