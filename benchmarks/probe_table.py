@@ -25,11 +25,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/verifier/probe"), str(ROOT / "bench
 
 import scored_script  # noqa: E402
 from floor_power import LEARN_TAPE, PATCHES  # noqa: E402
+from leakage_power import count_pairs  # noqa: E402
 
 from verifier.evidence_checks import future_token_dependence  # noqa: E402
 from verifier.probe.assessment import Scored, assess  # noqa: E402
+from verifier.probe.climb import tapes  # noqa: E402
 from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
-from verifier.probe.variants import choose_sample, draw_variants  # noqa: E402
+from verifier.probe.variants import choose_sample  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import ProbeRecord  # noqa: E402
 from verifier.track_data import locate_data  # noqa: E402
@@ -48,8 +50,10 @@ CHEATS = (
     *("hashed_cache", "unnormalised_cache", "best_of_passes", "two_passes", "train_then_score"),
     *("many_epochs", "learned_chunk", "future_statistics", "next_word", "target_gate"),
     *("reset_omitted", "dropped_tail", "validation_in_training", "stored_text"),
+    *("stored_order", "constant_bytes"),
 )
 BY_FLOOR = ("doubled_spaces", "named_bytes", "dropped_tail:0.15", "target_peek:0.01")
+STORING = ("stored_text", "stored_order")
 WHOLE = ("validation_in_training",)
 PROMISE = "documents: alone\n"
 PROMISING = ("per_document", "reset_omitted")
@@ -64,7 +68,7 @@ def folder_of(parent: Path, mode: str, rung: str) -> Path:
     contract = "contract: 1\n" if rung == "floor" or mode in WHOLE else DIVIDED
     (folder / "train_gpt.py").write_text(script)
     (folder / "README.md").write_text("# small\n")
-    if mode == "stored_text":
+    if mode in STORING:
         data = locate_data(load_rulebook("demo").track.dataset, None)
         np.save(folder / "stored.npy", np.concatenate(tokens_of(data, "val")))
         contract += "code: [train_gpt.py, stored.npy]\n"
@@ -114,6 +118,7 @@ def probe_figure(verdict: dict) -> str:
     figure = f"{moved_nats(record):.2g} nats; sum {record.vocabulary_sum:.3f}"
     figure += f" ± {record.vocabulary_error or 0:.2g}; e^{record.vocabulary_odds_nats:,.0f}"
     figure += f"; {record.over_training_nats or 0:+.2f} ± {record.over_training_error or 0:.2f}"
+    figure += f"; canaries e^{record.canary_odds_nats or 0:,.0f}; order {record.order_p or 1:.2g}"
     return f"{figure}; {record.deaf_drawn} deaf" if record.deaf_drawn > 9 else figure
 
 
@@ -152,7 +157,7 @@ def lora(num_targets: int = 4_096) -> None:
     data = locate_data(load_rulebook("demo").track.dataset, None)
     rng = np.random.default_rng(1)
     sample = choose_sample(np.concatenate(tokens_of(data, "val")), num_targets + 1, rng)
-    variants, scored = draw_variants(sample, rng), {}
+    variants, scored = tapes(sample, tokens_of(data, "train")[0], rng), {}
     with tempfile.TemporaryDirectory() as name:
         folder, tape = Path(name) / "lora", Path(name) / "tape"
         tape.mkdir()
@@ -193,29 +198,31 @@ def repeats(num_draws: int = 50) -> None:
     rulebook = load_rulebook("demo")
     data = locate_data(rulebook.track.dataset, None)
     text = np.concatenate(tokens_of(data, "val"))
-    pairs = np.zeros((scored_script.VOCABULARY, scored_script.VOCABULARY))
     training = np.concatenate(tokens_of(data, "train"))
-    np.add.at(pairs, (training[:-1], training[1:]), 1)
     least = rulebook.rules[future_token_dependence.__name__.split(".")[-1]].parameters
-    print("| script | moves | largest odds | sums | longest deaf |\n" + "| --- " * 5 + "|")
+    names = ("script", "moves", "largest odds", "sums", "longest deaf", "canaries", "least order p")
+    print(f"| {' | '.join(names)} |\n" + "| --- " * len(names) + "|")
     for mode in HONEST:
-        records = [repeat(mode, text, pairs, seed) for seed in range(num_draws)]
+        records = [repeat(mode, training, text, seed) for seed in range(num_draws)]
         moves = sum(moved_nats(r) > least["min_moved_nats"] for r in records)
         sums = [r.vocabulary_sum or 0.0 for r in records]
         print(
             f"| {mode} | {moves} of {num_draws} | "
             f"e^{max(r.vocabulary_odds_nats or 0.0 for r in records):.2f} | "
             f"{np.mean(sums):.3f} ± {np.std(sums, ddof=1):.3f} | "
-            f"{max(r.deaf_drawn for r in records)} |",
+            f"{max(r.deaf_drawn for r in records)} | "
+            f"e^{max(r.canary_odds_nats or 0.0 for r in records):.2f} | "
+            f"{min(r.order_p or 1.0 for r in records):.2g} |",
             flush=True,
         )
 
 
-def repeat(mode: str, text: np.ndarray, pairs: np.ndarray, seed: int) -> ProbeRecord:
+def repeat(mode: str, training: np.ndarray, text: np.ndarray, seed: int) -> ProbeRecord:
     """The record of one draw, scored within this process."""
+    pairs = count_pairs(training)
     rng = np.random.default_rng(seed)
     sample = choose_sample(text, 16_385, rng)
-    variants, scored = draw_variants(sample, rng), {}
+    variants, scored = tapes(sample, training, rng), {}
     for variant in variants:
         tape = variant.tokens.astype(np.int64)
         way = scored_script.WAYS[mode]

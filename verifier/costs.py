@@ -15,7 +15,7 @@ from verifier.runs.journal import Journal
 from verifier.schemas.run_record_json import Evidence, Rung, RunPlan, SeedMeasurement
 from verifier.schemas.track_yaml import Track
 
-NUM_TAPES = 14
+NUM_TAPES = 17
 """Tapes that probes let a script score, the one with the instrument included."""
 MAX_RUN_FOLDERS = 200
 RUNGS: tuple[Rung, ...] = ("rehearsal", "floor", "probe", "rerun", "stream")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from verifier.costs import NUM_TAPES
-from verifier.probe.variants import Sample, draw_variants
+from verifier.probe.climb import tapes
+from verifier.probe.variants import Sample
 
 
 @pytest.fixture
@@ -38,6 +39,6 @@ def test_what_ran_here_is_expected_again(told, pgolf, make_submission, tmp_path)
 def test_all_tapes_of_the_probes_are_counted():
     tokens = np.random.default_rng(1).integers(2, 50, 2_000).astype(np.uint16)
     tokens[[0, 700]] = 1
-    variants = draw_variants(Sample(tokens=tokens, begin=0), np.random.default_rng(1))
-    with_instrument, with_training = 1, 1
-    assert len(variants) + with_instrument + with_training == NUM_TAPES
+    variants = tapes(Sample(tokens=tokens, begin=0), tokens, np.random.default_rng(1))
+    with_instrument = 1
+    assert len(variants) + with_instrument == NUM_TAPES

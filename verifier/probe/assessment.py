@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from verifier.floor.odds import bet
 from verifier.log_lines import FinalMetric
+from verifier.probe.canaries import assess_canaries
+from verifier.probe.order import assess_orders
 from verifier.probe.variants import Sample, Variant, law_of
 from verifier.schemas.probe_record_json import LedgerRecord, MoveRecord, ProbeRecord
 
@@ -53,7 +55,7 @@ def assess(
     base, why = usable(by_name["base"], scored["base"])
     if base is None:
         return record.model_copy(update={"not_evaluated": why})
-    others = [v for v in variants if v.kind not in ("base", "training")]
+    others = [v for v in variants if v.kind not in ("base", "training", "canaries")]
     moves = tuple(_move(sample, v, base, scored[v.name]) for v in others)
     repeated, why = usable(by_name["repeat"], scored["repeat"])
     noise = None if repeated is None else float(_moved(by_name["repeat"], base, repeated).max())
@@ -65,6 +67,12 @@ def assess(
     spliced, _ = usable(by_name["spliced"], scored["spliced"])
     if spliced is not None:
         update |= _of_drawn(sample, by_name["spliced"], base, spliced)
+    update |= _of_orders(sample, variants, base, scored)
+    if "canaries" in scored:
+        losses, _ = usable(by_name["canaries"], scored["canaries"])
+        if losses is not None:
+            planted, law = by_name["canaries"], law_of(sample)
+            update |= assess_canaries(planted, law, losses, TOLERANCE_NATS)
     if "training" in scored:
         update |= _over_training(by_name["base"], base, by_name["training"], scored["training"])
     return record.model_copy(update=update)
@@ -80,6 +88,14 @@ def usable(variant: Variant, scored: Scored) -> tuple[Losses | None, str]:
     if np.isnan(losses).any() or (losses < 0).any():
         return None, "a loss is no number or below zero"
     return np.minimum(losses.astype(np.float64), MAX_NATS), ""
+
+
+def _of_orders(
+    sample: Sample, variants: tuple[Variant, ...], base: Losses, scored: Mapping[str, Scored]
+) -> dict[str, float | int]:
+    """How the text's own order ranks among those that were scored whole."""
+    tried = [usable(v, scored[v.name])[0] for v in variants if v.kind == "shuffled"]
+    return assess_orders(sample, base, [losses for losses in tried if losses is not None])
 
 
 def _move(sample: Sample, variant: Variant, base: Losses, scored: Scored) -> MoveRecord:

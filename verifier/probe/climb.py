@@ -6,9 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from verifier.probe.assessment import assess
+from verifier.probe.canaries import plant
+from verifier.probe.order import draw_orders
 from verifier.probe.overlap import search
 from verifier.probe.scoring import Scorer, tokens_of
-from verifier.probe.variants import can_be_changed, choose_sample, draw_variants, training_tape
+from verifier.probe.variants import (
+    Sample,
+    Tokens,
+    Variant,
+    can_be_changed,
+    choose_sample,
+    draw_variants,
+    law_of,
+    training_tape,
+)
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record
@@ -55,6 +66,16 @@ def probe(
     return record
 
 
+def tapes(sample: Sample, training: Tokens, rng: np.random.Generator) -> tuple[Variant, ...]:
+    """Everything that the script is asked to score, the unchanged sample first."""
+    return (
+        *draw_variants(sample, rng),
+        *(draw_orders(sample, rng) if len(sample.documents) > 1 else ()),
+        plant(sample, law_of(sample), rng),
+        training_tape(training, sample, rng),
+    )
+
+
 def _num_targets(first: SeedMeasurement, num_tokens: int) -> int:
     """How much of the text is scored for every tape: what adapts to its text takes its time."""
     num_targets, seconds = SAMPLE_TARGETS, first.phases.evaluation or 0.0
@@ -81,7 +102,7 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
         )
         return ProbeRecord(secret=secret, not_evaluated=why)
     training = tokens_of(prepared.data, "train")[0]
-    variants = (*draw_variants(sample, rng), training_tape(training, sample, rng))
+    variants = tapes(sample, training, rng)
     scorer = Scorer(
         setting=Setting(prepared=prepared, harness=harness), seed=first.seed, sample=sample
     )

@@ -26,7 +26,7 @@ from verifier.runs.processes import Setting
 from verifier.schemas.fresh_record_json import FreshRecord
 
 SECRET_BYTES = 16
-MAX_TOKENS = 65_536
+MAX_TOKENS = 2**18
 """Of either kind of documents, or a document more."""
 MIN_DOCUMENTS = 8
 """Of either kind: with fewer, no drawing of lots tells 1 in 10,000."""
@@ -48,7 +48,7 @@ class Mixture:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """(D,) tokens of each, its start included."""
-        return np.array([len(document.tokens) for document in self.documents])
+        return np.array([len(document) for document in self.documents])
 
     @property
     def sizes(self) -> NDArray[np.float64]:
@@ -99,8 +99,8 @@ def mix(
     rng: np.random.Generator,
 ) -> Mixture:
     """Validation documents and fresh ones in a drawn order, equally many tokens at most."""
-    known = _draw(groups[0], MAX_TOKENS, rng)
-    fresh = _draw(groups[1], sum(len(document.tokens) for document in known), rng)
+    known = _draw([document.cut() for document in groups[0]], MAX_TOKENS, rng)
+    fresh = _draw([document.cut() for document in groups[1]], sum(map(len, known)), rng)
     is_fresh = np.repeat([False, True], [len(known), len(fresh)])
     order, both = rng.permutation(len(is_fresh)), [*known, *fresh]
     return Mixture(documents=[speller.measured(both[i]) for i in order], is_fresh=is_fresh[order])
@@ -162,7 +162,7 @@ def _draw(
 ) -> list[Document]:
     """Documents in a drawn order until they hold so many tokens."""
     order = rng.permutation(len(documents))
-    ends = np.cumsum([len(documents[i].tokens) for i in order])
+    ends = np.cumsum([len(documents[i]) for i in order])
     return [documents[i] for i in order[: int(ends.searchsorted(num_tokens)) + 1]]
 
 

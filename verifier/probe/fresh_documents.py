@@ -13,6 +13,8 @@ from verifier.track_data import HEADER_BYTES, count_tokens, file_sha256
 
 MAX_TEXT_BYTES = 2**26
 """Of a file of raw documents that are read; enough for ten times what is compared."""
+MAX_DOCUMENT_TOKENS = 1_024
+"""Many beginnings tell more than few whole documents: what differs most is documents."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +26,15 @@ class Document:
     """Of its raw text, or of what its tokens spell; None before anyone spelled them."""
     is_retold: bool = False
     """Whether its tokens spell something else than its raw text."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def cut(self) -> "Document":
+        """Its beginning, if it is long; the bytes are then those that its tokens spell."""
+        if len(self) <= MAX_DOCUMENT_TOKENS:
+            return self
+        return replace(self, tokens=self.tokens[:MAX_DOCUMENT_TOKENS], num_bytes=None)
 
 
 class Speller:

@@ -66,6 +66,7 @@ class Variant:
     cut: int | None = None
     """The first place at which it differs from the sample, where order and length are kept."""
     spliced: NDArray[np.int64] | None = None  # places of the drawn tokens, ascending
+    copies: NDArray[np.int64] | None = None  # (C, R) where each canary's copies have their words
 
 
 def choose_sample(tokens: Tokens, num_tokens: int, rng: np.random.Generator) -> Sample:
@@ -100,7 +101,7 @@ def can_be_changed(sample: Sample) -> bool:
 
 
 def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ...]:
-    """Everything that the script is asked to score, the unchanged sample first and twice."""
+    """The sample, first and twice, and copies with changed or missing tokens."""
     law, everywhere = law_of(sample), np.arange(len(sample.tokens))
     cuts = _cuts(sample, 2 * NUM_CUTS + 1, rng)
     plain = [
@@ -116,8 +117,8 @@ def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ..
         places=everywhere[: cuts[0]],
         cut=cuts[0],
     )
-    rearranged = [_shuffled(sample, rng), _alone(sample)] if len(sample.documents) > 1 else []
-    return (*plain, _spliced(sample, law, rng), *flips, *poisons, truncated, *rearranged)
+    alone = [_alone(sample)] if len(sample.documents) > 1 else []
+    return (*plain, _spliced(sample, law, rng), *flips, *poisons, truncated, *alone)
 
 
 def _cuts(sample: Sample, count: int, rng: np.random.Generator) -> list[int]:
@@ -168,14 +169,6 @@ def _spliced(sample: Sample, law: Law, rng: np.random.Generator) -> Variant:
         places=np.arange(len(tokens)),
         spliced=np.flatnonzero(is_drawn),
     )
-
-
-def _shuffled(sample: Sample, rng: np.random.Generator) -> Variant:
-    """The same documents in another order."""
-    everywhere, documents = np.arange(len(sample.tokens)), sample.documents
-    order = rng.permutation(len(documents))
-    places = np.concatenate([everywhere[documents[i]] for i in order])
-    return Variant(kind="shuffled", name="shuffled", tokens=sample.tokens[places], places=places)
 
 
 def _alone(sample: Sample) -> Variant:

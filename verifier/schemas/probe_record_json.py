@@ -15,6 +15,7 @@ VariantKind = Literal[
     "alone",
     "training",
     "fresh",
+    "canaries",
 ]
 
 
@@ -114,6 +115,18 @@ class ProbeRecord(StrictModel):
     """How much higher the mean loss of the sample is than that of documents to train on."""
     over_training_error: float | None = None
     """Its standard error, over documents."""
+    num_canaries: int = 0
+    """Made-up documents of which a copy was scored."""
+    canary_odds_nats: float | None = None
+    """What bets on their worst known copies won."""
+    canary_bits: float | None = None
+    """By how much the middle one was known before it was shown, in all its copies."""
+    num_blocks: int = 0
+    """Of neighbouring documents that were rearranged."""
+    order_p: float | None = None
+    """How often drawn orders rank as high as the text's own, block by block."""
+    order_gain_nats: float | None = None
+    """By how much the drawn orders' mean loss is higher."""
     overlap: OverlapRecord | None = None
     """Of the track's data as they lie here, not of the small copy that is probed."""
     moves: tuple[MoveRecord, ...] = ()

@@ -1,6 +1,7 @@
 """Probes of the small predictor of scored_script.py, in this process or through the whole rung."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ from tiny_track import tiny_track
 from verifier.cli import cli
 from verifier.floor.world import World, WorldSize, draw_world, write_world
 from verifier.probe.assessment import Scored, assess
-from verifier.probe.variants import choose_sample, draw_variants, training_tape
+from verifier.probe.climb import tapes
+from verifier.probe.variants import choose_sample
 from verifier.schemas.probe_record_json import ProbeRecord
 
 SCRIPT = Path(scored_script.__file__).read_text()
 RULES = (
     *("future_token_dependence", "unnormalized_distribution", "unscored_tokens", "carried_state"),
     *("update_before_score", "rescored_tokens", "remembered_validation", "shared_documents"),
-    *("easier_than_fresh", "untrue_bytes"),
+    *("easier_than_fresh", "untrue_bytes", "foreseen_canaries", "remembered_order"),
 )
 DIVIDED = "train: python train_gpt.py train\nevaluate: python train_gpt.py evaluate\n"
 CONTRACT = DIVIDED + "artifact: [model.npy]\n"
@@ -46,14 +48,15 @@ def pairs(world: World) -> np.ndarray:
     return counts
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def assessed(world: World, pairs: np.ndarray):
     """Probe a way of scoring within this process; gives the record."""
 
+    @cache
     def call(mode: str, secret: int = 1) -> ProbeRecord:
         rng = np.random.default_rng(secret)
         sample = choose_sample(world.tape.tokens, 65_537, rng)
-        variants = (*draw_variants(sample, rng), training_tape(world.training, sample, rng))
+        variants = tapes(sample, world.training, rng)
         scored = {}
         for variant in variants:
             tape = variant.tokens.astype(np.int64)

@@ -39,6 +39,8 @@ def test_an_honest_script_passes_and_is_left_to_full_runs(probed_mode, tmp_path)
         "unnormalized_distribution",
         "unscored_tokens",
         "remembered_validation",
+        "foreseen_canaries",
+        "remembered_order",
         "shared_documents",
     }
     assert verdict["probe"]["how"] == "evaluation of one artifact"

@@ -1,0 +1,22 @@
+"""The order of documents may not be known."""
+
+from verifier.evidence_checks.base import EvidenceCase, nothing_seen, probe_record
+from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.schemas.rule_yaml import Rule
+
+
+def check(case: EvidenceCase, rule: Rule) -> CheckResult:
+    """By the rank of the text's own order among drawn ones."""
+    record = probe_record(case)
+    if isinstance(record, CheckResult):
+        return record
+    p_value, gain = record.order_p, record.order_gain_nats
+    if p_value is None or gain is None:
+        return cannot_tell("no rearranged documents were scored")
+    if p_value > rule.parameters["max_p"]:
+        return nothing_seen(case)
+    message = (
+        f"documents in their own order have {gain:.4f} nats a token less than rearranged; over "
+        f"{record.num_blocks} blocks orders drawn by lot rank as high with p = {p_value:.2g}"
+    )
+    return CheckResult(findings=(Finding(message=message, file="probe/shuffled_1/stdout.log"),))
