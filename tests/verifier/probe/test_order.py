@@ -38,5 +38,5 @@ def test_a_score_that_no_order_moves_ranks_last(assessed):
 def test_who_knows_which_document_follows_is_found(assessed, world, monkeypatch):
     monkeypatch.setattr("scored_script.STORED", world.tape.tokens.tolist())
     record = assessed("stored_order")
-    assert record.order_p < 1e-5 and record.order_gain_nats > 0.01
+    assert record.order_p < 0.01 and record.order_gain_nats > 0.005
     assert record.vocabulary_odds_nats < 7 and record.over_training_nats > -0.2
