@@ -27,11 +27,20 @@ _STEP_CLOCK = re.compile(rf" (?:train_time|t): ?({_FLOAT})(ms|m|s)\b")
 _LOSS_AND_BPB = re.compile(
     rf"(?<!\w)val_loss[:=] ?({_FLOAT})[ ,|]{{1,3}}val_bpb[:=] ?({_FLOAT})(?![\w.])"
 )
-_EVAL_CLOCK = re.compile(rf" (?:eval_time|eval|time|elapsed)[:=] ?({_FLOAT})(ms|s)\b")
+_EVAL_CLOCK = re.compile(rf" (?:eval_time|eval|time|elapsed|t)[:=] ?({_FLOAT})(ms|s)\b")
 _BPB_ALONE = re.compile(rf"(?<![\w,])val_bpb ?[:=] ?({_FLOAT})(?![\w.])")
+# `Quantized BPB (no XSA): 1.0276`, `ttt:vl=0.7016 bpb=0.4155 t=47.3s`: by another name.
+_OTHER_BPB = re.compile(
+    r"(?i)(?<![a-z])(?:\w{0,60}_)?bpb(?: \([^()]{1,40}\))?[\"']?\s{0,12}[:=]\s{0,12}"
+    r"(\d{1,3}\.\d{3,17})(?![\w.])"
+)
+# On the way to a score, or about another one.
+_IN_PASSING = re.compile(
+    r"(?i)\d/\d|[%{}]|search|sweep|trial|\b(?:steps?|epoch|chunk|running|best|mean|average|baseline|target|vs)\b"
+)
 _LABEL = re.compile(r"[A-Za-z][\w+.:()-]{0,99}(?: [\w+.-]{1,40}){0,4}")
 _LOOKS_FINAL = re.compile(r"(?i)val_bpb[\"']?\s?[:=]\s?\d|^final\w{0,80}[ :].{0,100}\d\.\d")
-_DIAGNOSTIC = re.compile(r"(?i)diagnostic|pre.?quant|post.?ema")
+_DIAGNOSTIC = re.compile(r"(?i)diagnostic|pre.?quant|post.?ema|^\W*ema\b")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0}
 # Gathering data for the quantiser, not quantising; not every script prints how long it takes.
 _CALIBRATING = (
@@ -231,6 +240,22 @@ def read_final(line: str, number: int) -> FinalMetric | None:
         loss_decimals=_decimals(loss[0]) if loss else 0,
         bpb_decimals=_decimals(bpb),
         eval_seconds=_seconds(_EVAL_CLOCK.search(line, figures.end())),
+    )
+
+
+def read_other_final(line: str, number: int) -> FinalMetric | None:
+    """A BPB in words that only one script uses; it counts where a log has no customary line."""
+    found = _OTHER_BPB.search(line)
+    if found is None or _IN_PASSING.search(line[: found.start(1)]):
+        return None
+    return FinalMetric(
+        line=number,
+        label=line[: found.start(1)].strip(" :=\t")[:100],
+        val_loss=None,  # whatever loss stands beside it may be of other tokens
+        val_bpb=_finite(found[1]),
+        loss_decimals=0,
+        bpb_decimals=_decimals(found[1]),
+        eval_seconds=_seconds(_EVAL_CLOCK.search(line, found.end())),
     )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from verifier.bounded_files import BoundedContent, FolderEntry, read_bounded, walk_folder
@@ -29,6 +30,9 @@ _LOG_LINE = re.compile(
     r"^(?:\d{9,11}\.\d+ )?(?:(?:step:)?\d{1,12}/\d{1,12} .{0,40}loss|seed: ?\d|\w+ val_loss:\d)",
     re.MULTILINE,
 )
+# Scores in a script's own words; a note has one or two of them, a log goes on.
+_SCORE_LINE = re.compile(r"^[^\n]{0,80}?(?:bpb|BPB)[ \w()]{0,20}[:=] {0,12}\d\.\d{3}", re.MULTILINE)
+_FEWEST_SCORES = 5
 _TOKENIZER_SUFFIXES = (".model", ".vocab")
 _LOG_SUFFIXES = (".log", ".txt", ".out")
 
@@ -256,7 +260,9 @@ def _is_log(path: PurePosixPath, text: str | None) -> bool:
         return False
     if path.suffix.lower() == ".log":
         return True
-    return text is not None and _LOG_LINE.search(text) is not None
+    if text is None or _LOG_LINE.search(text) is not None:
+        return text is not None
+    return len(list(islice(_SCORE_LINE.finditer(text), _FEWEST_SCORES))) == _FEWEST_SCORES
 
 
 def _nearest_first(file: SubmissionFile) -> tuple[int, int, str]:

@@ -6,7 +6,7 @@ dropped in silence. What a log says is a claim.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add
 from types import MappingProxyType
@@ -132,6 +132,13 @@ def _replace_total(values: dict[str, Any], lines: dict[str, int]) -> None:
         lines["total_bytes"] = lines["model_bytes"]
 
 
+def _timed_headline(finals: Sequence[FinalMetric]) -> FinalMetric | None:
+    """The final line that times the headline: itself, or the line whose figures it repeats."""
+    recent = finals[-_ALIAS_WINDOW:]
+    timed = [metric for metric in reversed(recent) if metric.eval_seconds is not None]
+    return next((metric for metric in timed if metric.agrees_with(recent[-1])), None)
+
+
 class TrainingLogReader:
     """Reads a log line by line; result() may be asked for at any time."""
 
@@ -150,6 +157,7 @@ class TrainingLogReader:
         for name in set(self._values).difference(_BEFORE_TRAINING):
             del self._values[name], self._lines[name]
         self._finals: list[FinalMetric] = []
+        self._other_finals: list[FinalMetric] = []  # in words of the script's own
         self._diagnostics: list[FinalMetric] = []
         self._phases: list[PhaseTime] = []
         self._train_points: list[TrainPoint] = []
@@ -205,6 +213,8 @@ class TrainingLogReader:
             self._add_final(line)
         else:
             self._add_figures(line)
+            if "bpb" in line or "BPB" in line:
+                self._add_other_final(line)
 
     def _is_source(self, line: str) -> bool:
         if self._in_source:
@@ -282,6 +292,7 @@ class TrainingLogReader:
     def _add_final(self, line: str) -> None:
         metric = log_lines.read_final(line, self._line)
         if metric is None:
+            self._add_other_final(line)
             if log_lines.looks_final(line) and len(self._unread) < MAX_UNREAD_LINES:
                 self._unread.append(UnreadLine(line=self._line, text=line[:200]))
         elif metric.is_diagnostic:
@@ -291,30 +302,39 @@ class TrainingLogReader:
             repeated = next((other for other in recent if other.agrees_with(metric)), None)
             self._finals.append(metric.repeating(repeated) if repeated else metric)
 
+    def _add_other_final(self, line: str) -> None:
+        metric = log_lines.read_other_final(line, self._line)
+        if metric is not None and len(self._other_finals) < MAX_SERIES_POINTS:
+            self._other_finals.append(metric)
+
+    def _scored(self) -> tuple[list[FinalMetric], list[FinalMetric]]:
+        """The final metrics and the diagnostics; the script's own words where it has no others."""
+        if self._finals:
+            return self._finals, self._diagnostics
+        own = [metric for metric in self._other_finals if not metric.is_diagnostic]
+        others = [metric for metric in self._other_finals if metric.is_diagnostic]
+        return own, self._diagnostics + others
+
     def result(self) -> TrainingLog:
         """All that was read so far."""
         values, lines = dict[str, Any](self._values), dict(self._lines)
         if lines.get("model_bytes", 0) > lines.get("total_bytes", self._line):
             _replace_total(values, lines)
-        timed = self._timed_headline()
+        finals, diagnostics = self._scored()
+        read = {metric.line for metric in finals}
+        timed = _timed_headline(finals)
         if timed is not None:
             values["eval_seconds"], lines["eval_seconds"] = timed.eval_seconds, timed.line
         return TrainingLog(
             **values,
             lines=MappingProxyType(lines),
             hyperparameters=MappingProxyType(dict(self._hyperparameters)),
-            finals=tuple(self._finals),
-            diagnostics=tuple(self._diagnostics),
+            finals=tuple(finals),
+            diagnostics=tuple(diagnostics),
             phases=tuple(self._phases),
             train_points=tuple(self._train_points),
             validation_points=tuple(self._validation_points),
-            unread=tuple(self._unread),
+            unread=tuple(unread for unread in self._unread if unread.line not in read),
             num_runs=self._num_runs,
             num_lines=self._line,
         )
-
-    def _timed_headline(self) -> FinalMetric | None:
-        """The final line that times the headline: itself, or the line whose figures it repeats."""
-        recent = self._finals[-_ALIAS_WINDOW:]
-        timed = [metric for metric in reversed(recent) if metric.eval_seconds is not None]
-        return next((metric for metric in timed if metric.agrees_with(recent[-1])), None)

@@ -154,3 +154,18 @@ def test_a_script_that_is_no_python_is_listed_as_unread(folder):
     (folder / "train_gpt.py").write_text("!pip install torch\nimport torch")
     unread = pipeline.check(folder, BOOK, "leaderboard-apr29", None).unread
     assert [line for line in unread if line.startswith("train_gpt.py: does not parse as Python")]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "broken"),
+    [
+        ({"val_bpb": 1.2, "seed_results": {"1": {"val_bpb": 1.1}}}, False),
+        ({"val_bpb": 1.25}, False),
+        ({"seed_results": {"1": {"val_bpb": 1.25}}}, False),
+        ({"val_bpb": 1.1, "seed_results": {"1": {"val_bpb": 1.1}}}, True),
+    ],
+    ids=["headline borne out", "modest headline", "modest seed", "better than any log"],
+)
+def test_only_a_claim_better_than_the_logs_contradicts_them(folder, metadata, broken):
+    (folder / "submission.json").write_text(json.dumps(metadata))
+    assert bool(outcome(folder, "claim_contradicts_log").findings) == broken

@@ -250,3 +250,35 @@ def test_calibration_is_seen_with_and_without_its_time(
 
 def test_scored_tokens_are_read_with_thousands_separators() -> None:
     assert read_training_log("Validation tokens: 40,540,160\n").val_tokens == 40_540_160
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "bpb", "seconds"),
+    [
+        (
+            "EMA BPB: 1.0179\nQuantized BPB (no XSA): 1.027163",
+            "Quantized BPB (no XSA)",
+            1.027163,
+            None,
+        ),
+        ("ttt:vl=0.701567 bpb=0.415507 t=47.3s", "ttt:vl=0.701567 bpb", 0.415507, 47.3),
+        ("val_bpb:          1.180076", "val_bpb", 1.180076, None),
+    ],
+)
+def test_a_score_in_a_scripts_own_words_counts_where_no_customary_line_is(
+    text: str, label: str, bpb: float, seconds: float | None
+) -> None:
+    headline = read_training_log(text).headline
+    assert headline is not None
+    assert (headline.label, headline.val_bpb, headline.eval_seconds) == (label, bpb, seconds)
+
+
+def test_a_customary_line_stands_over_a_scripts_own_words() -> None:
+    text = "final_exact val_loss:2.1596 val_bpb:1.27905213\nwall BPB: 1.1000"
+    headline = read_training_log(text).headline
+    assert headline is not None and headline.val_bpb == 1.27905213
+
+
+@pytest.mark.parametrize("line", ["tc[1890/1893]bpb=0.415948 t=47.2s", "Best BPB: 1.2272"])
+def test_a_score_on_the_way_or_of_another_run_is_no_final_metric(line: str) -> None:
+    assert read_training_log(line).headline is None

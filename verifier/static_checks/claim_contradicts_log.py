@@ -26,20 +26,26 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         return cannot_tell("no log carries a final score that could be read")
     if stated is None and not per_seed:
         return cannot_tell("submission.json states no score that could be read")
-    findings = [f for s in per_seed if (f := _seed_finding(s, rule))]
-    carried = [] if findings else [s.stated.val_bpb for s in per_seed if s.stated]
-    logged = statistics.fmean(log.val_bpb or 0.0 for log in case.claims.claiming_logs)
-    differs = stated is not None and not is_carried(stated, case, carried, tolerance)
-    differs = differs and stated is not None and not _is_on_a_line(stated, case.claims.logs)
-    if stated is not None and differs and not _is_modest(stated, logged, rule):
-        findings.append(_headline_finding(stated, logs))
+    findings: list[Finding] = []
+    if stated is None or not is_carried(stated, case, [], tolerance):
+        findings = [f for s in per_seed if (f := _seed_finding(s, case, rule))]
+        carried = [] if findings else [s.stated.val_bpb for s in per_seed if s.stated]
+        if stated is not None and not _is_borne_out(stated, case, carried, tolerance):
+            findings.append(_headline_finding(stated, logs))
     findings += _size_findings(case, rule)
     return CheckResult(findings=tuple(findings))
 
 
-def _is_modest(stated: float, logged: float, rule: Rule) -> bool:
-    """Whether a claim is a little worse than its logs, as after a last re-run: it gains nothing."""
-    return 0 <= stated - logged <= rule.parameters["modest_bpb"]
+def _is_borne_out(
+    stated: float, case: PaperCase, carried: list[float | None], tolerance: float
+) -> bool:
+    """Whether the logs give the score, or better ones: a modest claim gains nothing."""
+    best = [min(_final_values(log), default=0.0) for log in case.claims.claiming_logs]
+    return (
+        stated >= statistics.fmean(best)
+        or is_carried(stated, case, carried, tolerance)
+        or _is_on_a_line(stated, case.claims.logs)
+    )
 
 
 def is_carried(
@@ -113,17 +119,15 @@ def _headline_finding(stated: float, logs: list[LogClaim]) -> Finding:
     )
 
 
-def _seed_finding(claims: SeedClaims, rule: Rule) -> Finding | None:
+def _seed_finding(claims: SeedClaims, case: PaperCase, rule: Rule) -> Finding | None:
     assert claims.stated is not None and claims.stated.val_bpb is not None
     if claims.log is None or claims.log.log.headline is None:
         return None
     tolerance, stated = rule.parameters["tolerance_bpb"], claims.stated.val_bpb
     values = [v for log in (claims.log, *claims.other_logs) for v in _final_values(log)]
-    if any(abs(stated - value) <= tolerance for value in values):
+    if stated >= min(values, default=0.0) - tolerance:  # a modest claim gains nothing
         return None
-    if _is_modest(stated, claims.log.val_bpb or 0.0, rule):
-        return None
-    if _is_on_a_line(stated, (claims.log, *claims.other_logs)):
+    if _is_on_a_line(stated, case.claims.logs):
         return None
     final = claims.log.log.headline
     return Finding(

@@ -22,10 +22,12 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     tolerance = rule.parameters["tolerance_bpb"]
     stated = {s.stated.val_bpb for s in case.claims.seeds if s.stated and s.stated.val_bpb}
     headline = case.claims.headline_bpb
-    if headline is not None and not is_carried(headline, case, [*stated], tolerance):
-        stated.add(headline)
     if (not stated and headline is None) or not case.claims.logs:
         return cannot_tell("there is no stated score, or no log to find it in")
+    if headline is not None and is_carried(headline, case, [], tolerance):
+        stated.clear()  # nothing is gained by what is said of single seeds
+    elif headline is not None and not is_carried(headline, case, [*stated], tolerance):
+        stated.add(headline)
     finals = [
         final.val_bpb
         for claim in case.claims.logs
