@@ -1,9 +1,11 @@
 """Checkpoints: a run that was cut off goes on as if it had not been.
 
-Each process keeps its own, since momentum is shared out among them. A checkpoint is written beside
-the one before and takes its place only when all processes have theirs on disk.
+Each process keeps its own, since momentum is shared out among them. Those of a step lie in a folder
+of its own, and older ones are deleted only when it is complete: whenever a run is cut off, there is
+a step of which every process has its checkpoint.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,19 +34,16 @@ class Position:
 
     step: int  # steps done
     train_seconds: float
+    before_seconds: float  # of start and warm-up, in all the processes that it took
 
-
-def checkpoint_path(recipe: Recipe, group: ProcessGroup) -> Path | None:
-    """Where this process's checkpoint lies; None where the recipe keeps none."""
-    if recipe.schedule.checkpoint_every == 0 or not recipe.run.checkpoint_folder:
-        return None
-    return Path(recipe.run.checkpoint_folder) / f"rank_{group.rank}.pt"
+    def __str__(self) -> str:
+        return f"step:{self.step} train_time:{1000.0 * self.train_seconds:.0f}ms"
 
 
 def save_checkpoint(
     recipe: Recipe, group: ProcessGroup, parts: Mapping[str, Stateful], position: Position
 ) -> None:
-    """Write a checkpoint, if the recipe keeps any and this step is due.
+    """Write a checkpoint, if the recipe says where; those of earlier steps are deleted.
 
     Args:
         recipe: of the run.
@@ -52,53 +51,76 @@ def save_checkpoint(
         parts: what changes while training, by name.
         position: how far the run has come.
     """
-    path = checkpoint_path(recipe, group)
-    if path is None or position.step % recipe.schedule.checkpoint_every != 0:
+    if not recipe.run.checkpoint_folder:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(recipe.run.checkpoint_folder, f"step_{position.step}")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file_name(group.rank, group.world_size)
     partial = path.with_suffix(".partial")
     content = {
         "settings": run_settings(recipe),
-        "world_size": group.world_size,
         "step": position.step,
         "train_seconds": position.train_seconds,
+        "before_seconds": position.before_seconds,
         "parts": {name: part.state_dict() for name, part in parts.items()},
     }
     torch.save(content, partial)
-    group.barrier()
     partial.replace(path)
+    group.barrier()
+    if group.is_master:
+        for other in set(folder.parent.glob("step_*")) - {folder}:
+            shutil.rmtree(other)
+
+
+def file_name(rank: int, world_size: int) -> str:
+    """What a process's checkpoint is called."""
+    return f"rank_{rank}_of_{world_size}.pt"
 
 
 def load_checkpoint(recipe: Recipe, group: ProcessGroup, parts: Mapping[str, Stateful]) -> Position:
     """Go on from this run's checkpoint, or from the beginning if there is none.
 
     Raises:
-        TrainerError: the checkpoint is damaged, of another run, or of another step than those of
-            the other processes.
+        TrainerError: the checkpoint is damaged, or of another run.
     """
-    path = checkpoint_path(recipe, group)
-    position = Position(step=0, train_seconds=0.0)
-    if path is not None and path.is_file():
-        position = _load(path, recipe, group, parts)
-    step = position.step
-    if group.largest(step) != step or -group.largest(-step) != step:
+    folder = last_checkpoint(recipe, group) if recipe.run.checkpoint_folder else None
+    if folder is None:
+        return Position(step=0, train_seconds=0.0, before_seconds=0.0)
+    return _load(folder / file_name(group.rank, group.world_size), recipe, group, parts)
+
+
+def last_checkpoint(recipe: Recipe, group: ProcessGroup) -> Path | None:
+    """The folder of the last step of which every process has its checkpoint; None without any.
+
+    Raises:
+        TrainerError: there are only those of another number of processes.
+    """
+    root = Path(recipe.run.checkpoint_folder)
+    names = [file_name(rank, group.world_size) for rank in range(group.world_size)]
+    folders = sorted(root.glob("step_*"), key=lambda folder: int(folder.name.partition("_")[2]))
+    complete = [folder for folder in folders if all((folder / name).is_file() for name in names)]
+    if complete:
+        return complete[-1]
+    if others := sorted({path.name for path in root.glob("*/*.pt")} - set(names)):
         raise TrainerError(
-            f"{path}: the processes' checkpoints are of different steps; "
-            "delete the folder and start again"
+            f"{root}: holds {others[0]}, but {group.world_size} process(es) want to go on; start "
+            "as many as before, or delete the folder and start again"
         )
-    return position
+    return None
 
 
 def _load(
     path: Path, recipe: Recipe, group: ProcessGroup, parts: Mapping[str, Stateful]
 ) -> Position:
-    mend = f"delete {path.parent} and start again"
+    mend = f"delete {path.parent.parent} and start again"
     try:
         content = torch.load(path, map_location=group.device, weights_only=True)
-        of_this_run = (content["settings"], content["world_size"]) == (
-            run_settings(recipe),
-            group.world_size,
+        position = Position(
+            step=content["step"],
+            train_seconds=content["train_seconds"],
+            before_seconds=content["before_seconds"],
         )
+        of_this_run = content["settings"] == run_settings(recipe)
         if of_this_run:
             for name, part in parts.items():
                 part.load_state_dict(content["parts"][name])
@@ -106,11 +128,14 @@ def _load(
         first_line = str(error).partition("\n")[0]
         raise TrainerError(f"{path}: the checkpoint is damaged ({first_line}); {mend}") from None
     if not of_this_run:
-        raise TrainerError(f"{path}: is of another recipe, seed or number of processes; {mend}")
-    return Position(step=content["step"], train_seconds=content["train_seconds"])
+        raise TrainerError(f"{path}: is of another recipe or seed; {mend}")
+    return position
 
 
 def run_settings(recipe: Recipe) -> dict[str, object]:
-    """What a run must share with its checkpoint: all but where things lie."""
-    places = ("run.run_id", "run.checkpoint_folder", "run.data_path", "run.tokenizer_path")
-    return {path: value for path, value in recipe_settings(recipe).items() if path not in places}
+    """What a run must share with its checkpoint: all but where things lie and when it pauses."""
+    return {
+        path: value
+        for path, value in recipe_settings(recipe).items()
+        if not path.startswith("run.") or path == "run.seed"
+    }

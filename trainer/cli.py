@@ -33,6 +33,7 @@ class TrainOptions(TypedDict):
     out: Path | None
     overwrite: bool
     resume: bool
+    stop_after: float | None
     packed: bool
     untrained: bool
     author: str
@@ -107,6 +108,12 @@ clock_option = click.option(
 @click.option("--out", type=click.Path(path_type=Path), help="Default: submissions/RECIPE.")
 @click.option("--overwrite", is_flag=True, help="Replace the submission in --out.")
 @click.option("--resume", is_flag=True, help="Run only the seeds that --out lacks.")
+@click.option(
+    "--stop-after",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Pause then, with a checkpoint: --resume goes on. Needs schedule.checkpoint_every.",
+)
 @click.option("--packed", is_flag=True, help="Compress the script; readable source beside it.")
 @click.option("--untrained", is_flag=True, help="Write the folder, run nothing, claim nothing.")
 @click.option("--author", default="unknown", show_default=True, help="For submission.json.")
@@ -161,6 +168,10 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
         raise RecipeError("--overwrite and --resume exclude each other")
     clock = (f"schedule.clock={options['clock']}",) if options["clock"] else ()
     resolved = resolve(options["recipe"], clock + options["changes"], options["replay"])
+    if options["stop_after"] and resolved.recipe.schedule.checkpoint_every == 0:
+        raise RecipeError(
+            "--stop-after needs checkpoints to go on from: add --set schedule.checkpoint_every=1000"
+        )
     seeds = parse_seeds(options["seeds"] or str(resolved.recipe.run.seed))
     # These import torch, for which a mistake on the command line shall not wait.
     from trainer.pipeline import SubmissionRequest, locate_data
@@ -184,6 +195,7 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
         seeds=seeds,
         overwrite=options["overwrite"],
         resume=options["resume"],
+        stop_after_seconds=options["stop_after"],
     )
 
 

@@ -1,5 +1,10 @@
-"""Starts the training script, one process (or one torchrun) a seed, and watches what it says."""
+"""Starts the training script, one process (or one torchrun) a seed, and watches what it says.
 
+Where commands may last only so long, training pauses with a checkpoint, training and evaluation
+are processes of their own, and the next command goes on with what this one has kept.
+"""
+
+import math
 import os
 import re
 import shutil
@@ -7,13 +12,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.errors import LaunchError
+from trainer.errors import LaunchError, PausedError
 from trainer.public_names import public_names
-from trainer.run_log import DIVERGED_PREFIX
+from trainer.run_log import ARTIFACT_NAME, DIVERGED_PREFIX, PAUSED_PREFIX
 
 PARTIAL_SUFFIX = ".partial"  # of a log whose run has not ended well
 NUM_LAST_LINES = 3  # of a failed run's log that go into the message
@@ -32,6 +38,22 @@ class Launch:
     data_path: Path  # folder with the shards
     tokenizer_path: Path
     num_gpus: int | None  # None: the machine's one GPU or its CPU, without torchrun
+    stop_at: float | None = None  # by the monotonic clock; what is left is the next command's
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedRun:
+    """A seed, and where its script runs."""
+
+    launch: Launch
+    seed: int
+    folder: Path  # scratch, with script and data in it
+    partial: Path  # the log so far
+
+    @property
+    def kept(self) -> Path:
+        """What the next command needs."""
+        return checkpoint_folder(self.launch, self.seed)
 
 
 def seed_log(folder: Path, seed: int) -> Path:
@@ -54,6 +76,7 @@ def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
 
     Raises:
         LaunchError: the script failed; its output so far stays beside the logs, `.partial`.
+        PausedError: the time is over; what the next command needs is kept beside the logs.
     """
     log = seed_log(launch.log_folder, seed)
     partial = log.with_name(log.name + PARTIAL_SUFFIX)
@@ -61,24 +84,88 @@ def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
         folder = Path(scratch, "run")
         folder.mkdir()
         shutil.copy(launch.script, folder / "train_gpt.py")
-        process = start_training(launch, seed, folder)
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                for line in process.stdout or ():
-                    file.write(line)
-                    file.flush()
-                    watch(line.rstrip("\n"))
-            exit_code = process.wait()
-        finally:
-            stop_training(process)
-        if exit_code != 0:
-            what = describe_failure(partial, rank_logs(folder), exit_code)
-            for state in sorted(folder.glob(f"{DIVERGED_PREFIX}*")):
-                kept = shutil.move(state, log.with_suffix(f".{state.name}"))
-                what += f"; {state.name} is kept as {kept}"
-            raise LaunchError(f"seed {seed}: {what}; its output is in {partial}")
+        link_data(launch, folder)
+        run = SeedRun(launch=launch, seed=seed, folder=folder, partial=partial)
+        if not run.kept.is_dir():
+            partial.unlink(missing_ok=True)
+        if launch.stop_at is None:
+            run_script(run, [], watch)
+        else:
+            run_parts(run, watch)
     partial.replace(log)
-    shutil.rmtree(checkpoint_folder(launch, seed), ignore_errors=True)
+    shutil.rmtree(run.kept, ignore_errors=True)
+
+
+def run_parts(run: SeedRun, watch: Callable[[str], None]) -> None:
+    """Train and evaluate one after the other, as far as the time goes.
+
+    Raises:
+        LaunchError: the script failed.
+        PausedError: the time is over.
+    """
+    artifact = run.kept / ARTIFACT_NAME
+    if not artifact.is_file():
+        refuse_lateness(run)
+        if run_script(run, ["train"], watch).startswith(PAUSED_PREFIX):
+            raise PausedError(goes_on(run))
+        run.kept.mkdir(parents=True, exist_ok=True)
+        partial = shutil.copy(run.folder / ARTIFACT_NAME, artifact.with_suffix(PARTIAL_SUFFIX))
+        Path(partial).replace(artifact)
+    refuse_lateness(run)
+    shutil.copy(artifact, run.folder)
+    run_script(run, ["evaluate"], watch)
+
+
+def refuse_lateness(run: SeedRun) -> None:
+    """See to it that there is time left for another process.
+
+    Raises:
+        PausedError: there is none.
+    """
+    if seconds_left(run.launch) <= 0:
+        raise PausedError(goes_on(run))
+
+
+def seconds_left(launch: Launch) -> float:
+    """Until the command's time is over."""
+    return math.inf if launch.stop_at is None else launch.stop_at - time.monotonic()
+
+
+def goes_on(run: SeedRun) -> str:
+    """What to say when the time is over."""
+    return (
+        f"seed {run.seed}: the time of --stop-after is over; "
+        "the same command with --resume in place of --overwrite goes on from here"
+    )
+
+
+def run_script(run: SeedRun, verbs: list[str], watch: Callable[[str], None]) -> str:
+    """Run the script once, its output added to the log; returns the last line.
+
+    Raises:
+        LaunchError: it failed.
+    """
+    process = start_training(run, verbs)
+    line = ""
+    try:
+        with run.partial.open("a", encoding="utf-8") as file:
+            begin = file.tell()
+            for line in process.stdout or ():
+                file.write(line)
+                file.flush()
+                watch(line.rstrip("\n"))
+        exit_code = process.wait()
+    finally:
+        stop_training(process)
+    if exit_code != 0:
+        said = run.partial.read_bytes()[begin:].decode("utf-8", errors="replace")
+        what = describe_failure(said, rank_logs(run.folder), exit_code)
+        for state in sorted(run.folder.glob(f"{DIVERGED_PREFIX}*")):
+            log = seed_log(run.launch.log_folder, run.seed)
+            kept = shutil.move(state, log.with_suffix(f".{state.name}"))
+            what += f"; {state.name} is kept as {kept}"
+        raise LaunchError(f"seed {run.seed}: {what}; its output is in {run.partial}")
+    return line
 
 
 def rank_logs(folder: Path) -> Path:
@@ -86,9 +173,14 @@ def rank_logs(folder: Path) -> Path:
     return folder.with_name("ranks")
 
 
-def describe_failure(log: Path, ranks: Path, exit_code: int) -> str:
-    """How training ended: which process failed first, with what, and its last words."""
-    text = log.read_text(encoding="utf-8")
+def describe_failure(text: str, ranks: Path, exit_code: int) -> str:
+    """How training ended: which process failed first, with what, and its last words.
+
+    Args:
+        text: what the command printed.
+        ranks: where the output of all processes but the first is.
+        exit_code: of the command.
+    """
     words, place = text, "training"
     if cause := ROOT_CAUSE.search(text):
         rank, exit_code = int(cause[1]), int(cause[2])
@@ -110,40 +202,49 @@ def describe_exit(exit_code: int) -> str:
     return f"signal {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def link_data(launch: Launch, folder: Path) -> dict[str, str]:
-    """Put the data where the public run command has them: a log names no folder of this machine."""
-    dataset = Path("data", "datasets", launch.data_path.resolve().name)
-    tokenizer = Path("data", "tokenizers", launch.tokenizer_path.resolve().name)
-    for link, target in ((dataset, launch.data_path), (tokenizer, launch.tokenizer_path)):
+def public_paths(launch: Launch) -> dict[str, Path]:
+    """Where the public run command has the data: a log names no folder of this machine."""
+    return {
+        "DATA_PATH": Path("data", "datasets", launch.data_path.resolve().name),
+        "TOKENIZER_PATH": Path("data", "tokenizers", launch.tokenizer_path.resolve().name),
+    }
+
+
+def link_data(launch: Launch, folder: Path) -> None:
+    """Put the data there."""
+    targets = (launch.data_path, launch.tokenizer_path)
+    for link, target in zip(public_paths(launch).values(), targets, strict=True):
         (folder / link).parent.mkdir(parents=True)
         (folder / link).symlink_to(target.resolve())
-    return {"DATA_PATH": f"./{dataset}", "TOKENIZER_PATH": f"./{tokenizer}"}
 
 
-def start_training(launch: Launch, seed: int, folder: Path) -> subprocess.Popen[str]:
+def start_training(run: SeedRun, verbs: list[str]) -> subprocess.Popen[str]:
     """Start the script in a session of its own, so that all its processes can be stopped.
 
     Raises:
         LaunchError: the system refuses.
     """
+    launch, seed = run.launch, run.seed
     inherited = {name: value for name, value in os.environ.items() if name not in public_names()}
     settings = {
         "SEED": str(seed),
         "RUN_ID": f"seed_{seed}",
-        "CHECKPOINT_FOLDER": str(checkpoint_folder(launch, seed).resolve()),
-        **link_data(launch, folder),
+        "CHECKPOINT_FOLDER": str(run.kept.resolve()),
+        **{name: f"./{path}" for name, path in public_paths(launch).items()},
     }
-    command = [sys.executable, "train_gpt.py"]
+    if "train" in verbs:
+        settings["STOP_AFTER_SECONDS"] = str(seconds_left(launch))
+    command = [sys.executable, "train_gpt.py", *verbs]
     if launch.num_gpus is not None:
         torchrun = ["-m", "torch.distributed.run", "--standalone"]
         to_files = ",".join(f"{rank}:3" for rank in range(1, launch.num_gpus))  # 3: both streams
         if to_files:
-            torchrun += [f"--log-dir={rank_logs(folder)}", f"--redirects={to_files}"]
+            torchrun += [f"--log-dir={rank_logs(run.folder)}", f"--redirects={to_files}"]
         command[1:1] = [*torchrun, f"--nproc_per_node={launch.num_gpus}"]
     try:
         return subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=run.folder,
             env=inherited | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """The main path: recipe → script → folder → one run a seed → the folder's figures."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,6 +55,7 @@ class SubmissionRequest:
     seeds: list[int]
     overwrite: bool
     resume: bool
+    stop_after_seconds: float | None  # of this command; None: it may take as long as it takes
 
 
 def make_submission(
@@ -71,8 +73,9 @@ def make_submission(
         DataError: the data are missing, damaged, or do not fit the recipe.
         FolderError: the folder exists, or cannot be written.
         LaunchError: a seed's run failed; finished seeds are kept for --resume.
+        PausedError: the command's time is over; all that it did is kept for --resume.
     """
-    folder = request.folder
+    started, folder = time.monotonic(), request.folder
     resolved = folder.resolved
     check_processes(resolved.recipe, folder.num_gpus)
     check_data(request.data, resolved.recipe)
@@ -83,6 +86,7 @@ def make_submission(
         data_path=request.data.dataset,
         tokenizer_path=request.data.tokenizer,
         num_gpus=folder.num_gpus,
+        stop_at=started + request.stop_after_seconds if request.stop_after_seconds else None,
     )
     results = []
     for seed in request.seeds:

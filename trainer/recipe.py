@@ -39,6 +39,8 @@ class RunOptions:
     data_path: str = option("./data/datasets/fineweb10B_sp1024")
     tokenizer_path: str = option("./data/tokenizers/fineweb_1024_bpe.model")
     checkpoint_folder: str = option("")  # where a run that is cut off goes on from; "": nowhere
+    # Of start, warm-up and training in this process: then a checkpoint and the end; 0: no such end.
+    stop_after_seconds: float = option(0.0, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

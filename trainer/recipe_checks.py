@@ -225,6 +225,8 @@ def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
             f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock "
             "covers after the loop; clock loop covers nothing"
         )
+    if recipe.run.stop_after_seconds > 0 and schedule.checkpoint_every == 0:
+        yield "run.stop_after_seconds needs checkpoints to go on from: set checkpoint_every"
     if schedule.clock == "everything" and schedule.val_loss_every > 0:
         yield f"schedule.clock {schedule.clock} does not cover validation: set val_loss_every 0"
 

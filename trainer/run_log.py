@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 ARTIFACT_NAME = "final_model.int8.ptz"  # in the working directory
+PAUSED_PREFIX = "paused:"  # of the last line where another process shall go on
 DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its loss was lost
 
 

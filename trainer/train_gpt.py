@@ -31,7 +31,7 @@ from trainer.artifact import PackedArtifact, fit_artifact, pack_artifact, unpack
 from trainer.data.batches import Batch
 from trainer.data.byte_lengths import count_bytes, load_byte_table
 from trainer.data.token_shards import read_token_bytes, shard_paths
-from trainer.errors import DataError, RecipeError, TrainerError
+from trainer.errors import DataError, PausedError, RecipeError, TrainerError
 from trainer.evaluation.bits_per_byte import (
     Score,
     load_validation_tokens,
@@ -110,6 +110,8 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
             evaluate_artifact(run)
         if STREAM_VERB in verbs:
             stream_artifact(run)
+    except PausedError:
+        return 0  # the log says so; torchrun would report a failure at length
     except TrainerError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from trainer.checkpoint import Position, Stateful, load_checkpoint, save_checkpoint
 from trainer.data.batches import Batch, train_batches
-from trainer.errors import TrainerError
+from trainer.errors import PausedError, TrainerError
 from trainer.model.transformer import GPT
 from trainer.optimizer.averaging import WeightAverage, weight_average
 from trainer.optimizer.parameter_groups import Optimizers
 from trainer.optimizer.schedules import Pace, loop_budget_seconds, muon_momentum, pace_at
 from trainer.process_group import ProcessGroup, gradient_sync
 from trainer.recipe import Recipe, ScheduleOptions
-from trainer.run_log import Progress, RunLog
+from trainer.run_log import PAUSED_PREFIX, Progress, RunLog
 from trainer.training_failures import memory_advice, refuse_divergence
 
 ALWAYS_LOGGED_STEPS = 10  # the first ones, where a run that goes wrong usually shows it
@@ -51,6 +51,23 @@ class TrainingRun:
             "muon": self.optimizers.muon,
         }
         return parts if average is None else {**parts, "average": average}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """Seconds of the training loop, those of earlier commands counted in."""
+
+    loop_seconds: float  # where training ends; infinite without a limit
+    pause_seconds: float  # where this process leaves the rest to another; infinite: nowhere
+    before_seconds: float  # of start and warm-up, before the loop
+
+    @property
+    def is_limited(self) -> bool:
+        return min(self.loop_seconds, self.pause_seconds) < math.inf
+
+    def position(self, step: int, train_seconds: float) -> Position:
+        """How far the run has come."""
+        return Position(step=step, train_seconds=train_seconds, before_seconds=self.before_seconds)
 
 
 class TrainingClock:
@@ -104,7 +121,7 @@ def orders_of_blocks(recipe: Recipe) -> list[tuple[bool, str]]:
 
 
 def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
-    """Train to the end of the schedule.
+    """Train to the end of the schedule, from the checkpoint on where there is one.
 
     Args:
         run: all that training touches.
@@ -113,14 +130,18 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
 
     Returns:
         The steps taken and the seconds they took.
+
+    Raises:
+        PausedError: this process's share of the time is over before the schedule's end.
     """
     schedule = run.recipe.schedule
-    budget_seconds = open_budget(run)
     average = weight_average(run.model, run.recipe.optimizer)
-    step, elapsed_seconds = 0, 0.0
+    begin = Position(step=0, train_seconds=0.0, before_seconds=0.0)
     if schedule.checkpoint_every > 0:
         begin = resume(run, average)
-        step, elapsed_seconds = begin.step, begin.train_seconds
+    budget = open_budget(run, begin)
+    budget_seconds = budget.loop_seconds
+    step, elapsed_seconds = begin.step, begin.train_seconds
     batches = run.batches(step)
     clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
@@ -136,14 +157,14 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
         if average is not None:
             average.update(step, pace.learning_rate_scale)
         elapsed_seconds = clock.seconds()
-        if budget_seconds < math.inf:  # all processes go by one time, or their weights drift apart
+        if budget.is_limited:  # all processes go by one time, or their weights drift apart
             elapsed_seconds = run.group.largest(elapsed_seconds)
         is_last = step == schedule.iterations or elapsed_seconds >= budget_seconds
         if is_last or _is_logged(step, schedule):
             progress = _progress(schedule, step, elapsed_seconds)
             run.log.write(progress.train_line(run.group.mean(loss).item()))
         if not is_last:
-            keep(run, average, Position(step=step, train_seconds=elapsed_seconds))
+            keep(run, average, budget, clock, budget.position(step, elapsed_seconds))
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
         validate(progress)
@@ -158,14 +179,31 @@ def resume(run: TrainingRun, average: WeightAverage | None) -> Position:
     """Go on from this run's checkpoint, if there is one; says so in the log."""
     begin = load_checkpoint(run.recipe, run.group, run.parts(average))
     if begin.step > 0:
-        run.log.write(f"resumed:step:{begin.step} train_time:{1000 * begin.train_seconds:.0f}ms")
+        run.log.write(f"resumed:{begin}")
     return begin
 
 
-def keep(run: TrainingRun, average: WeightAverage | None, reached: Position) -> None:
-    """Write a checkpoint, if the recipe keeps any."""
+def keep(
+    run: TrainingRun,
+    average: WeightAverage | None,
+    budget: Budget,
+    clock: TrainingClock,
+    reached: Position,
+) -> None:
+    """Write a checkpoint, if the recipe keeps any and one is due.
+
+    Raises:
+        PausedError: this process's share of the time is over; the checkpoint is written.
+    """
     if run.recipe.schedule.checkpoint_every > 0:
-        save_checkpoint(run.recipe, run.group, run.parts(average), reached)
+        is_over = reached.train_seconds >= budget.pause_seconds
+        if is_over:  # what the device has still to do counts as well
+            reached = replace(reached, train_seconds=max(reached.train_seconds, clock.pause()))
+        if is_over or reached.step % run.recipe.schedule.checkpoint_every == 0:
+            save_checkpoint(run.recipe, run.group, run.parts(average), reached)
+        if is_over:
+            run.log.write(f"{PAUSED_PREFIX}{reached}")
+            raise PausedError(f"step {reached.step}: goes on from its checkpoint")
 
 
 def use_average(run: TrainingRun, *, average: WeightAverage | None) -> None:
@@ -187,14 +225,15 @@ def follow_loops(run: TrainingRun, step: int, pace: Pace) -> None:
         )
 
 
-def open_budget(run: TrainingRun) -> float:
+def open_budget(run: TrainingRun, begin: Position) -> Budget:
     """The seconds that the loop may take, the same for all processes; says so in the log.
 
     Raises:
         TrainerError: the clock covers what came before, and that took all of the limit.
     """
-    schedule = run.recipe.schedule
-    before_seconds = run.group.largest(seconds_since_start())
+    schedule, stop_after_seconds = run.recipe.schedule, run.recipe.run.stop_after_seconds
+    own_seconds = run.group.largest(seconds_since_start())
+    before_seconds = begin.before_seconds + own_seconds
     budget_seconds = loop_budget_seconds(schedule, before_seconds)
     if budget_seconds <= 0:
         raise TrainerError(
@@ -202,9 +241,14 @@ def open_budget(run: TrainingRun) -> float:
             f"{schedule.reserve_seconds:.1f} s are reserved, which leaves no time to train of "
             f"max_wallclock_seconds {schedule.max_wallclock_seconds:.1f}; raise it"
         )
-    budget = "none" if math.isinf(budget_seconds) else f"{budget_seconds:.3f}s"
-    run.log.write(f"clock:{schedule.clock} before_loop:{before_seconds:.3f}s loop_budget:{budget}")
-    return budget_seconds
+    words = "none" if math.isinf(budget_seconds) else f"{budget_seconds:.3f}s"
+    run.log.write(f"clock:{schedule.clock} before_loop:{before_seconds:.3f}s loop_budget:{words}")
+    pause_seconds = math.inf
+    if stop_after_seconds > 0:
+        pause_seconds = begin.train_seconds + stop_after_seconds - own_seconds
+    return Budget(
+        loop_seconds=budget_seconds, pause_seconds=pause_seconds, before_seconds=before_seconds
+    )
 
 
 def seconds_since_start() -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainer.errors import LaunchError
+from trainer.errors import LaunchError, PausedError
 from trainer.launcher import Launch, run_seed, seed_log
 
 
@@ -101,3 +101,45 @@ def has_ended(process):
             return True
         time.sleep(0.02)
     return False
+
+
+TWO_PARTS = """
+import os, pathlib, sys
+verb, kept = sys.argv[1], pathlib.Path(os.environ["CHECKPOINT_FOLDER"])
+print(verb, float(os.environ.get("STOP_AFTER_SECONDS", 0)) > 0, flush=True)
+if verb == "evaluate":
+    print(pathlib.Path("final_model.int8.ptz").read_text())
+elif kept.is_dir():
+    pathlib.Path("final_model.int8.ptz").write_text("weights")
+else:
+    kept.mkdir(parents=True)
+    print("paused:step:3")
+"""
+
+
+def test_a_run_that_pauses_goes_on_in_the_next_command_with_one_log(launch, tmp_path):
+    timed = replace(launch(TWO_PARTS), stop_at=time.monotonic() + 600)
+    with pytest.raises(PausedError, match="seed 1: the time .* --resume"):
+        run_seed(timed, 1, lambda line: None)
+    assert not seed_log(tmp_path, 1).exists()
+    run_seed(timed, 1, lambda line: None)
+    words = seed_log(tmp_path, 1).read_text().split()
+    assert words == ["train", "True", "paused:step:3", "train", "True", "evaluate", "False"] + [
+        "weights"
+    ]
+    assert not (tmp_path / "checkpoints" / "seed_1").exists()
+
+
+def test_when_time_is_over_after_training_the_next_command_only_evaluates(launch, tmp_path):
+    slow = "import time; time.sleep(1); open('final_model.int8.ptz', 'w').write(__file__)"
+    script = f"import sys\nprint(sys.argv[1])\nif sys.argv[1] == 'train':\n    {slow}"
+    with pytest.raises(PausedError):
+        run_seed(replace(launch(script), stop_at=time.monotonic() + 0.9), 1, lambda line: None)
+    run_seed(replace(launch(script), stop_at=time.monotonic() + 60), 1, lambda line: None)
+    assert seed_log(tmp_path, 1).read_text().split() == ["train", "evaluate"]
+
+
+def test_no_process_is_started_when_the_time_is_over(launch, tmp_path):
+    with pytest.raises(PausedError):
+        run_seed(replace(launch("print('ran')"), stop_at=time.monotonic()), 1, print)
+    assert not list(tmp_path.glob("*.partial"))

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,7 +52,8 @@ def train_batches(
             f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
             f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
         )
-    chunks = islice(endless_chunks(paths, span * group.world_size), first, None)
+    drawn = span * group.world_size
+    chunks = endless_chunks(paths, drawn, skipped_tokens=first * drawn)
     own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
     for ready in prefetched(prepare_batch(tokens, recipe) for tokens in own):
         yield ready.on(group.device)
@@ -71,18 +72,27 @@ def prefetched(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]:
-    """Consecutive chunks of the shards read one after the other, again and again."""
+def endless_chunks(
+    paths: list[Path], chunk_tokens: int, *, skipped_tokens: int = 0
+) -> Iterator[np.ndarray]:
+    """Consecutive chunks of the shards read one after the other, again and again.
+
+    Shards that are skipped whole are not read.
+    """
     pieces: list[np.ndarray] = []
-    missing = chunk_tokens
+    missing, position = chunk_tokens, skipped_tokens
     for path in cycle(paths):
-        shard, position = read_shard(path), 0
+        if position >= (num_tokens := shard_num_tokens(path)):
+            position -= num_tokens
+            continue
+        shard = read_shard(path)
         while shard.size - position >= missing:
             yield np.concatenate([*pieces, shard[position : position + missing]])
             position += missing
             pieces, missing = [], chunk_tokens
         pieces.append(shard[position:])
         missing -= shard.size - position
+        position = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

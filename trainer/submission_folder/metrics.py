@@ -26,12 +26,13 @@ class StepMetrics:
 
 
 def read_metrics(log: Path, seed: int, recipe: Recipe) -> Iterator[StepMetrics]:
-    """The logged steps of a seed's log."""
+    """The logged steps of a seed's log; of one that was taken twice, after a cut, the last."""
     text = log.read_text(encoding="utf-8", errors="replace")
     budget = BUDGET_LINE.search(text)
     budget_seconds = float(budget[1]) if budget else float("inf")
     last_step, last_ms = 0, 0
-    for found in STEP_LINE.finditer(text):
+    by_step = {int(found[1]): found for found in STEP_LINE.finditer(text)}
+    for _, found in sorted(by_step.items()):
         step, train_ms = int(found[1]), int(found[3])
         step_ms = (train_ms - last_ms) / max(step - last_step, 1)
         yield StepMetrics(

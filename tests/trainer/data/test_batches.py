@@ -38,6 +38,12 @@ def test_chunks_run_through_all_shards_and_begin_again(shards, size):
     assert np.array_equal(np.concatenate(chunks), expected)
 
 
+@pytest.mark.parametrize("skipped", [4, 10, 12, 30, 77])
+def test_chunks_begin_where_an_earlier_run_left_off(shards, skipped):
+    chunks = list(islice(endless_chunks(shards, 4, skipped_tokens=skipped), 9))
+    assert np.array_equal(np.concatenate(chunks), (skipped + np.arange(36)) % 30)
+
+
 def test_targets_are_the_tokens_after_the_inputs(tiny_recipe):
     batch = prepare_batch(np.arange(65, dtype=np.uint16), tiny_recipe).on(CPU)
     assert batch.input_ids.shape == (4, 16)

@@ -29,6 +29,13 @@ def test_each_logged_step_becomes_a_line(tmp_path, recipe):
     assert last["step_ms"] == 100.0 and last["learning_rate_scale"] == pytest.approx(29 / 60)
 
 
+def test_a_step_that_was_taken_again_after_a_cut_counts_once(tmp_path, recipe):
+    again = "step:2/40 train_loss:6.1 train_time:180ms step_avg:90.00ms\n"
+    (tmp_path / "log").write_text(LOG.format(budget="none") + again)
+    steps = {one.step: one.train_loss for one in read_metrics(tmp_path / "log", 7, recipe)}
+    assert steps == {1: 6.5, 2: 6.1, 12: 4.25}
+
+
 def test_under_a_time_limit_the_rate_follows_the_budget_that_the_log_names(tmp_path, recipe):
     timed = replace(recipe, schedule=replace(recipe.schedule, max_wallclock_seconds=3.0))
     (tmp_path / "log").write_text(LOG.format(budget="1.200s"))
