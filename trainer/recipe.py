@@ -281,7 +281,7 @@ class EvaluationOptions:
     # goes by the document's length instead, which no reader knows before its end).
     ttt_first_chunk_sizes: str = lever("")
     ttt_eval_seq_len: int = option(1024, at_least=1)  # tokens that a forward pass sees
-    ttt_batch_size: int = option(64, at_least=1)  # documents of one process at once, at most
+    ttt_batch_size: int = option(64, at_least=2)  # documents of one process at once, at most
     # Fewer where the longest of them, or its window, times their number is above this; 0: never.
     ttt_batch_tokens: int = lever(0, at_least=0)
     # So many times, all weights learn from all documents scored so far (#1610, #1626): whenever

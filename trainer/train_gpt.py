@@ -38,6 +38,8 @@ from trainer.evaluation.bits_per_byte import (
     score_over,
     write_token_losses,
 )
+from trainer.evaluation.order_check import check_order
+from trainer.evaluation.order_ledger import ledger_path
 from trainer.evaluation.scoring import (
     Windows,
     check_token_ids,
@@ -45,7 +47,7 @@ from trainer.evaluation.scoring import (
     score_tokens,
     training_windows,
 )
-from trainer.evaluation.stream import answer_stream
+from trainer.evaluation.stream import answer_stream, unstreamed
 from trainer.evaluation.test_time_training import score_with_training
 from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
@@ -334,13 +336,28 @@ def evaluate_artifact(run: PreparedRun) -> None:
     with run.log.phase("evaluate"):
         score, losses = score_model(run, windows, learns=learns)
     eval_ms = 1000.0 * (time.perf_counter() - started)
+    if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
+        write_token_losses(losses, Path(path))
+        if learns:
+            log_order(run, Path(path))
     options = run.recipe.quantization
     label = f"final_int{options.matrix_bits}_{options.compressor}_roundtrip"
     nats, bpb = score.loss_nats, score.bits_per_byte
     run.log.write(f"{label} val_loss:{nats:.4f} val_bpb:{bpb:.4f} eval_time:{eval_ms:.0f}ms")
     run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
-    if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
-        write_token_losses(losses, Path(path))
+
+
+def log_order(run: PreparedRun, losses: Path) -> None:
+    """Check what all processes noted beside the losses, and say what it was.
+
+    Raises:
+        DataError: something was learnt from before it was scored, or scored twice or never.
+    """
+    order = check_order(losses)
+    run.log.write(
+        f"order_ledger:scored_once:{order.num_targets} then_learnt:{order.num_learnt} "
+        f"phases:{order.num_phases} all_weights_steps:{order.num_all_weights_steps}"
+    )
 
 
 def stream_artifact(run: PreparedRun) -> None:
@@ -348,10 +365,10 @@ def stream_artifact(run: PreparedRun) -> None:
 
     Raises:
         DataError: the artifact is missing, damaged or does not fit, or there is no harness.
-        RecipeError: the recipe sees documents packed side by side.
+        RecipeError: the recipe cannot be streamed.
     """
-    if run.recipe.batch.pack_documents:
-        raise RecipeError("packed documents are not streamed; set batch.pack_documents to false")
+    if setting := unstreamed(run.recipe):
+        raise RecipeError(f"what documents share is not streamed; set {setting}")
     load_artifact(run.model, run.recipe.quantization)
     run.model.use_positions(evaluation_windows(run.recipe).seq_len)
     run.model.eval()
@@ -396,12 +413,25 @@ def score_model(
     run.model.use_positions(windows.seq_len)
     run.model.eval()
     if learns:
-        losses = score_with_training(run.model, tokens, recipe, run.group)
+        losses = learnt_losses(run, tokens)
     else:
         losses = score_tokens(run.forward, tokens, windows, run.group)
     run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     run.model.train()
     return score_over(losses, scored_bytes(recipe, tokens)), losses
+
+
+def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,) fp32 nats
+    """The loss of every token but the first, from a model that learns from what was scored.
+
+    Where losses are asked for, what was scored and learnt when is written beside them.
+    """
+    backend = "inductor" if is_compiled(run.recipe, run.group) else None
+    scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend)
+    if path := os.environ.get("PGOLF_TOKEN_LOSSES"):
+        scores.ledger.write(ledger_path(Path(path), run.group.rank))
+        run.group.barrier()
+    return scores.losses
 
 
 def scored_bytes(recipe: Recipe, tokens: np.ndarray) -> int:

@@ -54,6 +54,13 @@ def test_all_mistakes_are_reported_at_once():
         ),
         ({"model.ve_enabled": 1, "model.ve_layers": "3,9"}, "must be numbers from 0 to 8"),
         ({"model.fused_ce_enabled": 1, "model.logit_softcap": 41}, "must be at most 40 and"),
+        ({"evaluation.ttt_enabled": 1, "evaluation.ttt_chunk_size": 2000}, "must be at most ttt_e"),
+        ({"evaluation.ttt_enabled": 1, "evaluation.ttt_first_chunk_sizes": "8"}, "must be pairs"),
+        (
+            {"evaluation.ttt_enabled": 1, "evaluation.phased_ttt_num_phases": 3}
+            | {"evaluation.global_ttt_chunk_tokens": 3000},
+            "multiple of ttt_eval_seq_len 1024",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(settings, complaint):

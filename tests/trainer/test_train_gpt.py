@@ -83,6 +83,8 @@ def test_training_does_not_open_validation_data(script_folder, tiny_data, tmp_pa
             "evaluation.ttt_enabled": True,
             "evaluation.ttt_chunk_size": 8,
             "evaluation.ttt_eval_seq_len": 16,
+            "evaluation.phased_ttt_num_phases": 2,
+            "evaluation.global_ttt_chunk_tokens": 16,
         },
     ],
 )

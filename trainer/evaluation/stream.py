@@ -6,6 +6,7 @@ token to token. R lanes of a round, T tokens, V vocabulary.
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -13,14 +14,9 @@ import torch
 from torch import Tensor
 
 from trainer.errors import DataError
-from trainer.evaluation.test_time_training import (
-    Adapters,
-    Chunk,
-    chunk_window,
-    fixed_weights,
-    learn,
-    score,
-)
+from trainer.evaluation.adapters import Adapters
+from trainer.evaluation.document_batches import chunks_from_the_start, window_of
+from trainer.evaluation.test_time_training import Chunk, learn, score
 from trainer.model.memory import Memory
 from trainer.model.transformer import GPT
 from trainer.recipe import Recipe
@@ -127,24 +123,20 @@ class LearningRound:
     """Documents with an adapter each, which learns from a chunk once all of it was shown."""
 
     def __init__(self, model: GPT, recipe: Recipe, given: Sequence[np.ndarray]) -> None:
-        self.model, self.options = model, recipe.evaluation
+        self.model, self.options = model.requires_grad_(False), recipe.evaluation
         self.device = model.tok_emb.weight.device
-        self.adapters = Adapters(model, recipe)
-        self.adapters.reset()
+        self.adapters = Adapters(model, self.options)
         self.memory = Memory(self.options.ttt_eval_seq_len)
         first = torch.zeros(self.options.ttt_batch_size, dtype=torch.int64)
         first[: len(given)] = torch.tensor([int(tokens[-1]) for tokens in given])
         self.columns = [first]  # the tokens of all lanes at each place, (B,) int64
-
-    @property
-    def _num_in_chunk(self) -> int:
-        return (len(self.columns) - 1) % self.options.ttt_chunk_size
+        self.spans = chunks_from_the_start(self.options)
+        self.span = next(self.spans)
 
     def predict(self) -> Tensor:  # (B, V)
-        index = (len(self.columns) - 1) // self.options.ttt_chunk_size
         first = len(self.columns) - 1
-        if self._num_in_chunk == 0:  # the adapters have moved: read the window anew
-            first = chunk_window(index, self.options).start
+        if first == self.span.start:  # the adapters have moved: read the window anew
+            first = window_of(self.span, self.options).start
             self.memory = Memory(self.options.ttt_eval_seq_len)
         ids = torch.stack(self.columns[first:], dim=1).to(self.device)
         with (
@@ -157,31 +149,39 @@ class LearningRound:
         shown = torch.zeros_like(self.columns[0])
         shown[lanes] = tokens
         self.columns.append(shown)
-        if self._num_in_chunk == 0:
+        if len(self.columns) - 1 == self.span.stop:
             goes_on = torch.zeros(len(shown), dtype=torch.bool)
             goes_on[lanes] = True
-            self._learn(goes_on)
+            self._learn(goes_on.to(self.device))
+            self.span = next(self.spans)
 
     def _learn(self, goes_on: Tensor) -> None:
-        """One step of each lane's adapter that goes on, as in `score_with_training`."""
-        size = self.options.ttt_chunk_size
-        index = (len(self.columns) - 1) // size - 1
-        window = chunk_window(index, self.options)
-        within = torch.arange(window.start, window.stop)
-        tokens = torch.stack(self.columns, dim=1).to(self.device)
-        starts = torch.arange(len(tokens))[:, None] * tokens.size(1)
+        """One step of each lane's adapter that goes on, as in `score_part`."""
+        window = window_of(self.span, self.options)
+        tape = torch.stack(self.columns, dim=1).to(self.device)
+        starts = torch.arange(len(tape), device=self.device)[:, None] * tape.size(1)
+        places = starts + torch.arange(window.start, window.stop, device=self.device)
+        scored = torch.arange(len(window) - len(self.span), len(window), device=self.device)
         chunk = Chunk(
-            places=(starts + within).to(self.device),
-            is_scored=(within >= index * size).expand(len(tokens), -1).to(self.device),
-            is_learnt_from=goes_on.to(self.device),
+            span=self.span,
+            places=places,
+            scored=scored,
+            slots=places[:, scored],
+            goes_on=goes_on,
             is_last=False,
         )
+        forward = partial(self.model, deltas=self.adapters.deltas)
+        unused = torch.zeros(tape.numel(), device=self.device)
+        learn(self.adapters, chunk, score(forward, chunk, tape.flatten(), unused))
 
-        def forward(inputs: Tensor, targets: Tensor) -> Tensor:
-            losses: Tensor = self.model(inputs, targets, deltas=self.adapters.deltas)
-            return losses
 
-        unused = torch.zeros(tokens.numel(), device=self.device)
-        with fixed_weights(self.model):
-            token_losses = score(forward, chunk, tokens.flatten(), unused)
-            learn(self.adapters, chunk, token_losses, self.options)
+def unstreamed(recipe: Recipe) -> str:
+    """The setting without which a recipe could be streamed; empty if it can be.
+
+    A harness shows documents in an order of its own, so none may learn from others.
+    """
+    if not recipe.evaluation.ttt_enabled:
+        return "batch.pack_documents to false" if recipe.batch.pack_documents else ""
+    if recipe.evaluation.phased_ttt_num_phases > 0:
+        return "evaluation.phased_ttt_num_phases to 0"
+    return "evaluation.ttt_warm_start_a to false" if recipe.evaluation.ttt_warm_start_a else ""

@@ -101,13 +101,16 @@ class GPT(nn.Module):
     def forward(
         self,
         input_ids: Tensor,  # (B, T) int64
-        target_ids: Tensor,  # (B, T) int64
+        target_ids: Tensor,  # (B, T) int64, or of scored inputs alone
         *,
         boundaries: Tensor | None = None,  # (S,) int32: of documents, if rows are not one each
         deltas: Deltas | None = None,  # what adapters add
-    ) -> Tensor:  # (B * T,) fp32
+        scored: Tensor | None = None,  # (L,) int64: which inputs' targets are asked for, if not all
+    ) -> Tensor:  # (B * T,) fp32, or (B * L,)
         """The cross-entropy of each target, in nats."""
         stream = self.final_stream(input_ids, boundaries=boundaries, deltas=deltas)
+        if scored is not None:
+            stream = stream.index_select(1, scored)
         if self.options.fused_ce_enabled and deltas is None and runs_kernels(stream):
             head = self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
             rows = stream.flatten(0, 1).to(product_type(stream))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.errors import FolderError
 from trainer.evaluation.scoring import evaluation_windows
-from trainer.evaluation.stream import MOST_STREAM_LANES
+from trainer.evaluation.stream import MOST_STREAM_LANES, unstreamed
 from trainer.quantization.codecs import OPTIONAL_PACKAGES
 from trainer.recipe import Recipe, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
@@ -84,12 +84,14 @@ def contract(request: FolderRequest) -> str:
 
 
 def stream_lines(recipe: Recipe) -> str:
-    """How the script predicts token by token; nothing for packed documents, which it does not."""
+    """How the script predicts token by token; nothing where it does not."""
+    if unstreamed(recipe):
+        return ""
     windows = evaluation_windows(recipe)
     pieces, lanes = str(windows.stride), MOST_STREAM_LANES
     if recipe.evaluation.ttt_enabled:
         pieces, lanes = "documents", recipe.evaluation.ttt_batch_size
-    elif windows.are_cut_at_documents or windows.context % windows.stride:
+    elif windows.context % windows.stride:
         return ""
     return (
         f"stream:\n  command: python {SCRIPT_NAME} stream\n  pieces: {pieces}\n"

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from trainer.errors import DataError
+from trainer.evaluation.document_batches import find_documents
 from trainer.evaluation.scoring import Windows, score_tokens
-from trainer.evaluation.stream import LearningRound, WindowRound, round_maker, serve
-from trainer.evaluation.test_time_training import find_documents, score_with_training
+from trainer.evaluation.stream import LearningRound, WindowRound, round_maker, serve, unstreamed
+from trainer.evaluation.test_time_training import score_with_training
 from trainer.model.transformer import GPT
 from trainer.recipe_checks import build_recipe
 
@@ -22,6 +23,15 @@ TTT = {
     "evaluation.ttt_eval_seq_len": 12,
     "evaluation.ttt_batch_size": 16,
 }
+EVERYWHERE = {
+    "evaluation.ttt_k_lora": True,
+    "evaluation.ttt_o_lora": True,
+    "evaluation.ttt_mlp_lora": True,
+    "evaluation.ttt_lora_alpha": 3,
+    "evaluation.ttt_weight_decay": 1.0,
+    "evaluation.ttt_first_chunk_sizes": "4:2,9:3",
+}
+PHASED = {"evaluation.phased_ttt_num_phases": 1, "evaluation.global_ttt_chunk_tokens": 12}
 MODELS = {
     "plain": {},
     "embeddings that see the token before": {
@@ -84,12 +94,17 @@ def some_documents(count):
     return np.concatenate(parts).astype(np.uint16)
 
 
-def test_documents_that_are_learnt_from_score_as_in_evaluation(tiny_settings, alone):
-    model, recipe = a_model(tiny_settings | TTT)
+def fast(model, recipe, tokens, group):
+    return score_with_training(model, tokens, recipe, group).losses.numpy()
+
+
+@pytest.mark.parametrize("projections", [{}, EVERYWHERE], ids=["as #77", "every projection"])
+def test_documents_that_are_learnt_from_score_as_in_evaluation(tiny_settings, alone, projections):
+    model, recipe = a_model(tiny_settings | MODELS["the later stack"] | TTT | projections)
     tokens = some_documents(60)
-    expected = score_with_training(model, tokens, recipe, alone).numpy()
+    expected = fast(model, recipe, tokens, alone)
     still = replace(recipe, evaluation=replace(recipe.evaluation, ttt_lora_lr=0.0))
-    assert np.abs(expected - score_with_training(model, tokens, still, alone).numpy()).mean() > 0.01
+    assert np.abs(expected - fast(model, still, tokens, alone)).mean() > 0.01
     found = []
     documents = find_documents(tokens)
     for i in range(0, 60, 16):
@@ -97,6 +112,20 @@ def test_documents_that_are_learnt_from_score_as_in_evaluation(tiny_settings, al
         begun = LearningRound(model, recipe, [np.array([BOS]) for _ in rows])
         found.append(streamed(begun, rows))
     assert np.abs(np.concatenate(found) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({}, ""),
+        ({"batch.pack_documents": True}, "batch.pack_documents to false"),
+        (TTT | {"batch.pack_documents": True}, ""),
+        (TTT | {"evaluation.ttt_warm_start_a": True}, "evaluation.ttt_warm_start_a to false"),
+        (TTT | PHASED, "evaluation.phased_ttt_num_phases to 0"),
+    ],
+)
+def test_what_learns_across_documents_is_not_streamed(tiny_settings, settings, setting):
+    assert unstreamed(build_recipe(tiny_settings | settings)) == setting
 
 
 def question(kind, *words, version=1, lanes=1):

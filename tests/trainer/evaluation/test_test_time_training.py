@@ -1,20 +1,21 @@
+"""Every score comes from what precedes it, whatever learns, in whatever batches and processes."""
+
+import os
+import socket
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing
 
+from trainer.evaluation.document_batches import NO_DOCUMENT, Document, find_documents
+from trainer.evaluation.order_check import check_order
+from trainer.evaluation.order_ledger import ledger_path
 from trainer.evaluation.scoring import Windows, score_tokens
-from trainer.evaluation.test_time_training import (
-    Adapters,
-    Document,
-    batches_of,
-    chunks_of,
-    find_documents,
-    score_with_training,
-)
+from trainer.evaluation.test_time_training import chunks_of, score_with_training
 from trainer.model.transformer import GPT
-from trainer.process_group import ProcessGroup
+from trainer.process_group import join_process_group, leave_process_group
 from trainer.recipe_checks import build_recipe
 
 BOS = 1
@@ -25,15 +26,30 @@ TTT = {
     "evaluation.ttt_eval_seq_len": 12,
     "evaluation.ttt_batch_size": 3,
 }
+EVERYWHERE = {
+    "evaluation.ttt_k_lora": True,
+    "evaluation.ttt_o_lora": True,
+    "evaluation.ttt_mlp_lora": True,
+    "evaluation.ttt_lora_alpha": 3,
+    "evaluation.ttt_weight_decay": 1.0,
+    "evaluation.ttt_beta1": 0.0,
+    "evaluation.ttt_beta2": 0.99,
+    "evaluation.ttt_first_chunk_sizes": "4:2,9:3",
+}
+PHASED = {
+    "evaluation.phased_ttt_num_phases": 1,
+    "evaluation.phased_ttt_prefix_docs": 2,
+    "evaluation.global_ttt_chunk_tokens": 12,
+    "evaluation.global_ttt_lr": 0.1,
+}
+KINDS = {
+    "as #77": {},
+    "every projection": EVERYWHERE,
+    "in phases": EVERYWHERE | PHASED | {"evaluation.ttt_warm_start_a": True},
+}
 
 
-@pytest.fixture
-def recipe(tiny_settings):
-    return build_recipe(tiny_settings | TTT)
-
-
-@pytest.fixture
-def model(recipe):
+def a_model(recipe):
     torch.manual_seed(0)
     model = GPT(recipe.model, num_positions=16)
     for parameter in model.parameters():
@@ -41,41 +57,61 @@ def model(recipe):
     return model.eval()
 
 
-@pytest.fixture
-def tokens():
+def some_tokens(seed=0):
     """Five documents of 1, 7, 13, 30 and 8 targets, the last one's end being the tape's."""
-    tokens = np.random.default_rng(0).integers(4, 320, 60).astype(np.uint16)
+    tokens = np.random.default_rng(seed).integers(4, 320, 60).astype(np.uint16)
     tokens[[0, 1, 8, 21, 51]] = BOS
     return tokens
 
 
-def with_rate(recipe, rate):
-    return replace(recipe, evaluation=replace(recipe.evaluation, ttt_lora_lr=rate))
+@pytest.fixture(params=KINDS)
+def recipe(tiny_settings, request):
+    return build_recipe(tiny_settings | TTT | KINDS[request.param])
 
 
-def test_documents_cover_every_target_once(tokens):
-    lengths = [document.num_targets for document in find_documents(tokens)]
-    assert lengths == [1, 7, 13, 30, 8]
-    assert [d.start for d in find_documents(tokens[2:])] == [0, 6, 19, 49]
+@pytest.fixture
+def cold(tiny_settings):
+    return build_recipe(tiny_settings | TTT | EVERYWHERE)
 
 
-def test_a_chunk_sees_its_document_and_no_more_than_the_window(recipe):
-    document = Document(start=100, num_targets=14)
-    empty = Document(start=0, num_targets=0)
-    chunks = list(chunks_of([document, empty], recipe.evaluation, torch.device("cpu")))
-    scored = [chunk.places[chunk.is_scored].tolist() for chunk in chunks]
+@pytest.fixture
+def model(tiny_settings):
+    return a_model(build_recipe(tiny_settings))
+
+
+tokens = pytest.fixture(some_tokens)
+
+
+def changed(recipe, **options):
+    return replace(recipe, evaluation=replace(recipe.evaluation, **options))
+
+
+def losses_of(model, tokens, recipe, group):
+    return score_with_training(model, tokens, recipe, group).losses
+
+
+def place_of_change(tokens, place):
+    other = tokens.copy()
+    other[place] = 5 if other[place] != 5 else 6
+    return other
+
+
+def test_a_chunk_sees_its_document_and_no_more_than_the_window(tiny_settings):
+    options = build_recipe(tiny_settings | TTT).evaluation
+    tape = torch.zeros(200, dtype=torch.int32)
+    chunks = list(chunks_of([Document(start=100, num_targets=14), NO_DOCUMENT], options, tape))
+    scored = [chunk.slots[chunk.slots < 199].tolist() for chunk in chunks]
     assert scored == [[100, 101, 102, 103], [*range(104, 108)], [*range(108, 112)], [112, 113]]
     seen = [chunk.places[0][chunk.places[0] > 0].tolist() for chunk in chunks]
     assert seen[2] == [*range(100, 112)] and seen[3] == [*range(104, 114)]
-    assert [chunk.is_learnt_from.tolist() for chunk in chunks] == [[True, False]] * 3 + [
-        [False] * 2
-    ]
+    assert [chunk.goes_on.tolist() for chunk in chunks] == [[True, False]] * 3 + [[False] * 2]
+    assert [chunk.is_last for chunk in chunks] == [False] * 3 + [True]
 
 
-def test_without_learning_each_document_scores_as_alone(model, tokens, recipe, alone):
-    losses = score_with_training(model, tokens, with_rate(recipe, 0.0), alone)
+def test_without_learning_each_document_scores_as_alone(model, tokens, cold, alone):
+    losses = losses_of(model, tokens, changed(cold, ttt_lora_lr=0.0), alone)
     for document in find_documents(tokens):
-        end = min(document.num_targets, 12)
+        end = min(document.num_targets, 10)  # beyond it, windows begin behind its first token
         own = tokens[document.start : document.start + end + 1]
         windows = Windows(seq_len=end, stride=end, batch_size=1)
         expected = score_tokens(model, own, windows, alone)
@@ -83,12 +119,10 @@ def test_without_learning_each_document_scores_as_alone(model, tokens, recipe, a
         assert torch.allclose(found, expected, atol=1e-5)
 
 
-def test_a_later_token_changes_no_earlier_score(model, tokens, recipe, alone):
-    before = score_with_training(model, tokens, recipe, alone)
+def test_a_later_token_changes_no_earlier_score(model, tokens, cold, alone):
+    before = losses_of(model, tokens, cold, alone)
     for place in (12, 30, 45, 59):
-        changed = tokens.copy()
-        changed[place] = 5 if changed[place] != 5 else 6
-        after = score_with_training(model, changed, recipe, alone)
+        after = losses_of(model, place_of_change(tokens, place), cold, alone)
         own = [d for d in find_documents(tokens) if d.start < place]
         earlier = slice(0, place - 1)
         assert torch.equal(before[earlier], after[earlier])
@@ -97,60 +131,92 @@ def test_a_later_token_changes_no_earlier_score(model, tokens, recipe, alone):
         assert not torch.equal(before[place - 1 : following], after[place - 1 : following])
 
 
+def test_a_document_that_is_scored_later_changes_no_score_before(model, tokens, alone, recipe):
+    """Documents of 30 and 13 are scored first, then those of 8, 7 and 1 side by side."""
+    phased = changed(recipe, phased_ttt_num_phases=1, phased_ttt_prefix_docs=2)
+    phased = changed(phased, global_ttt_chunk_tokens=12, global_ttt_lr=0.1)
+    before = losses_of(model, tokens, phased, alone)
+    late = losses_of(model, place_of_change(tokens, 55), phased, alone)
+    early = losses_of(model, place_of_change(tokens, 12), phased, alone)
+    assert torch.equal(before[8:51], late[8:51]) and not torch.equal(before[51:], late[51:])
+    assert not torch.isclose(before[51:], early[51:]).any()
+
+
 def test_learning_helps_where_a_document_repeats_itself(model, recipe, alone):
     tokens = np.tile(np.arange(10, 14), 20).astype(np.uint16)
     tokens[0] = BOS
     still, learnt = (
-        score_with_training(model, tokens, with_rate(recipe, rate), alone) for rate in (0.0, 0.05)
+        losses_of(model, tokens, changed(recipe, ttt_lora_lr=rate), alone) for rate in (0.0, 0.05)
     )
-    assert torch.equal(still[:4], learnt[:4])
+    assert torch.equal(still[:2], learnt[:2])
     assert learnt[40:].mean() < still[40:].mean() - 0.5
 
 
-def test_a_documents_score_does_not_depend_on_the_ones_beside_it(model, tokens, recipe, alone):
-    together = score_with_training(model, tokens, recipe, alone)
+def test_all_weights_learn_what_documents_share(model, tiny_settings, alone):
+    recipe = build_recipe(tiny_settings | TTT | PHASED | {"evaluation.ttt_lora_lr": 0.0})
+    recipe = changed(recipe, phased_ttt_prefix_docs=8, global_ttt_epochs=4)
+    tokens = np.tile(np.r_[BOS, np.arange(10, 24)], 12).astype(np.uint16)
+    still = losses_of(model, tokens, changed(recipe, phased_ttt_num_phases=0), alone)
+    phased = losses_of(model, tokens, recipe, alone)
+    assert torch.allclose(still[:120], phased[:120], atol=1e-4)
+    assert phased[120:].mean() < still[120:].mean() - 0.5
+
+
+def test_a_documents_score_does_not_depend_on_the_ones_beside_it(model, tokens, cold, alone):
+    together = losses_of(model, tokens, cold, alone)
     for document in find_documents(tokens):
         part = slice(document.start, document.start + document.num_targets)
         own = tokens[document.start : document.start + document.num_targets + 1]
-        by_itself = score_with_training(model, own, recipe, alone)
+        by_itself = losses_of(model, own, cold, alone)
         assert torch.allclose(by_itself, together[part], atol=1e-4)
 
 
-def test_processes_share_the_documents(model, tokens, recipe, alone):
-    class Silent(ProcessGroup):
-        def sum_in_place(self, tensor):
-            pass
-
-    shares = [
-        score_with_training(
-            model, tokens, recipe, Silent(rank=rank, world_size=2, device=torch.device("cpu"))
-        )
-        for rank in (0, 1)
-    ]
-    assert torch.allclose(sum(shares), score_with_training(model, tokens, recipe, alone), atol=1e-4)
+def test_warm_adapters_hand_on_what_they_learnt(model, cold, alone):
+    tokens = some_tokens()
+    warm = changed(cold, ttt_warm_start_a=True, ttt_batch_size=2)
+    before = losses_of(model, tokens, warm, alone)
+    after = losses_of(model, place_of_change(tokens, 22), warm, alone)
+    assert not torch.isclose(before[51:59], after[51:59], atol=1e-6).all()
 
 
 def test_the_model_is_as_it_was_afterwards(model, tokens, recipe, alone):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    score_with_training(model, tokens, recipe, alone)
+    losses_of(model, tokens, recipe, alone)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_adapters_start_as_nothing_and_forget_everything(model, recipe):
-    adapters = Adapters(model, recipe)
-    adapters.reset()
-    inputs = torch.randn(3, 5, 16)
-    assert not adapters.head(inputs).any()
-    first = adapters.head.down.clone()
-    with torch.no_grad():
-        adapters.head.up.normal_()
-        adapters.head.down.normal_()
-    adapters.reset()
-    assert torch.equal(adapters.head.down, first) and not adapters.head.up.any()
+def test_one_compilation_serves_all_batches_windows_chunks_and_phases(
+    model, tokens, tiny_settings, alone
+):
+    recipe = build_recipe(tiny_settings | TTT | KINDS["in phases"])
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = score_with_training(model, tokens, recipe, alone, backend="eager")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert torch.allclose(compiled.losses, losses_of(model, tokens, recipe, alone), atol=1e-6)
 
 
-def test_batches_hold_documents_of_like_length(recipe):
-    documents = [Document(start=n, num_targets=n) for n in (30, 1, 8, 2)]
-    batches = list(batches_of(documents, recipe.evaluation))
-    assert [[d.num_targets for d in batch] for batch in batches] == [[1, 2, 8], [30, 0, 0]]
+def score_in_a_process(rank, port, folder, recipe):
+    names = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port, "MASTER_ADDR": "localhost"}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    torch.set_num_threads(1)
+    group = join_process_group()
+    scores = score_with_training(a_model(recipe), some_tokens(), recipe, group)
+    scores.ledger.write(ledger_path(folder / "losses", rank))
+    if group.is_master:
+        scores.losses.numpy().tofile(folder / "losses")
+    leave_process_group()
+
+
+def test_two_processes_score_as_one(tiny_settings, tmp_path, alone):
+    """Phases too: batches hand nothing on where adapters are cold, and steps are shared."""
+    recipe = build_recipe(tiny_settings | TTT | EVERYWHERE | PHASED)
+    recipe = changed(recipe, global_ttt_chunk_tokens=36)
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    torch.multiprocessing.spawn(score_in_a_process, (port, tmp_path, recipe), nprocs=2)
+    expected = losses_of(a_model(recipe), some_tokens(), recipe, alone)
+    assert np.abs(np.fromfile(tmp_path / "losses", "<f4") - expected.numpy()).max() < 1e-4
+    order = check_order(tmp_path / "losses")
+    assert (order.num_targets, order.num_phases, order.num_all_weights_steps) == (59, 1, 1)

@@ -182,7 +182,11 @@ MODERN = {
 LEARNING = {
     "evaluation.ttt_enabled": True,
     "evaluation.ttt_chunk_size": 8,
+    "evaluation.ttt_eval_seq_len": 16,
     "evaluation.ttt_batch_size": 2,
+    "evaluation.ttt_mlp_lora": True,
+    "evaluation.phased_ttt_num_phases": 2,
+    "evaluation.global_ttt_chunk_tokens": 16,
 }
 
 

@@ -1,0 +1,61 @@
+import torch
+
+from trainer.evaluation.adapters import Adapters
+from trainer.model.transformer import GPT
+from trainer.recipe_checks import build_recipe
+
+TTT = {"evaluation.ttt_lora_rank": 2, "evaluation.ttt_batch_size": 3}
+
+
+def adapters_of(settings):
+    recipe = build_recipe(settings)
+    return Adapters(GPT(recipe.model, num_positions=16), recipe.evaluation)
+
+
+def learn_something(adapter):
+    with torch.no_grad():
+        adapter.up.normal_()
+        adapter.down.normal_()
+
+
+def test_they_start_as_nothing_and_forget_everything(tiny_settings):
+    adapters = adapters_of(tiny_settings | TTT)
+    head = adapters.deltas.head
+    assert not head(torch.randn(3, 5, 16)).any()
+    first = head.down.clone()
+    assert first.abs().max() <= 16**-0.5 and torch.equal(first[0], first[2])
+    learn_something(head)
+    adapters.begin(3)
+    assert torch.equal(head.down, first) and not head.up.any()
+
+
+def test_warm_ones_keep_their_first_factor_until_they_are_renewed(tiny_settings):
+    adapters = adapters_of(tiny_settings | TTT | {"evaluation.ttt_warm_start_a": True})
+    head = adapters.deltas.head
+    first = head.down.clone()
+    learn_something(head)
+    learnt = head.down.clone()
+    adapters.begin(2)
+    assert torch.equal(head.down, learnt[:2]) and not head.up.any()
+    adapters.renew()
+    assert torch.equal(head.down, first[:2])
+
+
+def test_what_they_add_is_scaled_by_alpha_over_rank(tiny_settings):
+    plain, scaled = (
+        adapters_of(tiny_settings | TTT | {"evaluation.ttt_lora_alpha": alpha}).deltas.head
+        for alpha in (0, 3)
+    )
+    inputs = torch.randn(3, 5, 16)
+    torch.nn.init.normal_(plain.up)
+    scaled.up.data.copy_(plain.up)
+    assert torch.allclose(scaled(inputs), plain(inputs) * 1.5)
+
+
+def test_they_stand_where_the_recipe_says(tiny_settings):
+    wanted = {"evaluation.ttt_q_lora": False, "evaluation.ttt_o_lora": True}
+    deltas = adapters_of(tiny_settings | TTT | wanted).deltas
+    assert [d.query is None and d.key is None and d.mlp is None for d in deltas.blocks] == [
+        True
+    ] * 2
+    assert all(d.value is not None and d.out is not None for d in deltas.blocks)

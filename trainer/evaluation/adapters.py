@@ -1,0 +1,109 @@
+"""Low-rank adapters: what a document adds to the model's layers, and learns.
+
+One for each document in a batch and each use of a block; `trainer.model.deltas` says where they
+stand. B documents, T tokens, K rank.
+"""
+
+import torch
+from torch import Tensor
+
+from trainer.model.deltas import BlockDeltas, Deltas
+from trainer.model.transformer import GPT
+from trainer.recipe import EvaluationOptions
+
+ADAM_EPS = 1e-10
+ADAPTER_SEED = 0
+
+
+class Adapter:
+    """A low-rank addition to a layer, one for each document: x ↦ scale (x Aᵀ) Bᵀ, at first 0.
+
+    Batches of any size use the same memory: as much of it as they have documents.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], options: EvaluationOptions, device: torch.device
+    ) -> None:
+        num_outputs, self.num_inputs = shape
+        most, rank = options.ttt_batch_size, options.ttt_lora_rank
+        self.scale = options.ttt_lora_alpha / rank if options.ttt_lora_alpha else 1.0
+        self._all_down = torch.zeros(most, rank, self.num_inputs, device=device)
+        self._all_up = torch.zeros(most, num_outputs, rank, device=device)
+        self.begin(most)
+
+    def __call__(self, inputs: Tensor) -> Tensor:  # (B, T, inputs) → (B, T, outputs)
+        added = (inputs @ self.down.transpose(1, 2)) @ self.up.transpose(1, 2)
+        return added if self.scale == 1.0 else added * self.scale
+
+    def renew(self, random: torch.Generator) -> None:
+        """A uniform in ±1/√inputs, the same for all documents."""
+        bound = self.num_inputs**-0.5
+        initial = torch.empty(self._all_down.shape[1:]).uniform_(-bound, bound, generator=random)
+        self._all_down.copy_(initial.expand_as(self._all_down))
+
+    def begin(self, num_documents: int) -> None:
+        """B zero, for so many documents."""
+        self._all_up.zero_()
+        self.down = self._all_down[:num_documents].detach().requires_grad_()  # A: (B, K, inputs)
+        self.up = self._all_up[:num_documents].detach().requires_grad_()  # B: (B, outputs, K)
+
+
+class Adapters:
+    """All adapters of a batch of documents, with the optimizer that moves them."""
+
+    def __init__(self, model: GPT, options: EvaluationOptions) -> None:
+        self.options = options
+        self.device = model.tok_emb.weight.device
+        self.all: list[Adapter] = []
+        head = "tok_emb" if model.lm_head is None else "lm_head"
+        self.deltas = Deltas(
+            blocks=[self._of_block(model, f"blocks.{step.layer}") for step in model.steps],
+            head=self._new(model, head) if options.ttt_head_lora else None,
+        )
+        self.renew()
+        self.begin(options.ttt_batch_size)
+
+    def _of_block(self, model: GPT, block: str) -> BlockDeltas:
+        """What the recipe adds in one use of a block; the feed-forward layer is gone round."""
+        wanted = self.options
+        queries = f"{block}.attn.c_q"  # as wide at both ends as the stream
+        return BlockDeltas(
+            query=self._new(model, queries) if wanted.ttt_q_lora else None,
+            key=self._new(model, f"{block}.attn.c_k") if wanted.ttt_k_lora else None,
+            value=self._new(model, f"{block}.attn.c_v") if wanted.ttt_v_lora else None,
+            out=self._new(model, queries) if wanted.ttt_o_lora else None,
+            mlp=self._new(model, queries) if wanted.ttt_mlp_lora else None,
+        )
+
+    def _new(self, model: GPT, layer: str) -> Adapter:
+        num_outputs, num_inputs = model.get_parameter(f"{layer}.weight").shape
+        self.all.append(Adapter((num_outputs, num_inputs), self.options, self.device))
+        return self.all[-1]
+
+    def renew(self) -> None:
+        """Forget everything that was learnt from any document."""
+        random = torch.Generator().manual_seed(ADAPTER_SEED)
+        for adapter in self.all:
+            adapter.renew(random)
+
+    def begin(self, num_documents: int) -> None:
+        """Be ready for a batch of so many documents, with an optimizer that knows of none before.
+
+        What their predecessors learnt is forgotten, but for A where the recipe keeps it warm.
+        """
+        if not self.options.ttt_warm_start_a:
+            self.renew()
+        for adapter in self.all:
+            adapter.begin(num_documents)
+        self.optimizer = torch.optim.AdamW(
+            self.parts(),
+            lr=self.options.ttt_lora_lr,
+            betas=(self.options.ttt_beta1, self.options.ttt_beta2),
+            eps=ADAM_EPS,
+            weight_decay=self.options.ttt_weight_decay,
+            fused=self.device.type == "cuda",
+        )
+
+    def parts(self) -> list[Tensor]:
+        """What the optimizer moves."""
+        return [part for adapter in self.all for part in (adapter.down, adapter.up)]

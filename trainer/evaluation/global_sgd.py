@@ -1,0 +1,105 @@
+"""All weights learn from documents that were scored: the pauses of phased test-time training.
+
+Plain SGD over the scored documents end to end, the shortest first (#1610, #1626): a step for each
+`global_ttt_chunk_tokens`, a rest that fills no chunk left out. Rows are `ttt_eval_seq_len` tokens
+and cut where documents begin, so that the number of processes changes nothing but rounding.
+"""
+
+import copy
+import math
+
+import torch
+from torch import Tensor
+
+from trainer.data.batches import document_boundaries, on_device
+from trainer.errors import RecipeError
+from trainer.evaluation.document_batches import Document
+from trainer.model.transformer import GPT
+from trainer.process_group import ProcessGroup
+from trainer.recipe import EvaluationOptions
+
+
+def learn_from_documents(
+    model: GPT,
+    documents: list[Document],
+    tape: Tensor,  # (N + 1,) int32: all tokens
+    options: EvaluationOptions,
+    group: ProcessGroup,
+) -> int:
+    """Move the model's weights, in place, by documents that all were scored; returns the steps.
+
+    Raises:
+        RecipeError: a step has fewer rows than there are processes.
+    """
+    per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
+    if per_step // seq_len < group.world_size:
+        raise RecipeError(
+            f"evaluation.global_ttt_chunk_tokens {per_step} must be at least ttt_eval_seq_len "
+            f"{seq_len} for each of {group.world_size} processes"
+        )
+    places = torch.cat([torch.arange(d.num_targets) + d.start for d in documents])
+    num_chunks = len(places) // per_step
+    chunks = places[: num_chunks * per_step].view(num_chunks, -1, seq_len)
+    learner = Learner(model, options, group)
+    for index, rows in enumerate(chunks):
+        learner.use_share_of_rate(0.5 + 0.5 * math.cos(math.pi * index / num_chunks))
+        for _ in range(options.global_ttt_epochs):
+            learner.step(rows, tape)
+    return num_chunks * options.global_ttt_epochs
+
+
+class Learner:
+    """SGD on the weights of a model, whose memory it shares."""
+
+    def __init__(self, model: GPT, options: EvaluationOptions, group: ProcessGroup) -> None:
+        self.options, self.group = options, group
+        self.twin = twin_of(model)
+        self.weights = list(self.twin.parameters())
+        self.optimizer = torch.optim.SGD(
+            self.weights, lr=options.global_ttt_lr, momentum=options.global_ttt_momentum
+        )
+
+    def use_share_of_rate(self, share: float) -> None:
+        """Learn at a share of the recipe's rate from now on."""
+        self.optimizer.param_groups[0]["lr"] = self.options.global_ttt_lr * share
+
+    def step(
+        self,
+        rows: Tensor,  # (B, T) int64: places of inputs among the tokens, of all processes
+        tape: Tensor,  # (N + 1,) int32
+    ) -> None:
+        """One step down the mean loss of these rows."""
+        self.optimizer.zero_grad()
+        own = rows[self.group.rank :: self.group.world_size].to(tape.device)
+        torch.autograd.backward(losses_of_rows(self.twin, own, tape).sum() / rows.numel())
+        for weight in self.weights:
+            if weight.grad is not None:
+                self.group.sum_in_place(weight.grad)
+        if self.options.global_ttt_grad_clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.weights, self.options.global_ttt_grad_clip)
+        self.optimizer.step()
+
+
+def losses_of_rows(
+    model: GPT,
+    rows: Tensor,  # (B, T) int64: places of inputs among the tokens, documents end to end
+    tape: Tensor,  # (N + 1,) int32
+) -> Tensor:  # (B * T,) fp32
+    """The loss of what follows each input in its document, with what precedes it in the row."""
+    inputs, targets = tape[rows].long(), tape[rows + 1].long()
+    begins = document_boundaries(inputs.cpu().numpy(), rows.size(1))
+    device_type = tape.device.type
+    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
+        losses: Tensor = model(inputs, targets, boundaries=on_device(begins, tape.device))
+    return losses
+
+
+def twin_of(model: GPT) -> GPT:
+    """The same weights in the same memory, but with gradients.
+
+    The model's own need never take any: code that was compiled for it stays as it is.
+    """
+    twin = copy.deepcopy(model).requires_grad_(True)
+    for own, shared in zip(twin.parameters(), model.parameters(), strict=True):
+        own.data = shared.data
+    return twin
