@@ -10,8 +10,9 @@ from assert_matches_reference import relative_error
 from trainer.model import attention, block, feed_forward, transformer
 from trainer.model.transformer import GPT
 from trainer.recipe import ModelOptions
+from trainer.recipe_checks import build_recipe
 
-PLAIN = ModelOptions(
+OPTIONS = ModelOptions(
     vocab_size=320,
     num_layers=3,
     model_dim=64,
@@ -24,34 +25,37 @@ PLAIN = ModelOptions(
     sparse_attn_gate_enabled=True,
     parallel_start_layer=2,
 )
-FUSED = replace(
-    PLAIN,
-    fused_ce_enabled=True,
-    fused_mlp_enabled=True,
-    fused_qk_enabled=True,
-    fused_xsa_enabled=True,
-    fused_mix_enabled=True,
-)
+SWITCHES = [f"fused_{name}_enabled" for name in ("ce", "mlp", "qk", "xsa", "mix")]
 KERNELS = ["head_losses", "fused_feed_forward", "fused_normed_and_turned"]
 KERNELS += ["fused_gated_without_own_value", "fused_mixed_and_normed"]
 
 
-@pytest.fixture
-def models():
+def with_and_without(options, num_positions):
+    """Two models of the same weights, of which none is zero."""
     torch.manual_seed(0)
-    plain = GPT(PLAIN, num_positions=16)
+    off, on = dict.fromkeys(SWITCHES, False), dict.fromkeys(SWITCHES, True)
+    plain = GPT(replace(options, **off), num_positions)
     with torch.no_grad():
         for parameter in plain.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    fused = GPT(FUSED, num_positions=16)
+    fused = GPT(replace(options, **on), num_positions)
     fused.load_state_dict(plain.state_dict())
     return plain, fused
 
 
-def losses_and_gradients(model, forward, device):
+@pytest.fixture
+def models():
+    return with_and_without(OPTIONS, num_positions=16)
+
+
+def losses_and_gradients(model, forward, device, boundaries=None):
     tokens = torch.randint(320, (2, 17), generator=torch.Generator().manual_seed(1)).to(device)
+    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    if boundaries is not None:  # of documents in one row
+        inputs, targets = inputs.view(1, -1), targets.view(1, -1)
+        boundaries = boundaries.to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        losses = forward(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+        losses = forward(inputs, targets, boundaries=boundaries)
     losses.mean().backward()
     gradients = {name: p.grad.double().cpu() for name, p in model.named_parameters()}
     return losses.detach().double().cpu(), gradients
@@ -87,11 +91,31 @@ def test_losses_and_gradients_are_those_of_the_plain_model(device, models, monke
             assert relative_error(gradients[name], gradient) < 5 * tolerance, name
 
 
+@pytest.mark.parametrize("name", ["pr1855", pytest.param("pr1886", marks=pytest.mark.slow)])
+def test_so_are_those_of_a_recipe_in_its_loops_over_packed_documents(
+    device, name, tiny_form, monkeypatch
+):
+    options = build_recipe(tiny_form(name)).model
+    plain, fused = with_and_without(options, num_positions=32)
+    boundaries = torch.tensor([0, 1, 12, 32, 32], dtype=torch.int32)
+    expected, expected_gradients = losses_and_gradients(
+        plain, plain, torch.device("cpu"), boundaries
+    )
+    called = called_kernels(monkeypatch)
+    losses, gradients = losses_and_gradients(fused.to(device), fused, device, boundaries)
+    assert called == set(KERNELS) and len(fused.steps) == 17
+    tolerance = 1e-4 if device.type == "cpu" else 0.05  # in bf16
+    assert relative_error(losses, expected) < tolerance
+    for parameter, gradient in expected_gradients.items():
+        if gradient.norm() > 0 and (gradient.ndim == 2 or device.type == "cpu"):
+            assert relative_error(gradients[parameter], gradient) < 10 * tolerance, parameter
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_stream_in_bf16_stays_near_the_one_in_fp32(models):
     device, wide = torch.device("cuda"), models[1].cuda()
-    narrow = GPT(replace(FUSED, bf16_stream_enabled=True), num_positions=16).to(device)
+    narrow = GPT(replace(wide.options, bf16_stream_enabled=True), num_positions=16).to(device)
     narrow.load_state_dict(wide.state_dict())
     expected, expected_gradients = losses_and_gradients(wide, wide, device)
     losses, gradients = losses_and_gradients(narrow, narrow, device)
