@@ -5,8 +5,8 @@ from pathlib import Path
 from verifier.sandbox.base import SandboxCommand
 from verifier.sandbox.limits import SandboxLimits
 from verifier.sandbox.visible_system import (
-    BASE_ENVIRONMENT,
     SYSTEM_FILES,
+    complete_environment,
     gpu_nodes,
     interpreter_folders,
     search_path,
@@ -63,7 +63,8 @@ def bwrap_arguments(
         arguments += ["--ro-bind-data", str(descriptor), inside]
     # Both lie in memory and have no limit of their own.
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    environment = BASE_ENVIRONMENT | {"HOME": HOME, "PATH": search_path()} | command.environment
+    own = {"HOME": HOME, "PATH": search_path()}
+    environment = complete_environment(own, command.environment)
     for name, value in environment.items():
         arguments += ["--setenv", name, value]
     return [*arguments, "--", *command.argv]

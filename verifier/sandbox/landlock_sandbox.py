@@ -29,8 +29,8 @@ from verifier.sandbox.probing import probe_guarantees
 from verifier.sandbox.scratch import remove_tree
 from verifier.sandbox.supervision import TreeWatch, start, supervise
 from verifier.sandbox.visible_system import (
-    BASE_ENVIRONMENT,
     SYSTEM_FILES,
+    complete_environment,
     gpu_nodes,
     interpreter_folders,
     search_path,
@@ -166,7 +166,7 @@ def _request(
     own = {"HOME": str(home), "TMPDIR": str(home), "PATH": search_path()}
     return ConfinedRequest(
         argv=list(command.argv),
-        environment=BASE_ENVIRONMENT | own | command.environment,
+        environment=complete_environment(own, command.environment),
         workdir=str(command.workdir.resolve()),
         runner_id=runner_id,
         # A script finds its files by listing their folder, where only some may be its to read.

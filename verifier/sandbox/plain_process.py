@@ -15,6 +15,7 @@ from verifier.sandbox.base import Enforcement, ExecResult, OnLine, Sandbox, Sand
 from verifier.sandbox.limits import SandboxLimits
 from verifier.sandbox.probing import probe_guarantees
 from verifier.sandbox.supervision import TreeWatch, start, supervise
+from verifier.sandbox.visible_system import machine_settings
 
 
 class PlainProcess(Sandbox):
@@ -31,7 +32,8 @@ class PlainProcess(Sandbox):
         search_path = f"{Path(sys.prefix) / 'bin'}:{os.environ.get('PATH', os.defpath)}"
         started = time.monotonic()
         own = {"PATH": search_path, "PYTHONUNBUFFERED": "1"}
-        process = start(command.argv, inherited | own | command.environment, command.workdir)
+        environment = inherited | own | command.environment | machine_settings()
+        process = start(command.argv, environment, command.workdir)
         watch = TreeWatch(pid=process.pid, limits=limits, scratch=(command.workdir,), cgroup=None)
         try:
             return supervise(process, watch, on_line, started)

@@ -25,6 +25,28 @@ BASE_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
 }
 
+MACHINE_SETTINGS = (
+    "NCCL_NVLS_ENABLE",
+    "TORCH_SYMM_MEM_DISABLE_MULTICAST",
+    "NVSHMEM_DISABLE_NVLS",
+)
+"""How a machine turns off multicast between GPUs that it shares with others, who would suffer."""
+
+
+def machine_settings() -> dict[str, str]:
+    """Those that are set: they go to every command, and none has a say in them."""
+    return {name: os.environ[name] for name in MACHINE_SETTINGS if name in os.environ}
+
+
+def complete_environment(own: dict[str, str], asked: dict[str, str]) -> dict[str, str]:
+    """The variables of a command.
+
+    Args:
+        own: the sandbox's.
+        asked: the submission's and the user's.
+    """
+    return BASE_ENVIRONMENT | own | asked | machine_settings()
+
 
 def interpreter_folders() -> list[Path]:
     """The interpreter's own folders where they lie outside /usr, by every name they go by."""

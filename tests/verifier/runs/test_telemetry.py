@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from verifier.runs.gpu_sensors import GpuSample, GpuSensors
+from verifier.runs.gpu_sensors import HOT_REASONS, GpuSample, GpuSensors
 from verifier.runs.telemetry import Sample, Telemetry, gpu_seconds
 
 BURN = "import time; held = b'x' * 2**26; end = time.time() + 2.5\nwhile time.time() < end: pass"
@@ -68,6 +69,32 @@ def test_work_of_the_gpus_is_counted_up_to_a_moment_as_their_mean():
     assert gpu_seconds(samples, until=3.5) == pytest.approx(1.5)
     assert gpu_seconds(samples, until=None) is None
     assert gpu_seconds([sample(1), sample(2)], until=9) is None
+
+
+class EightGpus:
+    """As much of NVIDIA's library as a machine of eight GPUs uses; the sixth has failed."""
+
+    NVMLError = RuntimeError
+    NVML_CLOCK_SM = NVML_TEMPERATURE_GPU = 0
+    NVML_MEMORY_ERROR_TYPE_UNCORRECTED = NVML_VOLATILE_ECC = 0
+
+    def __getattr__(self, name):
+        return 0 if name in HOT_REASONS else lambda handle=0, *_: handle
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        return 8
+
+    def nvmlDeviceGetUtilizationRates(self, handle):  # noqa: N802
+        if handle == 5:
+            raise RuntimeError("GPU is lost")
+        return SimpleNamespace(gpu=10 * handle)
+
+
+def test_every_gpu_has_its_own_place_in_a_sample_and_one_that_fails_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", EightGpus())
+    samples = GpuSensors().read()
+    assert [gpu.utilization_percent for gpu in samples] == [0, 10, 20, 30, 40, None, 60, 70]
+    assert [gpu.fault for gpu in samples if gpu.fault] == ["GPU is lost"]
 
 
 @pytest.mark.gpu
