@@ -23,6 +23,7 @@ from verifier.schemas.run_record_json import (
     SeedClaimed,
     SeedMeasurement,
 )
+from verifier.schemas.sampled_record_json import SampledRecord
 from verifier.schemas.stream_record_json import StreamRecord
 from verifier.schemas.submission_json import Metadata, SeedClaim
 from verifier.submission import Submission
@@ -51,6 +52,7 @@ class Seen:
     floor: FloorRecord | None = None
     probe: ProbeRecord | None = None
     streams: tuple[StreamRecord, ...] = ()
+    sampled: SampledRecord | None = None
     fresh: FreshRecord | None = None
 
 
@@ -163,6 +165,7 @@ def collect(plan: RunPlan, paper: Paper, seen: Seen) -> Evidence:
         floor=seen.floor,
         probe=seen.probe,
         streams=seen.streams,
+        sampled=seen.sampled,
         fresh=seen.fresh,
         guarantees=(
             *(Guarantee(name=e.name, grade=e.grade, detail=e.detail) for e in seen.enforcements),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from verifier.sandbox.ahead import ProbesAhead
     from verifier.schemas.fresh_record_json import FreshRecord
     from verifier.schemas.probe_record_json import ProbeRecord
+    from verifier.schemas.sampled_record_json import SampledRecord
     from verifier.schemas.stream_record_json import StreamRecord
 
 
@@ -168,6 +169,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             floor=climbed.floor if climbed else None,
             probe=_probe(prepared, harness, executed, request.whole_data),
             streams=_stream(prepared, harness, executed),
+            sampled=_sampled(prepared, harness, executed),
             fresh=_fresh(prepared, harness, executed, request.fresh),
         )
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
@@ -188,6 +190,16 @@ def _probe(
     from verifier.probe.climb import probe  # numpy, which no rerun needs
 
     return probe(prepared, harness, executed, whole_data)
+
+
+def _sampled(
+    prepared: PreparedRun, harness: Harness, executed: "Executed"
+) -> "SampledRecord | None":
+    if prepared.plan.rung != "stream":
+        return None
+    from verifier.probe.sampled import score_sampled  # what streaming imported
+
+    return score_sampled(prepared, harness, executed)
 
 
 def _fresh(
@@ -262,6 +274,7 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         floor=evidence.floor,
         probe=evidence.probe,
         streams=evidence.streams,
+        sampled=evidence.sampled,
         fresh=evidence.fresh,
         sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
         significance=judged.comparison.record,

@@ -3,6 +3,7 @@
 from verifier.evidence_checks import (
     artifact_ignored,
     below_entropy_floor,
+    below_own_entropy,
     carried_state,
     dropped_tokens,
     easier_than_fresh,
@@ -61,6 +62,7 @@ EVIDENCE_CHECKS: tuple[tuple[str, EvidenceCheck], ...] = (
     ("untrue_bytes", untrue_bytes.check),
     ("carried_state", carried_state.check),
     ("streamed_score_differs", streamed_score_differs.check),
+    ("below_own_entropy", below_own_entropy.check),
     ("unreproduced_claim", unreproduced_claim.check),
     ("unreplicated_seed", unreplicated_seed.check),
     ("insignificant_improvement", insignificant_improvement.check),

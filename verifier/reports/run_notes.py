@@ -5,7 +5,7 @@ from statistics import fmean
 
 from verifier.reports import figures
 from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
-from verifier.schemas.stream_record_json import DecodeRecord, StreamRecord
+from verifier.schemas.stream_record_json import NO_STREAM, DecodeRecord, StreamRecord
 from verifier.schemas.verdict_json import VerdictFile
 
 MIN_STEPS_GAP = 0.02
@@ -15,8 +15,9 @@ MUTATIONS = {"corrupted": "a corrupted artifact", "other_seed": "another seed's 
 
 def run_notes(verdict: VerdictFile) -> tuple[str, ...]:
     """Pace against the claim, repeated attempts, the author's seeds, replays, packages."""
-    notes = [pace_note(verdict), floor_note(verdict), probe_note(verdict), fresh_note(verdict)]
+    notes = [pace_note(verdict), floor_note(verdict), probe_note(verdict)]
     notes += [stream_note(stream) for stream in verdict.streams]
+    notes += [sampled_note(verdict), fresh_note(verdict)]
     for seed in verdict.measurements:
         notes += [f"seed {seed.seed}: an attempt does not count: {a.reason}" for a in seed.attempts]
     notes += [_replication(run, verdict) for run in verdict.replications]
@@ -91,6 +92,20 @@ def probe_note(verdict: VerdictFile) -> str | None:
         note += f"; validation {probe.over_training_nats:+.3f} nats over training documents"
     alone = next((m for m in probe.moves if m.kind == "alone" and m.mean_nats is not None), None)
     return f"{note}; a document alone {alone.mean_nats:+.4f} nats a token" if alone else note
+
+
+def sampled_note(verdict: VerdictFile) -> str | None:
+    """How its evaluation scores what its own predictor wrote."""
+    sampled = verdict.sampled
+    if sampled is None or sampled.not_evaluated == NO_STREAM:
+        return None
+    if sampled.entropy_nats is None or sampled.evaluated_nats is None:
+        return f"a text of its own: {sampled.not_evaluated}"
+    return (
+        f"a text of its own: {sampled.num_targets:,} tokens of {sampled.entropy_nats:.6f} nats; "
+        f"evaluation gives them {sampled.evaluated_nats:.6f}, bets won "
+        f"e^{sampled.betting_odds_nats or 0.0:.2f}"
+    )
 
 
 def fresh_note(verdict: VerdictFile) -> str | None:

@@ -16,6 +16,7 @@ VariantKind = Literal[
     "training",
     "fresh",
     "canaries",
+    "sampled",
 ]
 
 

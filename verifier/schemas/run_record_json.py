@@ -12,6 +12,7 @@ from verifier.schemas.fresh_record_json import FreshRecord
 from verifier.schemas.learning_json import Learning
 from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.rule_record_json import RuleRecord
+from verifier.schemas.sampled_record_json import SampledRecord
 from verifier.schemas.stream_record_json import StreamRecord
 
 Rung = Literal["paper", "rehearsal", "floor", "probe", "rerun", "stream"]
@@ -323,6 +324,8 @@ class Evidence(StrictModel):
     """What its evaluation made of changed tapes, where it was probed."""
     streams: tuple[StreamRecord, ...] = ()
     """A seed each, where we scored them token by token."""
+    sampled: SampledRecord | None = None
+    """What its evaluation made of a text that its own predictor wrote."""
     fresh: FreshRecord | None = None
     """What its artifact made of documents that nobody was shown, where a reviewer brought some."""
     guarantees: tuple[Guarantee, ...]

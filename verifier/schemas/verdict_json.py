@@ -15,6 +15,7 @@ from verifier.schemas.run_record_json import (
     Rung,
     SeedMeasurement,
 )
+from verifier.schemas.sampled_record_json import SampledRecord
 from verifier.schemas.stream_record_json import StreamRecord
 
 
@@ -80,6 +81,7 @@ class VerdictFile(StrictModel):
     floor: FloorRecord | None = None
     probe: ProbeRecord | None = None
     streams: tuple[StreamRecord, ...] = ()
+    sampled: SampledRecord | None = None
     fresh: FreshRecord | None = None
     sizes: tuple[ArtifactSize, ...] = ()
     """Of our runs, and of the claims where nothing was run."""

@@ -1,5 +1,6 @@
 """One seed's artifact, started cold as often as it takes: to score a passage, to decode it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,12 +64,10 @@ class Streaming:
         """Losses and code of a passage; raises as Session.hold does."""
         results = []
 
-        def talk(channel: Channel) -> None:
-            predictor = self._predictor(channel)
+        def talk(predictor: Predictor) -> None:
             results.append((predictor, *score(passage, predictor)))
-            predictor.close()
 
-        wall_seconds = self._session(name).hold(talk)
+        wall_seconds = self.hold(talk, name)
         [(predictor, losses, code)] = results
         return Scored(
             passage=passage,
@@ -84,13 +83,21 @@ class Streaming:
         """What a passage's code gives back; raises as Session.hold does."""
         results = []
 
-        def talk(channel: Channel) -> None:
-            predictor = self._predictor(channel)
+        def talk(predictor: Predictor) -> None:
             results.append(decode(scored.passage, scored.code, predictor))
+
+        wall_seconds = self.hold(talk, name)
+        return Decoded(targets=results[0], wall_seconds=wall_seconds)
+
+    def hold(self, talk: Callable[[Predictor], None], name: str) -> float:
+        """A session from its cold start to its last word; raises and gives as Session.hold does."""
+
+        def converse(channel: Channel) -> None:
+            predictor = self._predictor(channel)
+            talk(predictor)
             predictor.close()
 
-        wall_seconds = self._session(name).hold(talk)
-        return Decoded(targets=results[0], wall_seconds=wall_seconds)
+        return self._session(name).hold(converse)
 
     def _predictor(self, channel: Channel) -> Predictor:
         track = self.setting.harness.track.stream

@@ -24,6 +24,7 @@ AMOUNTS = {
     "first_answer_seconds": 20,
     "answer_seconds": 1,
 }
+RULES = ("failed_run", "streamed_score_differs", "below_own_entropy")
 PATIENCE = Patience(first_seconds=20, answer_seconds=2)
 
 
@@ -82,7 +83,7 @@ def stream_track() -> dict:
         "id": "stream_tiny",
         "stream": amounts,
         "dataset": track["dataset"] | {"families": [family | {"source": "test"}]},
-        "rules": dict.fromkeys(("failed_run", "streamed_score_differs"), "reject"),
+        "rules": dict.fromkeys(RULES, "reject"),
     }
 
 

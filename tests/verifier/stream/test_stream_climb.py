@@ -9,8 +9,8 @@ SEES_THE_TARGET = (
 )
 
 
-def rule(verdict):
-    return next(r for r in verdict["rules"] if r["rule"] == "streamed_score_differs")
+def rule(verdict, name="streamed_score_differs"):
+    return next(r for r in verdict["rules"] if r["rule"] == name)
 
 
 def test_an_honest_score_is_ours_and_decodes(climb):
@@ -25,13 +25,16 @@ def test_an_honest_score_is_ours_and_decodes(climb):
     assert verdict["measurements"][0]["score_origin"] == "streamed"
     assert verdict["measurements"][0]["val_loss_nats"] == pytest.approx(stream["loss_nats"])
     assert {"name": "score", "grade": "proved"}.items() <= verdict["guarantees"][-1].items()
-    assert rule(verdict)["outcome"] == "passed"
+    assert rule(verdict)["outcome"] == rule(verdict, "below_own_entropy")["outcome"] == "passed"
+    sampled = verdict["sampled"]
+    assert 0 < sampled["evaluated_nats"] - sampled["entropy_nats"] < 0.06  # chance of a start
 
 
 def test_an_evaluation_that_knows_more_than_the_stream_is_caught(climb):
     verdict = climb(*SEES_THE_TARGET)
     assert verdict["verdict"] == "rejected"
     assert "lower than ours" in rule(verdict)["findings"][0]["message"]
+    assert rule(verdict, "below_own_entropy")["outcome"] == "broken"
     [stream] = verdict["streams"]
     assert stream["evaluated_nats"] == pytest.approx(0.9 * stream["loss_nats"])
     assert verdict["measurements"][0]["val_loss_nats"] == stream["loss_nats"]

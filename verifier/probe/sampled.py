@@ -1,0 +1,184 @@
+"""A tape from the submission's own model: whoever scores it lower than it is knows more than it.
+
+The predictor of the rung 'stream' says how likely each next token is, we draw one, and so on. Of
+such a tape every probability is known, and no model is better on it than the one that wrote it. So
+what its evaluation gains is no skill, however little it is: there is no regret to hide behind.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.floor.odds import bet, total_log_odds
+from verifier.probe.assessment import TOLERANCE_NATS, Scored, usable
+from verifier.probe.scoring import Scorer, tokens_of
+from verifier.probe.variants import Sample, Tokens, Variant
+from verifier.runs.delivery import disk_errors
+from verifier.runs.harness import Executed, Harness
+from verifier.runs.journal import recorded, write_record
+from verifier.runs.plan import PreparedRun
+from verifier.runs.processes import Setting
+from verifier.schemas.run_record_json import EvaluationPlan, StreamPlan
+from verifier.schemas.sampled_record_json import SampledRecord
+from verifier.schemas.stream_record_json import NO_STREAM
+from verifier.stream.pieces import DOCUMENT_START, Piece, cut, rounds
+from verifier.stream.predictor import Predictor
+from verifier.stream.protocol import BrokenStreamError
+from verifier.stream.streaming import Streaming
+
+SECRET_BYTES = 16
+MAX_TARGETS = 32_768
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """A tape with −ln of each target's probability; what was not drawn has none."""
+
+    tokens: Tokens  # (N + 1,)
+    surprisal: NDArray[np.float64]  # (N,) nats, NaN where a piece ends or begins
+    entropy: NDArray[np.float64]  # (N,) nats, of the distribution that it was drawn from
+
+
+def score_sampled(prepared: PreparedRun, harness: Harness, executed: Executed) -> SampledRecord:
+    """Draw a tape from the first seed's predictor and let its evaluation score it.
+
+    Raises:
+        SandboxUnavailableError: the sandbox could not start.
+        RunDirectoryError: a file could not be written.
+        KeyboardInterrupt: the running process was killed.
+    """
+    place = harness.journal.folder / "sampled.json"
+    if (done := recorded(place, SampledRecord)) is not None:
+        return done
+    first = executed.measurements[0]
+    record = SampledRecord(seed=first.seed, secret=secrets.token_hex(SECRET_BYTES))
+    if first.outcome != "completed":
+        told: dict[str, object] = {"not_evaluated": f"{first.outcome}: {first.detail}"}
+    elif (evaluation := prepared.plan.evaluation) is None or evaluation.stream is None:
+        told = {"not_evaluated": NO_STREAM}
+    else:
+        setting = Setting(prepared=prepared, harness=harness)
+        told = _sampled(setting, record, (evaluation, evaluation.stream))
+    record = record.model_copy(update=told)
+    with disk_errors(place):
+        write_record(place, record)
+    return record
+
+
+def template(tape: Tokens, plan: StreamPlan) -> list[Piece]:
+    """The first pieces of a tape, whose lengths and borders the drawn one takes over."""
+    pieces = cut(tape, plan)
+    ends = np.array([piece.end for piece in pieces])
+    return pieces[: max(int(ends.searchsorted(MAX_TARGETS, side="right")), 1)]
+
+
+def draw_tape(
+    tape: Tokens, groups: Sequence[Sequence[Piece]], predictor: Predictor, rng: np.random.Generator
+) -> Drawn:
+    """Fill the pieces with tokens as the predictor says.
+
+    Where a piece begins, and so the one before it ends, stays the token of the tape: it is given,
+    not predicted. No start of a document is drawn elsewhere, because evaluation would begin anew.
+
+    Args:
+        tape: (M + 1,) what the pieces are of.
+        groups: pieces that are drawn side by side; none is given tokens of another.
+        predictor: a session, as its rung holds it.
+        rng: draws.
+
+    Raises:
+        BrokenStreamError: the submission broke the protocol.
+    """
+    tokens = tape[: groups[-1][-1].end + 1].copy()
+    surprisal, entropy = (np.full(len(tokens) - 1, np.nan) for _ in range(2))
+    for pieces in groups:
+        begins = np.array([piece.begin for piece in pieces])
+        lengths = np.array([piece.num_targets for piece in pieces])
+
+        def reveal(
+            step: int,
+            lanes: NDArray[np.intp],
+            log_probabilities: NDArray[np.float64],
+            begins: NDArray[np.int64] = begins,
+            lengths: NDArray[np.int64] = lengths,
+        ) -> Tokens:
+            places = begins[lanes] + step + 1
+            is_drawn = lengths[lanes] > step + 1
+            drawn, nats, spread = _draw(log_probabilities, rng)
+            tokens[places[is_drawn]] = drawn[is_drawn]
+            surprisal[places[is_drawn] - 1] = nats[is_drawn]
+            entropy[places[is_drawn] - 1] = spread[is_drawn]
+            return np.asarray(tokens[places])
+
+        predictor.run_round([piece.given(tape) for piece in pieces], lengths, reveal)
+    return Drawn(tokens=tokens, surprisal=surprisal, entropy=entropy)
+
+
+def assess_sampled(drawn: Drawn, scored: Scored) -> dict[str, object]:
+    """What its losses of the drawn tokens are worth; the fields of a record."""
+    everywhere = np.arange(len(drawn.tokens))
+    variant = Variant(kind="sampled", name="sampled", tokens=drawn.tokens, places=everywhere)
+    losses, why = usable(variant, scored)
+    if losses is None:
+        return {"not_evaluated": why}
+    asked = np.flatnonzero(~np.isnan(drawn.surprisal[: len(losses)]))
+    if not len(asked):
+        return {"not_evaluated": "every piece is one token long, so that nothing is drawn"}
+    surprisal, own = drawn.surprisal[asked], losses[asked] + TOLERANCE_NATS
+    return {
+        "num_targets": len(asked),
+        "entropy_nats": float(surprisal.mean()),
+        "expected_nats": float(drawn.entropy[asked].mean()),
+        "evaluated_nats": float(losses[asked].mean()),
+        "total_odds_nats": total_log_odds(float(surprisal.sum()), float(own.sum())),
+        "betting_odds_nats": bet(surprisal - own).odds_nats,
+    }
+
+
+def _sampled(
+    setting: Setting, record: SampledRecord, plans: tuple[EvaluationPlan, StreamPlan]
+) -> dict[str, object]:
+    """Both sessions, of drawing and of scoring."""
+    evaluation, plan = plans
+    tape = np.concatenate(tokens_of(setting.prepared.data, "val"))
+    if plan.context_tokens:
+        return {"not_evaluated": "its pieces are given tokens of others, which are not drawn yet"}
+    streaming = Streaming(
+        setting=setting, seed=record.seed, evaluation=evaluation, plan=plan, tape=tape
+    )
+    groups = rounds(template(tape, plan), plan.num_lanes)
+    rng, results = np.random.default_rng(int(record.secret, 16)), list[Drawn]()
+    setting.harness.observer.run_started(f"seed {record.seed} writes a text of its own")
+
+    def talk(predictor: Predictor) -> None:
+        results.append(draw_tape(tape, groups, predictor, rng))
+
+    try:
+        seconds = streaming.hold(talk, "sampled")
+    except BrokenStreamError as error:
+        return {"not_evaluated": f"it broke off while it wrote: {error}"}
+    [drawn] = results
+    sample = Sample(tokens=drawn.tokens, begin=0)
+    everywhere = np.arange(len(drawn.tokens))
+    variant = Variant(kind="sampled", name="sampled", tokens=drawn.tokens, places=everywhere)
+    scored = Scorer(setting=setting, seed=record.seed, sample=sample).score(variant)
+    return assess_sampled(drawn, scored) | {"wall_seconds": seconds + scored.wall_seconds}
+
+
+def _draw(
+    log_probabilities: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[Tokens, NDArray[np.float64], NDArray[np.float64]]:
+    """A token for each row that starts no document, −ln of its probability, the row's entropy."""
+    rows = np.exp(log_probabilities)
+    rows[:, DOCUMENT_START] = 0.0
+    rows /= rows.sum(axis=1, keepdims=True)
+    cumulated = rows.cumsum(axis=1)
+    marks = rng.random(len(rows)) * cumulated[:, -1]
+    tokens = (cumulated <= marks[:, None]).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(rows > 0, -rows * np.log(rows), 0.0)
+    nats = -np.log(rows[np.arange(len(rows)), tokens])
+    return tokens.astype(np.uint16), nats, terms.sum(axis=1)
