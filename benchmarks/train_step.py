@@ -69,9 +69,12 @@ def environment(recipe: Recipe, arguments: argparse.Namespace, name: str) -> dic
     }
 
 
-def run_script(script: Path, settings: dict[str, str], arguments: argparse.Namespace) -> str:
+def run_script(
+    script: Path, settings: dict[str, str], arguments: argparse.Namespace, num_processes: int = 1
+) -> str:
     """Everything that a script prints."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun.append(f"--nproc_per_node={num_processes}")
     with tempfile.TemporaryDirectory(prefix="train_step_") as folder:
         shutil.copy(script, Path(folder, "train_gpt.py"))
         ran = subprocess.run(

@@ -25,15 +25,18 @@ def launch(tmp_path):
     return of
 
 
-def test_the_script_sees_its_seed_and_its_data_under_names_of_no_machine(launch, monkeypatch):
+def test_the_script_sees_its_seed_its_data_under_public_names_and_the_machines_settings(
+    launch, monkeypatch
+):
     monkeypatch.setenv("NUM_LAYERS", "3")
+    monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")
     code = (
         "import os; print(os.environ['SEED'], os.environ['DATA_PATH'], sorted(os.listdir()),"
-        " 'NUM_LAYERS' in os.environ)"
+        " 'NUM_LAYERS' in os.environ, os.environ['NCCL_NVLS_ENABLE'])"
     )
     lines = []
     run_seed(launch(code), 42, lines.append)
-    assert lines == ["42 ./data/datasets/data ['data', 'train_gpt.py'] False"]
+    assert lines == ["42 ./data/datasets/data ['data', 'train_gpt.py'] False 0"]
 
 
 def test_the_log_is_what_was_printed_and_nothing_else_stays(launch, tmp_path):
