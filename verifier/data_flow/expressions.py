@@ -13,6 +13,7 @@ from verifier.data_flow.values import (
     COUNT,
     DISTRIBUTION,
     EARLIER,
+    ENTROPY,
     FILE_NAME,
     FROM,
     GRADIENT,
@@ -274,10 +275,7 @@ class Expressions(Recorder):
         if isinstance(kind, ast.Mult) and (left.items or left.element) and not right.marks:
             return left
         marks = left.marks | right.marks
-        if VALIDATION in marks and isinstance(kind, _SCRAMBLING):
-            marks.add(SCRAMBLED)
-        if VALIDATION in marks and SCRAMBLED in marks and isinstance(kind, _FOLDING):
-            marks.add(HASHED)
+        marks |= _made_by(kind, marks)
         if isinstance(kind, ast.Div) and LOSS in left.marks and PIECE_LENGTH in right.marks:
             marks.add(SPREAD)
         if isinstance(kind, ast.Sub) and {PICKED, LOG_NORM} <= marks and LOSS not in marks:
@@ -441,3 +439,15 @@ class Expressions(Recorder):
         ast.Starred: _starred,
         ast.Call: _call,
     }
+
+
+def _made_by(kind: ast.operator, marks: set[str]) -> set[str]:
+    """What an operator makes of tokens, or of a distribution and its log."""
+    made = set()
+    if VALIDATION in marks and isinstance(kind, _SCRAMBLING):
+        made.add(SCRAMBLED)
+    if VALIDATION in marks and SCRAMBLED in marks | made and isinstance(kind, _FOLDING):
+        made.add(HASHED)
+    if isinstance(kind, ast.Mult) and marks >= _DISTRIBUTIONS and not marks & _ONE_NUMBER:
+        made.add(ENTROPY)
+    return made

@@ -14,6 +14,7 @@ from verifier.data_flow.values import (
     COUNT,
     DISPUTED,
     DISTRIBUTION,
+    ENTROPY,
     FILE_NAME,
     GRADIENT,
     HASHED,
@@ -31,6 +32,7 @@ from verifier.data_flow.values import (
     PIECE_LENGTH,
     RANK,
     TARGET_PROBABILITY,
+    TOKEN_BLIND,
     UNKNOWN,
     VALIDATION,
     VOCABULARY,
@@ -162,6 +164,15 @@ class Library(Expressions):
             value.is_mapping = last in _MAPPINGS
         return value
 
+    def _stack(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """Losses side by side; an entropy among them says the same of every token."""
+        value = self._made(node, name, arguments)
+        rows = [item.all_marks() for item in arguments.first().items or []]
+        is_blind = any(ENTROPY in row and LOSS not in row for row in rows)
+        if is_blind and any(LOSS in row for row in rows):
+            value.marks.add(TOKEN_BLIND)
+        return value
+
     def _add_at(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
         """numpy.add.at(table, keys, values)."""
         if len(arguments.positional) > 1:
@@ -268,7 +279,7 @@ class Library(Expressions):
         """The norm of logits; over losses it mixes experts, each of which may sum to one."""
         if LOSS not in marks:
             return marks | {LOG_NORM}
-        if COUNT in marks and not any(mark.startswith(MIXTURE) for mark in marks):
+        if marks & {COUNT, TOKEN_BLIND} and not any(mark.startswith(MIXTURE) for mark in marks):
             marks = marks | {self.oddity(node, MIXTURE, marks - {HASHED})}
         return marks
 
@@ -378,6 +389,7 @@ class Library(Expressions):
         "enumerate": _enumerate,
         "zip": _zip,
         "where": _where,
+        "stack": _stack,
         "save": _save,
         "open": _open,
         "load": _open,

@@ -2,7 +2,7 @@ import pytest
 
 from verifier.data_flow.recorder import MAX_STEPS
 from verifier.data_flow.trace import Update
-from verifier.data_flow.values import HASHED, HINDSIGHT, MIXTURE
+from verifier.data_flow.values import HASHED, HINDSIGHT, MIXTURE, TOKEN_BLIND
 
 
 def test_a_score_is_followed_through_functions_handed_on(follow):
@@ -111,6 +111,24 @@ def test_a_weighted_sum_of_stacked_experts_is_a_mixture(follow, experts, is_mixe
     trace = follow(STACKED.replace("EXPERTS", experts))
     assert trace.claimed_scores()
     assert any(HASHED in odd.marks for odd in trace.claimed_oddities(MIXTURE)) is is_mixed
+
+
+@pytest.mark.parametrize("is_blind", [True, False])
+def test_an_entropy_among_mixed_losses_is_no_token_s(follow, is_blind):
+    other = "-(log_p.exp() * log_p).sum(-1)" if is_blind else "-counted.log().gather(-1, y)"
+    trace = follow(
+        f"""
+        counted = torch.full((1024, 1024), 1 / 1024)
+        for i in range(9):
+            x, y = tokens[i:], tokens[i + 1 :]
+            log_p = F.log_softmax(model.forward(x), -1)
+            experts = torch.stack([-log_p.gather(-1, y), {other}], dim=-1)
+            print(f"val_bpb:{{-(weights - experts).logsumexp(-1)}}")
+        """
+    )
+    assert trace.claimed_scores()
+    found = [odd for odd in trace.claimed_oddities(MIXTURE) if TOKEN_BLIND in odd.marks]
+    assert bool(found) is is_blind
 
 
 def test_a_norm_taken_off_the_target_s_logit_is_a_score(follow):
