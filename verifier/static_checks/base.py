@@ -32,3 +32,12 @@ def flow_result(trace: Trace, findings: list[Finding]) -> CheckResult:
     if reason is None and not trace.claimed_scores():
         reason = "no validation loss could be followed to a printed BPB"
     return CheckResult(findings=tuple(findings), not_evaluated=reason)
+
+
+def fills_training_budget(case: PaperCase, shortest_reserve_seconds: float) -> bool:
+    """Whether the claimed runs trained to the end of the budget, so that nothing was kept back."""
+    budget = case.track.limits.train_seconds.value
+    trained = [log.log.train_seconds for log in case.claims.logs if log.log.train_seconds]
+    longest = max(trained, default=0.0)
+    is_kept_back = case.trace.reserves_time and longest < budget
+    return longest > budget - shortest_reserve_seconds and not is_kept_back

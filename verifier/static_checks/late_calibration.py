@@ -4,16 +4,17 @@ from verifier.data_flow.trace import Calibration
 from verifier.data_flow.values import VALIDATION
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
-from verifier.static_checks.base import PaperCase, flow_result
+from verifier.static_checks.base import PaperCase, fills_training_budget, flow_result
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """Calibration on training data is in order where part of the training budget is kept for it."""
     findings = []
+    reserve = rule.parameters["shortest_reserve_seconds"]
     for calibration in case.trace.of_kind(Calibration):
         if VALIDATION in calibration.marks:
             findings.append(_finding(calibration, "the model is calibrated on validation tokens"))
-        elif _is_off_the_clock(case, rule):
+        elif fills_training_budget(case, reserve):
             findings.append(
                 _finding(
                     calibration,
@@ -22,15 +23,6 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
                 )
             )
     return flow_result(case.trace, findings[:1])
-
-
-def _is_off_the_clock(case: PaperCase, rule: Rule) -> bool:
-    """Whether the claimed runs trained to the end of the budget, so that nothing was kept back."""
-    budget = case.track.limits.train_seconds.value
-    trained = [log.log.train_seconds for log in case.claims.logs if log.log.train_seconds]
-    longest = max(trained, default=0.0)
-    is_kept_back = case.trace.reserves_time and longest < budget
-    return longest > budget - rule.parameters["shortest_reserve_seconds"] and not is_kept_back
 
 
 def _finding(calibration: Calibration, message: str) -> Finding:

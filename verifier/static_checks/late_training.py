@@ -1,0 +1,55 @@
+"""Weights that learn on after a training loop that used the whole budget."""
+
+import ast
+import re
+
+from verifier.data_flow.trace import Loop, Trace, Update
+from verifier.data_flow.values import TRAINING, VALIDATION
+from verifier.findings import CheckResult, Finding
+from verifier.schemas.rule_yaml import Rule
+from verifier.static_checks.base import PaperCase, fills_training_budget, flow_result
+
+_CLOCK = re.compile(r"perf_counter|monotonic|time\.time|elapsed|wallclock|deadline")
+
+
+def check(case: PaperCase, rule: Rule) -> CheckResult:
+    """A loop behind the timed one; one that looks at a clock may lie inside the budget."""
+    findings = []
+    if fills_training_budget(case, rule.parameters["shortest_reserve_seconds"]):
+        findings = [
+            Finding(
+                message="weights are updated on training data after a training loop that used the "
+                "whole budget",
+                file=loop.place.file,
+                line=loop.place.line,
+                evidence=loop.place.code,
+            )
+            for loop in _late_loops(case.trace)
+            if not _looks_at_clock(loop, case)
+        ]
+    return flow_result(case.trace, findings[:1])
+
+
+def _late_loops(trace: Trace) -> list[Loop]:
+    """The outermost loops that train behind the last `while` loop that does."""
+    training = [
+        update
+        for update in trace.of_kind(Update)
+        if TRAINING in update.marks and VALIDATION not in update.marks and update.loops
+    ]
+    timed = [update.order for update in training if any(map(_is_while, update.loops))]
+    end = max(timed, default=None)
+    return [update.loops[0] for update in training if end is not None and update.order > end]
+
+
+def _is_while(loop: Loop) -> bool:
+    return loop.place.code.startswith("while ")
+
+
+def _looks_at_clock(loop: Loop, case: PaperCase) -> bool:
+    for module in case.program.modules:
+        for node in module.of_kind(ast.For) if module.name == loop.place.file else ():
+            if node.lineno == loop.place.line:
+                lines = module.text.splitlines()[node.lineno - 1 : node.end_lineno]
+                return _CLOCK.search("\n".join(lines)) is not None
+    return True
