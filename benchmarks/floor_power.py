@@ -50,17 +50,18 @@ PATCHES = {
     "plain": (),
     "score_first": (
         ("@torch.inference_mode()\ndef score_tokens", "def score_tokens"),
-        ("    for start in range(first, end, batch_seqs):", "    optimizer = torch.optim.SGD("
-         "forward.parameters(), lr=0.02)\n    for start in range(first, end, batch_seqs):"),
-        ("= scored[:num_tokens]\n", "= scored[:num_tokens].detach()\n"
-         "        scored[:num_tokens].mean().backward()\n"
-         "        optimizer.step(), optimizer.zero_grad()\n"),
+        ("    for index in range(first, end, windows.batch_size):\n", "    score_batch.optimizer = "
+         "torch.optim.SGD(forward.parameters(), lr=0.02)\n"
+         "    for index in range(first, end, windows.batch_size):\n"),
+        ("    if has_first:\n", "    scored.mean().backward()\n"
+         "    score_batch.optimizer.step(), score_batch.optimizer.zero_grad()\n"
+         "    scored = scored.detach()\n    if has_first:\n"),
     ),
-    "non_causal": (("is_causal=True", "is_causal=False"),),
-    "one_epoch": (("        score, losses = score_model(run)\n",
-                   "        learn_tape(run, 1)\n        score, losses = score_model(run)\n"),),
-    "five_epochs": (("        score, losses = score_model(run)\n",
-                     "        learn_tape(run, 5)\n        score, losses = score_model(run)\n"),),
+    "non_causal": (("is_causal=mask is None", "is_causal=False"),),
+    "one_epoch": (("        score, losses = score_model(", "        learn_tape(run, 1)\n"
+                   "        score, losses = score_model("),),
+    "five_epochs": (("        score, losses = score_model(", "        learn_tape(run, 5)\n"
+                     "        score, losses = score_model("),),
 }  # fmt: skip
 LEARN_TAPE = """
 def learn_tape(run, num_epochs):

@@ -14,7 +14,8 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if overlap.num_found > rule.parameters["max_share"] * overlap.num_documents:
         message = (
             f"{overlap.num_found:,} of {overlap.num_documents:,} validation documents stand in the "
-            f"{overlap.searched_tokens:,} training tokens that were searched"
+            f"{overlap.searched_tokens:,} training tokens that were searched, {overlap.num_same:,} "
+            "of them word for word"
         )
         return CheckResult(findings=(Finding(message=message),))
     if overlap.searched_tokens < overlap.training_tokens:

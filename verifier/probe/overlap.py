@@ -1,4 +1,4 @@
-"""Validation documents that stand in the training data, found by runs of words that both have."""
+"""Validation documents that stand in the training data: the same, or with most runs of words."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +33,9 @@ def search(data: TrackData) -> OverlapRecord:
     text = np.concatenate(tokens_of(data, "val"))
     hashes, begins = kept_grams(text)
     document = np.cumsum(text == text[0])[begins] - 1
-    known = np.unique(hashes)
+    known, whole = np.unique(hashes), document_hashes(text, int(text[0]))
     is_found, searched = np.zeros(len(known), dtype=bool), 0
+    is_same = np.zeros(len(whole), dtype=bool)
     shards = [data.folder / f.path for f in data.files if "_train_" in f.path]
     for block in _blocks(shards):
         searched += len(block)
@@ -42,12 +43,16 @@ def search(data: TrackData) -> OverlapRecord:
         index = np.minimum(np.searchsorted(known, seen), len(known) - 1)
         if len(known):
             is_found[index[known[index] == seen]] = True
+        # The last document of a block may go on in the next one.
+        is_same |= np.isin(whole, document_hashes(block, int(text[0]))[:-1])
     found = is_found[np.searchsorted(known, hashes)]
-    grams, hits = np.bincount(document), np.bincount(document, weights=found)
-    asked = grams > 0
+    grams = np.bincount(document, minlength=len(whole))
+    hits = np.bincount(document, weights=found, minlength=len(whole))
+    is_there = (grams > 0) & (hits >= SAME_SHARE * grams)
     return OverlapRecord(
-        num_documents=int(asked.sum()),
-        num_found=int((hits[asked] >= SAME_SHARE * grams[asked]).sum()),
+        num_documents=int(((grams > 0) | is_same).sum()),
+        num_found=int((is_there | is_same).sum()),
+        num_same=int(is_same.sum()),
         num_runs=len(hashes),
         num_runs_found=int(found.sum()),
         searched_tokens=searched,
@@ -65,6 +70,20 @@ def kept_grams(tokens: Tokens) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     mixed = hashes ^ (hashes >> np.uint64(32))
     begins = np.flatnonzero(mixed % ONE_IN == 0)
     return mixed[begins], begins
+
+
+def document_hashes(tokens: Tokens, start: int) -> NDArray[np.uint64]:
+    """A hash of each document's words in their order; what stands before the first is left out."""
+    starts = np.flatnonzero(tokens == start)
+    if not len(starts):
+        return np.empty(0, dtype=np.uint64)
+    words = tokens[starts[0] :].astype(np.uint64)
+    places = np.arange(len(words), dtype=np.uint64)
+    begins = starts - starts[0]
+    places -= np.repeat(begins, np.diff([*begins, len(words)])).astype(np.uint64)
+    mixed = (words + (places << np.uint64(16))) * np.uint64(FACTOR)
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(FACTOR)
+    return np.asarray(np.add.reduceat(mixed, begins))
 
 
 def _blocks(shards: list[Path]) -> Iterator[Tokens]:

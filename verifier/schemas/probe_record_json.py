@@ -72,7 +72,9 @@ class OverlapRecord(StrictModel):
     num_documents: int
     """Long enough to be told from others."""
     num_found: int
-    """Of which half of all sampled runs of tokens, or more, stand in the training data."""
+    """Which stand in the training data word for word, or half of their sampled runs, or more."""
+    num_same: int = 0
+    """Of these, word for word."""
     num_runs: int
     num_runs_found: int
     searched_tokens: int

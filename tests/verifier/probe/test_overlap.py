@@ -47,7 +47,13 @@ def test_planted_documents_are_counted_and_edited_ones_too(searched):
     edited = validation[3].copy()
     edited[[200, 450]] += 1
     record = searched(validation, [*documents(30), validation[0], edited, *documents(5)])
-    assert record.num_found == 2
+    assert (record.num_found, record.num_same) == (2, 1)
+
+
+def test_documents_too_short_for_a_run_are_found_word_for_word(searched):
+    short = [document[:20] for document in documents(6)]
+    record = searched([*documents(3), *short], [*documents(4), *short[:4], *documents(4)])
+    assert record.num_found == record.num_same == 4
 
 
 def test_a_run_is_kept_by_what_it_says_and_not_by_where_it_stands():
