@@ -169,3 +169,10 @@ def test_a_script_that_is_no_python_is_listed_as_unread(folder):
 def test_only_a_claim_better_than_the_logs_contradicts_them(folder, metadata, broken):
     (folder / "submission.json").write_text(json.dumps(metadata))
     assert bool(outcome(folder, "claim_contradicts_log").findings) == broken
+
+
+@pytest.mark.parametrize(("steps", "broken"), [(6000, True), (300, False), (3, True)])
+def test_a_slow_last_step_may_end_behind_the_budget(folder, steps, broken):
+    text = LOG.format(loop_ms=601_500, calibration="").replace("9/20000", f"{steps}/20000")
+    (folder / "train_seed1.log").write_text(text)
+    assert bool(outcome(folder, "overlong_training").findings) == broken

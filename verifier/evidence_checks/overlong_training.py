@@ -88,6 +88,12 @@ def _unproved_rest(
     return next(filter(None, doubts), None) or _unproved_calibration(seed, left_seconds, clock)
 
 
+def _last_step(seed: SeedClaimed, rule: Rule) -> float:
+    """Seconds that the step behind the budget's end may have taken, by the log's own count."""
+    average = (seed.train_seconds or 0.0) / seed.num_steps if seed.num_steps else 0.0
+    return average if average <= rule.parameters["longest_step_seconds"] else 0.0
+
+
 def _untimed_calibration(seed: SeedClaimed, budget: float, clock: str) -> Finding | None:
     """A loop that fills the budget leaves no time for the calibration that follows it."""
     timed = seed.calibration_seconds is not None
@@ -119,7 +125,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         seconds = loop + counted_calibration(seed.calibration_seconds, clock)
         if clock == "everything":
             seconds += seed.serialize_seconds or 0.0
-        if seconds <= allowed:
+        if seconds <= max(allowed, limits.train_seconds.value + _last_step(seed, rule)):
             return _untimed_calibration(seed, limits.train_seconds.value, clock)
         return Finding(
             message=f"{seconds:.1f} s of training are claimed, "
