@@ -67,10 +67,12 @@ _PATTERNS = {
         rf"(?: step: ?(?P<steps>{_INT})/(?P<planned_steps>{_INT}))?",
         "peak": rf"peak memory(?: allocated)?: (?P<peak_memory_mib>{_INT}) MiB",
         # Without a codec these two lines are about the uncompressed weights.
-        "Serialized": rf"Serialized model (?P<codec>\S{{1,80}}): (?P<model_bytes>{_INT}) bytes",
-        "Total": rf"Total submission size \S{{1,80}}: (?P<total_bytes>{_INT}) bytes",
-        "Code": rf"Code size(?: \(compressed\))?: (?P<code_bytes>{_INT}) bytes"
-        rf"|Code size \(uncompressed\): (?P<code_bytes_uncompressed>{_INT}) bytes",
+        "Serialized": rf"Serialized model (?P<codec>\S{{1,80}}): ?(?P<model_bytes>{_INT}) ?bytes",
+        "Total": rf"Total submission size \S{{1,80}}: ?(?P<total_bytes>{_INT}) ?bytes",
+        "total": rf"total:(?P<total_bytes>{_INT})B$",
+        "code": rf"code:(?P<code_bytes>{_INT})B$",
+        "Code": rf"Code size(?: \(compressed\))?: ?(?P<code_bytes>{_INT}) ?bytes"
+        rf"|Code size \(uncompressed\): ?(?P<code_bytes_uncompressed>{_INT}) bytes",
         "artifact": rf"artifact:.* code:(?P<code_bytes>{_INT})$",
         "budget": rf"budget:(?P<total_bytes>{_INT})/{_INT} ",
         "GPTQ": rf"GPTQ: ?(?:{_CALIBRATING})",

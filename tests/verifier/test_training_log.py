@@ -172,7 +172,15 @@ def test_the_total_of_an_earlier_packing_is_not_the_size() -> None:
     assert read_training_log(text + "export code_bytes=92888").total_bytes == 15_919_760
 
 
-@pytest.mark.parametrize("line", ["artifact_bytes: 15968912", "Artifact size:  15,968,912 bytes"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "artifact_bytes: 15968912",
+        "Artifact size:  15,968,912 bytes",
+        "Total submission size int6+zlib:15968912bytes",
+        "total:15968912B",
+    ],
+)
 def test_a_size_is_read_by_its_name(line: str) -> None:
     assert read_training_log(line).total_bytes == 15_968_912
 
