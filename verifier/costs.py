@@ -13,6 +13,7 @@ from statistics import median
 from verifier.errors import RunDirectoryError
 from verifier.runs.journal import Journal
 from verifier.schemas.run_record_json import Evidence, Rung, RunPlan, SeedMeasurement
+from verifier.schemas.stream_record_json import NO_STREAM
 from verifier.schemas.track_yaml import Track
 
 NUM_TAPES = 17
@@ -61,7 +62,7 @@ def rung_costs(plan: RunPlan, track: Track, known: Iterable[Evidence]) -> tuple[
         _floor(track, seeds),
         _probe(plan, track, seeds),
         _rerun(plan, track, seeds),
-        _stream([e for e in known if e.plan.rung == "stream"]),
+        _stream(plan, track, [e for e in known if e.plan.rung == "stream"]),
     )
 
 
@@ -132,7 +133,13 @@ def _rerun(plan: RunPlan, track: Track, seeds: Measured) -> RungCost:
     )
 
 
-def _stream(known: list[Evidence]) -> RungCost:
+def _stream(plan: RunPlan, track: Track, known: list[Evidence]) -> RungCost:
+    """A session a seed, and of the first seed three more: it decodes, writes, and is scored."""
+    if plan.evaluation is not None and plan.evaluation.stream is None:
+        return RungCost(
+            rung="stream", at_most_seconds=None, expected_seconds=None, because=NO_STREAM
+        )
+    count = max(len(plan.seeds), int(track.min_seeds.value))
     took = [
         _all_seconds(e)
         for e in known
@@ -140,9 +147,9 @@ def _stream(known: list[Evidence]) -> RungCost:
     ]
     return RungCost(
         rung="stream",
-        at_most_seconds=None,
+        at_most_seconds=(2 * count + 3) * track.limits.hard_wall_seconds.value,
         expected_seconds=median(took) if took else None,
-        because="full seeds, and then one token after another",
+        because=f"{count} seeds with full budgets, then one token after another, decoded and drawn",
     )
 
 
@@ -150,4 +157,5 @@ def _all_seconds(evidence: Evidence) -> float:
     streamed = sum(
         s.wall_seconds + (s.decoded.wall_seconds if s.decoded else 0) for s in evidence.streams
     )
-    return streamed + sum(m.wall_seconds for m in evidence.measurements)
+    drawn = evidence.sampled.wall_seconds if evidence.sampled else 0.0
+    return streamed + drawn + sum(m.wall_seconds for m in evidence.measurements)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from verifier.costs import NUM_TAPES
 from verifier.probe.climb import tapes
@@ -26,6 +27,18 @@ def test_without_runs_every_rung_is_bounded_alone(told, make_submission):
     assert set(costs) == {"", "rehearsal", "floor", "probe", "rerun", "stream"}
     assert not any("about" in line for line in costs.values())
     assert all("at most" in costs[rung] for rung in ("rehearsal", "floor", "probe", "rerun"))
+
+
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_a_stream_is_bounded_by_its_sessions_where_one_is_offered(
+    told, make_submission, is_offered
+):
+    contract = {"train": "python a.py", "evaluate": "python a.py", "artifact": ["m"]}
+    if is_offered:
+        contract["stream"] = {"command": "python a.py", "pieces": "documents"}
+    line = told(make_submission(files={"a.py": "", "pgolf.yaml": yaml.safe_dump(contract)}))
+    assert ("at most 1 " in line["stream"]) == is_offered  # nine sessions of five seconds
+    assert ("offers no stream" in line["stream"]) != is_offered
 
 
 def test_what_ran_here_is_expected_again(told, pgolf, make_submission, tmp_path):
