@@ -1,15 +1,11 @@
-"""What the harness costs a run, measured so that other work on the machine cannot hide it.
+"""What the harness costs a run, measured so that what slows the machine slows both sides.
 
-    python benchmarks/harness_overhead.py --rounds 5 --seconds 60
+    python benchmarks/harness_overhead.py --rounds 6 --seconds 60
 
-Two runs of one script exist at a time, and only one of them goes on: they take turns by SIGSTOP and
-SIGCONT, a window each, and whatever slows the machine for longer slows both. In its windows a run
-counts its steps where we can read them without asking. One side is bare; the other is bare too
-(which shows what the method is worth) or stands with its whole harness under `pgolf-verify run`.
-Everything is bound to one core, so that all that the harness does is taken from the script. Where
-other work has most of that core, steps get rare and the harness goes on: then the clock tells too
-much, and the other two figures tell the cost: CPU of the script for a step, and CPU of all else for
-a second. (Stopped half the time, the harness takes up to two samples of telemetry a second.)
+Two runs of one script go on at the same time, each with all that stands around it bound to one core
+of two, and change cores every window: neither a slow minute of the machine nor a slow core is on
+one side. One side is bare; the other is bare too (which shows what the method is worth) or stands
+with its whole harness under `pgolf-verify run`. A shared counter tells the steps without asking.
 
 Beside it: seconds that a command takes besides its seed (start, probe of the sandbox, evidence).
 """
@@ -18,7 +14,6 @@ import argparse
 import json
 import mmap
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -38,11 +33,11 @@ from kill_trial import PROGRAM, make_workplace  # noqa: E402
 from tiny_track import tiny_track  # noqa: E402
 
 SCRIPT = """
-import mmap, os, pathlib
+import hashlib, mmap, os, pathlib
 import numpy as np
 
 print("seed:" + os.environ["SEED"])
-matrix = np.random.default_rng(7).standard_normal((96, 96))  # lies in the core's own cache
+numbers = np.random.default_rng(7).bytes(64)
 with open("counter", "wb") as file:
     file.write(bytes(16))
 with open("counter", "r+b") as file:
@@ -50,12 +45,11 @@ with open("counter", "r+b") as file:
 shared[8:] = int(os.environ["STEPS"]).to_bytes(8, "little")
 step = 0
 while step < int.from_bytes(shared[8:], "little"):
-    for _ in range(300):
-        matrix = np.tanh(matrix @ matrix / 96)
+    numbers = hashlib.pbkdf2_hmac("sha512", numbers, b"pgolf", 30_000)
     step += 1
     shared[:8] = step.to_bytes(8, "little")
     if step % 10 == 0:
-        loss = abs(matrix).mean()
+        loss = numbers[0]
         print(f"step:{step}/1000000 train_loss:{loss:.6f} train_time:{step}ms", flush=True)
 pathlib.Path("model.ptz").write_bytes(bytes(500))
 print("Serialized model int8+zlib: 500 bytes")
@@ -63,72 +57,66 @@ print("final val_loss:1.0 val_bpb:1.0")
 """
 MIB = 2**20
 FOREVER, SHORT = 1_000_000, 20
+WARM_UP_SECONDS = 2.0
+CORES = sorted(os.sched_getaffinity(0))[-2:]
 FIGURES = ("seconds a step", "the script's CPU a step", "of a core for all else")
-"""The second side's to the first's, twice; then what the rest of its tree uses a second."""
+"""The second side's to the first's, twice; then CPU seconds of the rest of its tree a second."""
 
 
 class Run:
-    """A process tree that makes steps, stopped from its first one on but for its windows."""
+    """A process tree that makes steps."""
 
     def __init__(self, process: subprocess.Popen[bytes], counter: Path) -> None:
         self.leader = psutil.Process(process.pid)
         while not (counter.exists() and counter.stat().st_size == 16):
             assert process.poll() is None, "the run ended before its first step"
             time.sleep(0.01)
-        time.sleep(1.0)  # the first steps warm caches up
         with counter.open("r+b") as file:
             self.shared = mmap.mmap(file.fileno(), 16)
+        time.sleep(WARM_UP_SECONDS)
         self.tree = [self.leader, *self.leader.children(recursive=True)]
-        self.signal(signal.SIGSTOP)
+        self.threads = [thread.id for process in self.tree for thread in process.threads()]
 
     @property
     def steps(self) -> int:
         return int.from_bytes(self.shared[:8], "little")
 
-    def signal(self, number: int) -> None:
-        """To the worker first, so that what stands around it is in neither side's windows."""
-        for process in reversed(self.tree):
-            process.send_signal(number)
+    def bind(self, core: int) -> None:
+        """All its threads, those of the harness too."""
+        for thread in self.threads:
+            os.sched_setaffinity(thread, {core})
 
-    def window(self, seconds: float) -> tuple[float, ...]:
-        """What is gained while it alone goes on: in the order of `gauges`."""
-        before = self.gauges()
-        self.signal(signal.SIGCONT)
-        time.sleep(seconds)
-        self.signal(signal.SIGSTOP)
-        return tuple(now - then for now, then in zip(self.gauges(), before, strict=True))
-
-    def gauges(self) -> tuple[float, float, float, float]:
-        """Steps, seconds by the clock, CPU seconds of the script, and of all else in the tree."""
+    def gauges(self) -> tuple[float, float, float]:
+        """Steps, CPU seconds of the script, and of all else in the tree."""
         *others, worker = map(cpu_seconds, self.tree)
-        return self.steps, time.monotonic(), worker, sum(others)
+        return self.steps, worker, sum(others)
 
     def end(self) -> None:
         self.shared[8:] = bytes(8)
-        self.signal(signal.SIGCONT)
         self.leader.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """Two runs of their own processes, over their windows in turn."""
+    """Two runs of their own processes, at the same time."""
 
-    gained: np.ndarray  # (2 sides, 4) as of Run.gauges
+    gained: np.ndarray  # (2 sides, 3) as of Run.gauges
+    seconds: float
     leader_memory_bytes: int
 
     @property
     def figures(self) -> np.ndarray:
         """In the order of FIGURES."""
-        (steps, seconds, worker, _), (steps2, seconds2, worker2, others) = self.gained
-        clock = (seconds2 / steps2) / (seconds / steps)
-        return np.array([clock, (worker2 / steps2) / (worker / steps), others / seconds2])
+        (steps, worker, _), (steps2, worker2, others) = self.gained
+        cpu = (worker2 / steps2) / (worker / steps)
+        return np.array([steps / steps2, cpu, others / self.seconds])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60.0, help="a side and round")
-    parser.add_argument("--window", type=float, default=1.0, help="seconds")
+    parser.add_argument("--window", type=float, default=0.1, help="seconds between core changes")
     parser.add_argument("--commands", type=int, default=10, help="short ones, for the constant")
     parser.add_argument("--sides", nargs="*", default=["bare", "harnessed"])
     arguments = parser.parse_args()
@@ -136,13 +124,12 @@ def main() -> None:
         folder = prepare(Path(name))
         if arguments.commands:
             report_constant(folder, arguments.commands)
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         num_windows = round(arguments.seconds / arguments.window)
         for side in arguments.sides:
-            print(f"\nbare against {side}, {num_windows} windows of {arguments.window} s a side")
+            print(f"\nbare against {side}, {num_windows} windows of {arguments.window} s")
             rounds = []
             for number in range(arguments.rounds):
-                rounds.append(take_turns(folder, side, number, (num_windows, arguments.window)))
+                rounds.append(side_by_side(folder, side, number, (num_windows, arguments.window)))
                 report_round(rounds[-1])
             report(rounds)
 
@@ -159,21 +146,22 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def take_turns(folder: Path, side: str, number: int, windows: tuple[int, float]) -> Round:
-    """A B, B A, A B …: so that no side is always the later one."""
+def side_by_side(folder: Path, side: str, number: int, windows: tuple[int, float]) -> Round:
     num_windows, seconds = windows
     here = folder / f"{side}{number}"
     here.mkdir()
     start = {"bare": start_bare, "harnessed": start_harnessed}[side]
     pair = (start_bare(folder, here / "a"), start(folder, here / "b"))
-    gained = np.zeros((2, 4))
+    before, began = np.array([run.gauges() for run in pair]), time.monotonic()
     for window in range(num_windows):
-        for which in (0, 1) if window % 2 == 0 else (1, 0):
-            gained[which] += pair[which].window(seconds)
+        for run, core in zip(pair, CORES if window % 2 == 0 else CORES[::-1], strict=True):
+            run.bind(core)
+        time.sleep(seconds)
+    after, ended = np.array([run.gauges() for run in pair]), time.monotonic()
     memory_bytes = pair[1].leader.memory_info().rss
     for run in pair:
         run.end()
-    return Round(gained=gained, leader_memory_bytes=memory_bytes)
+    return Round(gained=after - before, seconds=ended - began, leader_memory_bytes=memory_bytes)
 
 
 def start_bare(folder: Path, here: Path) -> Run:
