@@ -142,16 +142,17 @@ TRAINED = {
 }
 
 
-def trained(data, group: ProcessGroup) -> TrainingRun:
-    recipe = build_recipe(TRAINED)
+def trained(data, group: ProcessGroup, reduction: str = "all_reduce") -> TrainingRun:
+    recipe = build_recipe(TRAINED | {"optimizer.gradient_reduction": reduction})
     set_up_device(recipe.device)
     model = build_model(recipe, group)
+    forward = torch.compile(model, dynamic=False, fullgraph=True)
     run = TrainingRun(
         recipe=recipe,
         group=group,
         log=RunLog(file=io.StringIO()),
         model=model,
-        forward=group.replicate(torch.compile(model, dynamic=False, fullgraph=True)),
+        forward=group.replicate(forward) if reduction == "all_reduce" else forward,
         optimizers=build_optimizers(model, recipe.optimizer, group, newton_schulz),
         train_paths=shard_paths(data / "datasets" / "tiny", "train"),
     )
@@ -175,11 +176,11 @@ def test_twenty_steps_repeat_bit_by_bit(tiny_data, deterministic):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def train_in_a_process(rank, data, port, path):
+def train_in_a_process(rank, data, reduction, port, path):
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ["MASTER_ADDR"] = "127.0.0.1"
-    run = trained(data, join_process_group())
+    run = trained(data, join_process_group(), reduction)
     if rank == 0:
         torch.save(losses(run), path)
     leave_process_group()
@@ -187,11 +188,12 @@ def train_in_a_process(rank, data, port, path):
 
 # bf16 rounds each sum to 2^-9 of itself; twenty steps at full learning rate let that grow.
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-def test_two_gpus_train_like_one(tiny_data, tmp_path, deterministic):
+@pytest.mark.parametrize("reduction", ["all_reduce", "reduce_scatter"])
+def test_two_gpus_train_like_one(tiny_data, tmp_path, deterministic, reduction):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = (tiny_data, port, tmp_path / "losses")
+    arguments = (tiny_data, reduction, port, tmp_path / "losses")
     torch.multiprocessing.spawn(train_in_a_process, arguments, nprocs=2)
     alone = trained(tiny_data, ProcessGroup(rank=0, world_size=1, device=torch.device("cuda", 0)))
     both = torch.load(tmp_path / "losses")
