@@ -81,6 +81,7 @@ class Trial:
         return replace(
             common,
             ttt_warm_start_a=self.start != "cold",
+            ttt_warm_start_limit=limit if self.start == "held" else 0.0,
             ttt_lora_lr=self.rate,
             ttt_weight_decay=self.decay / (self.rate * num_steps),
         )

@@ -94,6 +94,7 @@ class ModelOptions:
     ln_scale: bool = option(False)  # norms of block i times 1/sqrt(i + 1) (#315)
     xsa_last_n: int = lever(0, at_least=0)  # blocks whose attention leaves out a token's own (#265)
     logit_softcap: float = option(30.0, above=0)
+    asym_logit_rescale: bool = option(False)  # one for each sign, which phases move (#1923)
     use_smeargate: bool = option(False)  # each embedding mixed with the one before it (#65)
     bigram_hash_buckets: int = lever(0, at_least=0)  # embeddings of token pairs (#65); 0: none
     bigram_hash_dim: int = option(128, at_least=1)
@@ -276,6 +277,9 @@ class EvaluationOptions:
     # The first factor of an adapter goes on to the next document in its place (#1767): what it
     # learnt from documents scored before helps those scored after, in the order of scoring.
     ttt_warm_start_a: bool = option(False)
+    # How far a warm A may stretch its input, in times a fresh one: beyond, it is shrunk before the
+    # next document. Else a step of B reaches further with each document (docs/warm_start.md).
+    ttt_warm_start_limit: float = lever(0.0, at_least=0)  # 0: any
     ttt_chunk_size: int = option(256, at_least=1)  # tokens scored, then learnt from, at once
     # Smaller chunks where documents begin: "256:8,2000:24" is 8 up to token 256, then 24 (#2014
     # goes by the document's length instead, which no reader knows before its end).

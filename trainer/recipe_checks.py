@@ -163,6 +163,8 @@ def shape_contradictions(model: ModelOptions) -> Iterator[str]:
         yield f"model.gate_window {model.gate_window} must be at most model_dim {model.model_dim}"
     if model.overtone_init and not model.tie_embeddings:
         yield "model.overtone_init shapes a tied embedding: set tie_embeddings, or leave it out"
+    if model.fused_ce_enabled and model.asym_logit_rescale:
+        yield "model.asym_logit_rescale: the loss of fused_ce_enabled knows one softcap; set one"
     if model.fused_ce_enabled and (model.logit_softcap > 40 or model.vocab_size > 16_384):
         yield (
             f"model.logit_softcap {model.logit_softcap} must be at most 40 and vocab_size "
@@ -248,6 +250,10 @@ def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
     options = recipe.evaluation
     if options.ttt_enabled:
         yield from test_time_contradictions(options)
+    if recipe.model.asym_logit_rescale and not (
+        options.ttt_enabled and options.phased_ttt_num_phases > 0
+    ):
+        yield "model.asym_logit_rescale is learnt in phases alone: set phased_ttt_num_phases"
     eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
     if options.eval_stride > eval_seq_len:
         yield (
@@ -264,6 +270,8 @@ def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
             f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
             f"ttt_eval_seq_len {seq_len}"
         )
+    if options.ttt_warm_start_limit > 0 and not options.ttt_warm_start_a:
+        yield "evaluation.ttt_warm_start_limit holds what is warm: set ttt_warm_start_a"
     pairs = [re.fullmatch(r"(\d+):(\d+)", pair) for pair in first_sizes.split(",")]
     if first_sizes and not all(pair and 0 < int(pair[2]) <= seq_len for pair in pairs):
         yield (

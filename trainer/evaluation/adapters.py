@@ -5,6 +5,7 @@ stand. B documents, T tokens, K rank.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.model.deltas import BlockDeltas, Deltas
@@ -13,6 +14,16 @@ from trainer.recipe import EvaluationOptions
 
 ADAM_EPS = 1e-10
 ADAPTER_SEED = 0
+POWER_ITERATIONS = 8  # enough where it matters: what has grown far stands out from the rest
+
+
+def fresh_norm(rank: int, num_inputs: int) -> float:
+    """The largest singular value that a fresh A has on average.
+
+    By Marchenko and Pastur's law, (√inputs + √rank) standard deviations of its entries, which are
+    uniform in ±1/√inputs.
+    """
+    return float((1.0 + (rank / num_inputs) ** 0.5) / 3.0**0.5)
 
 
 class Adapter:
@@ -40,6 +51,24 @@ class Adapter:
         bound = self.num_inputs**-0.5
         initial = torch.empty(self._all_down.shape[1:]).uniform_(-bound, bound, generator=random)
         self._all_down.copy_(initial.expand_as(self._all_down))
+
+    def growth(self) -> Tensor:  # (B,)
+        """The largest singular value of each A, over what that of a fresh one is on average.
+
+        No input's (x Aᵀ), and so no step of B, is longer than this many times that of the input
+        which a fresh A stretches most. Found by power iteration, from below.
+        """
+        down = self._all_down
+        inputs = down[:, :1]  # (B, 1, inputs)
+        for _ in range(POWER_ITERATIONS):
+            inputs = F.normalize(inputs @ down.transpose(1, 2) @ down, dim=-1)
+        stretched = inputs @ down.transpose(1, 2)  # (B, 1, K)
+        largest: Tensor = torch.linalg.vector_norm(stretched, dim=(1, 2))
+        return largest / fresh_norm(*down.shape[1:])
+
+    def hold(self, limit: float) -> None:
+        """Shrink each A that has grown beyond a limit back to it; its directions stay."""
+        self._all_down.mul_((limit / self.growth()).clamp(max=1.0)[:, None, None])
 
     def begin(self, num_documents: int) -> None:
         """B zero, for so many documents."""
@@ -94,6 +123,8 @@ class Adapters:
         if not self.options.ttt_warm_start_a:
             self.renew()
         for adapter in self.all:
+            if self.options.ttt_warm_start_limit > 0:
+                adapter.hold(self.options.ttt_warm_start_limit)
             adapter.begin(num_documents)
         self.optimizer = torch.optim.AdamW(
             self.parts(),

@@ -20,6 +20,7 @@ from trainer.model.lanes import Lanes, two_lanes
 from trainer.model.linear import CastedLinear, product_type, rms_norm
 from trainer.model.memory import Memory
 from trainer.model.rotary import ntk_base, rotary_tables
+from trainer.model.softcap import SignedSoftcap
 from trainer.model.topology import num_skips, topology
 from trainer.recipe import ModelOptions
 
@@ -40,6 +41,9 @@ class GPT(nn.Module):
         self.options = options
         self.flash = flash_function(options)
         self.softcap = options.logit_softcap
+        self.signed_softcap = None
+        if options.asym_logit_rescale:
+            self.signed_softcap = SignedSoftcap(options.logit_softcap)
         self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
         self.bigram_hash = None
         if options.bigram_hash_buckets:
@@ -148,7 +152,11 @@ class GPT(nn.Module):
         raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
         if deltas is not None and deltas.head is not None:
             raw = raw + deltas.head(stream).flatten(0, 1)
-        return (self.softcap * torch.tanh(raw / self.softcap)).float()
+        if self.signed_softcap is None:
+            bounded = self.softcap * torch.tanh(raw / self.softcap)
+        else:
+            bounded = self.signed_softcap(raw)
+        return bounded.float()
 
     def final_stream(
         self,

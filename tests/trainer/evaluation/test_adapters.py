@@ -1,6 +1,7 @@
 import torch
+import torch.nn.functional as F
 
-from trainer.evaluation.adapters import Adapters
+from trainer.evaluation.adapters import Adapters, fresh_norm
 from trainer.model.transformer import GPT
 from trainer.recipe_checks import build_recipe
 
@@ -59,3 +60,28 @@ def test_they_stand_where_the_recipe_says(tiny_settings):
         True
     ] * 2
     assert all(d.value is not None and d.out is not None for d in deltas.blocks)
+
+
+def warm_head(tiny_settings, **options):
+    wanted = {f"evaluation.ttt_warm_start_{name}": value for name, value in options.items()}
+    return adapters_of(tiny_settings | TTT | {"evaluation.ttt_lora_rank": 8} | wanted)
+
+
+def test_growth_is_the_largest_singular_value_against_a_fresh_one(tiny_settings):
+    head = warm_head(tiny_settings, a=True).deltas.head
+    assert torch.allclose(head.growth(), torch.ones(3), atol=0.2)
+    head.down.data += torch.outer(torch.ones(8), torch.randn(16))
+    largest = torch.linalg.matrix_norm(head.down, 2) / fresh_norm(8, 16)
+    assert torch.allclose(head.growth(), largest, rtol=1e-3) and largest.min() > 2
+
+
+def test_what_has_grown_beyond_the_limit_is_shrunk_to_it_and_nothing_else(tiny_settings):
+    adapters = warm_head(tiny_settings, a=True, limit=2.0)
+    head = adapters.deltas.head
+    first = head.down.detach().clone()
+    head.down.data[1] += torch.outer(torch.ones(8), torch.randn(16))
+    grown = head.down.detach()[1].clone()
+    adapters.begin(3)
+    assert torch.equal(head.down[[0, 2]], first[[0, 2]])
+    assert torch.allclose(head.growth()[1], torch.tensor(2.0), rtol=1e-3)
+    assert torch.allclose(F.cosine_similarity(head.down[1], grown), torch.ones(8))
