@@ -9,7 +9,7 @@ import copy
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.data.batches import document_boundaries, on_device
 from trainer.errors import RecipeError
@@ -19,69 +19,70 @@ from trainer.process_group import ProcessGroup
 from trainer.recipe import EvaluationOptions
 
 
-def learn_from_documents(
-    model: GPT,
-    documents: list[Document],
-    tape: Tensor,  # (N + 1,) int32: all tokens
-    options: EvaluationOptions,
-    group: ProcessGroup,
-) -> int:
-    """Move the model's weights, in place, by documents that all were scored; returns the steps.
-
-    Raises:
-        RecipeError: a step has fewer rows than there are processes.
-    """
-    per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
-    if per_step // seq_len < group.world_size:
-        raise RecipeError(
-            f"evaluation.global_ttt_chunk_tokens {per_step} must be at least ttt_eval_seq_len "
-            f"{seq_len} for each of {group.world_size} processes"
-        )
-    places = torch.cat([torch.arange(d.num_targets) + d.start for d in documents])
-    num_chunks = len(places) // per_step
-    chunks = places[: num_chunks * per_step].view(num_chunks, -1, seq_len)
-    learner = Learner(model, options, group)
-    for index, rows in enumerate(chunks):
-        learner.use_share_of_rate(0.5 + 0.5 * math.cos(math.pi * index / num_chunks))
-        for _ in range(options.global_ttt_epochs):
-            learner.step(rows, tape)
-    return num_chunks * options.global_ttt_epochs
-
-
-class Learner:
-    """SGD on the weights of a model, whose memory it shares."""
+class WeightLearner:
+    """SGD on the weights of a model, in place."""
 
     def __init__(self, model: GPT, options: EvaluationOptions, group: ProcessGroup) -> None:
+        """Be ready to learn.
+
+        Raises:
+            RecipeError: a step has fewer rows than there are processes.
+        """
         self.options, self.group = options, group
-        self.twin = twin_of(model)
-        self.weights = list(self.twin.parameters())
-        self.optimizer = torch.optim.SGD(
+        per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
+        if per_step // seq_len < group.world_size:
+            raise RecipeError(
+                f"evaluation.global_ttt_chunk_tokens {per_step} must be at least ttt_eval_seq_len "
+                f"{seq_len} for each of {group.world_size} processes"
+            )
+        twin = twin_of(model)
+        self.weights = list(twin.parameters())
+        self.forward: nn.Module = twin
+        if group.device.type == "cuda" and model.flash is None:
+            # FlexAttention, which then sees to documents, writes out all scores unless compiled.
+            self.forward = torch.compile(twin, dynamic=False, fullgraph=True)  # type: ignore[assignment]
+
+    def learn(
+        self,
+        documents: list[Document],
+        tape: Tensor,  # (N + 1,) int32: all tokens
+    ) -> int:
+        """Learn from documents that all were scored; returns the number of steps."""
+        options = self.options
+        per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
+        places = torch.cat([torch.arange(d.num_targets) + d.start for d in documents])
+        num_chunks = len(places) // per_step
+        chunks = places[: num_chunks * per_step].view(num_chunks, -1, seq_len).to(tape.device)
+        optimizer = torch.optim.SGD(
             self.weights, lr=options.global_ttt_lr, momentum=options.global_ttt_momentum
         )
+        for index, rows in enumerate(chunks):
+            falling = 0.5 + 0.5 * math.cos(math.pi * index / num_chunks)
+            optimizer.param_groups[0]["lr"] = options.global_ttt_lr * falling
+            for _ in range(options.global_ttt_epochs):
+                optimizer.zero_grad()
+                self._take_gradients(rows, tape)
+                optimizer.step()
+        return num_chunks * options.global_ttt_epochs
 
-    def use_share_of_rate(self, share: float) -> None:
-        """Learn at a share of the recipe's rate from now on."""
-        self.optimizer.param_groups[0]["lr"] = self.options.global_ttt_lr * share
-
-    def step(
+    def _take_gradients(
         self,
         rows: Tensor,  # (B, T) int64: places of inputs among the tokens, of all processes
-        tape: Tensor,  # (N + 1,) int32
+        tape: Tensor,
     ) -> None:
-        """One step down the mean loss of these rows."""
-        self.optimizer.zero_grad()
-        own = rows[self.group.rank :: self.group.world_size].to(tape.device)
-        torch.autograd.backward(losses_of_rows(self.twin, own, tape).sum() / rows.numel())
+        """Those of the mean loss of these rows, clipped."""
+        own = rows[self.group.rank :: self.group.world_size]
+        losses = losses_of_rows(self.forward, own, tape)
+        torch.autograd.backward(losses.sum() / rows.numel())
         for weight in self.weights:
             if weight.grad is not None:
                 self.group.sum_in_place(weight.grad)
         if self.options.global_ttt_grad_clip > 0:
             torch.nn.utils.clip_grad_norm_(self.weights, self.options.global_ttt_grad_clip)
-        self.optimizer.step()
 
 
 def losses_of_rows(
-    model: GPT,
+    model: nn.Module,
     rows: Tensor,  # (B, T) int64: places of inputs among the tokens, documents end to end
     tape: Tensor,  # (N + 1,) int32
 ) -> Tensor:  # (B * T,) fp32

@@ -38,7 +38,7 @@ from trainer.evaluation.document_batches import (
     parts_between_phases,
     window_of,
 )
-from trainer.evaluation.global_sgd import learn_from_documents
+from trainer.evaluation.global_sgd import WeightLearner
 from trainer.evaluation.order_ledger import OrderLedger
 from trainer.model.transformer import GPT
 from trainer.process_group import ProcessGroup
@@ -119,13 +119,14 @@ def score_with_training(
             losses=torch.zeros(tokens.size, device=group.device),
             ledger=OrderLedger(group, tokens.size - 1),
         )
+        learner = WeightLearner(model, options, group) if len(parts) > 1 else None
         scored: DocumentBatch = []
         for part in parts:
             score_part(run, dealt_batches(part, options, group.world_size)[group.rank])
             scored += part
-            if part is not parts[-1]:
+            if learner is not None and part is not parts[-1]:
                 group.barrier()  # now all of them are scored
-                num_steps = learn_from_documents(model, scored[::-1], run.tape, options, group)
+                num_steps = learner.learn(scored[::-1], run.tape)
                 run.ledger.note_all_weights(scored, num_steps)
     group.sum_in_place(run.losses)
     return LearntScores(losses=run.losses[:-1], ledger=run.ledger)

@@ -5,7 +5,7 @@ import torch
 
 from trainer.errors import RecipeError
 from trainer.evaluation.document_batches import Document
-from trainer.evaluation.global_sgd import learn_from_documents, losses_of_rows, twin_of
+from trainer.evaluation.global_sgd import WeightLearner, losses_of_rows, twin_of
 from trainer.model.transformer import GPT
 from trainer.recipe import EvaluationOptions
 from trainer.recipe_checks import build_recipe
@@ -32,7 +32,7 @@ def tape():
 def test_what_was_read_is_read_better_in_place_and_a_rest_is_left_out(model, tape, alone):
     rows, head = torch.arange(32).view(4, 8), model.tok_emb.weight
     before = losses_of_rows(model, rows, tape).mean()
-    assert learn_from_documents(model, DOCUMENTS, tape, OPTIONS, alone) == 4
+    assert WeightLearner(model, OPTIONS, alone).learn(DOCUMENTS, tape) == 4
     assert losses_of_rows(model, rows, tape).mean() < before - 0.1
     assert model.tok_emb.weight is head and not any(p.requires_grad for p in model.parameters())
 
@@ -53,7 +53,7 @@ def test_a_twin_has_its_models_memory_and_gradients_of_its_own(model):
     assert twin.skip_weights.requires_grad and not model.skip_weights.requires_grad
 
 
-def test_more_processes_than_rows_of_a_step_are_refused(model, tape, alone):
+def test_more_processes_than_rows_of_a_step_are_refused(model, alone):
     crowd = replace(alone, world_size=3)
     with pytest.raises(RecipeError, match="global_ttt_chunk_tokens 16 must be at least"):
-        learn_from_documents(model, DOCUMENTS, tape, OPTIONS, crowd)
+        WeightLearner(model, OPTIONS, crowd)
