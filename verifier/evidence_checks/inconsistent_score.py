@@ -13,9 +13,9 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     known = {family.scored_tokens: family.scored_bytes for family in case.track.dataset.families}
     findings, doubts = [], []
     for seed in case.completed:
-        flaw = _flaw(seed.token_losses, set(known)) or _contradiction(
-            seed, rule.parameters["max_difference_bpb"]
-        )
+        flaw = _flaw(
+            seed.token_losses, set(known), rule.parameters["customary_tail_tokens"]
+        ) or _contradiction(seed, rule.parameters["max_difference_bpb"])
         if flaw:
             findings.append(Finding(message=f"seed {seed.seed}: {flaw}", file=log_file(seed)))
         elif doubt := _doubt(seed, known, rule.parameters["tolerance_relative"]):
@@ -23,16 +23,18 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     return CheckResult(findings=tuple(findings), not_evaluated=doubts[0] if doubts else None)
 
 
-def _flaw(losses: TokenLosses | None, customary: set[int]) -> str | None:
+def _flaw(losses: TokenLosses | None, customary: set[int], tail_tokens: float) -> str | None:
     """Why a file of losses cannot be what a model gave for the validation tokens.
 
     Args:
         losses: the file; None where there is none.
         customary: counts that the track takes for the whole, with or without a tail.
+        tail_tokens: fewer than these may be left out at the end; the score is then the printed one.
     """
     if losses is None:
         return None
-    if losses.num_losses not in customary | {losses.num_tokens}:
+    left_out = losses.num_tokens - losses.num_losses
+    if not 0 <= left_out < tail_tokens and losses.num_losses not in customary:
         return f"{losses.num_losses:,} losses were written for {losses.num_tokens:,} tokens"
     if losses.mean_nats is None:
         return "a token's loss is negative, infinite or no number"
