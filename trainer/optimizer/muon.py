@@ -181,5 +181,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def filled_up(matrices: Tensor, number: int) -> Tensor:  # (N, R, C) → (number, R, C)
-    """A bank with empty matrices behind its own."""
+    """A bank with empty matrices behind its own, if it lacks any."""
+    if len(matrices) == number:
+        return matrices
     return F.pad(matrices, (0, 0, 0, 0, 0, number - len(matrices)))
