@@ -1,6 +1,7 @@
 """How much validation data must be known before it is seen, and what honest scripts show.
 
     python benchmarks/leakage_power.py fresh DATA     # fresh documents among validation documents
+    python benchmarks/leakage_power.py honest DATA    # the same, 50 drawings of each honest way
     python benchmarks/leakage_power.py overlap DATA   # edited validation documents in training data
     python benchmarks/leakage_power.py sampled DATA   # leaks in evaluation, on a text of one's own
 
@@ -39,6 +40,10 @@ KNOWN = (
     *(("stored", 0.01, 10), ("stored", 0.03, 10), ("stored", 0.1, 10), ("stored", 0.3, 10)),
 )
 """Validation documents counted so many times beside the training data; a share looked up."""
+HONEST = (
+    *("plain", "sliding_window", "per_document", "pair_mix", "score_first", "gradient_steps"),
+    "byte_level",
+)
 NUM_PLANTED = 200
 EDITED = (0.0, 0.01, 0.02, 0.03, 0.05)
 LEAKS = (
@@ -113,6 +118,33 @@ def fresh(folder: Path) -> None:
         least = min(t["p_value"] for t in told)
         cells = [f"{kind} {size:g}", f"{gap:+.4f}", f"{error:.4f}", f"{least:.2g}"]
         print(f"| {' | '.join(cells)} | {seen} of {num_draws} |", flush=True)
+
+
+def honest(folder: Path, num_draws: int = 50) -> None:
+    """Ways of scoring that know no document, other heaps each time."""
+    text = Text(folder)
+    speller, table = Speller(text.data.tokenizer), PairTable(text.training)
+    numbers = load_rulebook("demo").rules["easier_than_fresh"].parameters
+    print("| script | mean gap | least p | p of 0.1 or less | flagged |\n" + "| --- " * 5 + "|")
+    for mode in HONEST:
+        told = []
+        for seed in range(num_draws):
+            rng = np.random.default_rng(seed)
+            mixture = mix(text.heaps(rng), speller, rng)
+            tape = mixture.variant.tokens.astype(np.int64)
+            model = scored_script.Model(text.pairs.copy())
+            losses = -np.log(scored_script.WAYS[mode](model, tape[:-1], tape[1:]))
+            scored = Scored(losses=losses.astype("<f4"), detail="", wall_seconds=0.0)
+            told.append(assess_fresh(mixture, scored, table, rng))
+        p_values = np.array([t["p_value"] for t in told])
+        gap = np.mean([t["gap_bpb"] for t in told])
+        few = int((p_values <= 0.1).sum())
+        flagged = sum(
+            t["p_value"] <= numbers["max_p"] and t["gap_bpb"] >= numbers["min_gap_bpb"]
+            for t in told
+        )
+        cells = [mode, f"{gap:+.4f}", f"{p_values.min():.2g}", f"{few} of {num_draws}"]
+        print(f"| {' | '.join(cells)} | {flagged} of {num_draws} |", flush=True)
 
 
 def overlap(folder: Path) -> None:
@@ -203,7 +235,7 @@ def leaky(drawn: Drawn, leak: str, size: float, rng: np.random.Generator) -> np.
 
 
 if __name__ == "__main__":
-    tables = {"fresh": fresh, "overlap": overlap, "sampled": sampled}
+    tables = {"fresh": fresh, "honest": honest, "overlap": overlap, "sampled": sampled}
     if len(sys.argv) != 3 or sys.argv[1] not in tables:
         sys.exit(__doc__)
     tables[sys.argv[1]](Path(sys.argv[2]))

@@ -2,7 +2,7 @@
 
     python benchmarks/probe_table.py rungs     # each script through its rung, sandbox and all
     python benchmarks/probe_table.py torch     # the same on a bundle of our trainer, patched
-    python benchmarks/probe_table.py lora      # adapters fitted to each document, 4,096 targets
+    python benchmarks/probe_table.py lora      # adapters fitted to each document
     python benchmarks/probe_table.py repeats   # honest ways of scoring, 50 draws of each
 
 Scripts are `tests/verifier/probe/scored_script.py` and, where only a world of known entropy tells,
@@ -10,7 +10,6 @@ Scripts are `tests/verifier/probe/scored_script.py` and, where only a world of k
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from leakage_power import count_pairs  # noqa: E402
 from verifier.evidence_checks import future_token_dependence  # noqa: E402
 from verifier.probe.assessment import Scored, assess  # noqa: E402
 from verifier.probe.climb import tapes  # noqa: E402
-from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
+from verifier.probe.scoring import tokens_of  # noqa: E402
 from verifier.probe.variants import choose_sample  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import ProbeRecord  # noqa: E402
@@ -152,45 +151,15 @@ def torch() -> None:
             print(row(mode, "probe", *climb(folder, "probe")), flush=True)
 
 
-def lora(num_targets: int = 4_096) -> None:
-    """Our trainer's low-rank adapters, by its own script, without the sandbox."""
-    data = locate_data(load_rulebook("demo").track.dataset, None)
-    rng = np.random.default_rng(1)
-    sample = choose_sample(np.concatenate(tokens_of(data, "val")), num_targets + 1, rng)
-    variants, scored = tapes(sample, tokens_of(data, "train")[0], rng), {}
+def lora() -> None:
+    """Our trainer's low-rank adapters, fitted to each document."""
+    print("| script | rung | seen | broken | seconds |\n" + "| --- " * 5 + "|")
     with tempfile.TemporaryDirectory() as name:
-        folder, tape = Path(name) / "lora", Path(name) / "tape"
-        tape.mkdir()
+        folder = Path(name) / "lora"
         write = [sys.executable, "-m", "trainer", "train", "demo", "--untrained"]
         write += ["--set", "evaluation.ttt_enabled=true", "--out", str(folder)]
         subprocess.run(write, cwd=ROOT, check=True, capture_output=True)
-        own = {"SEED": "1", "ITERATIONS": "20", "TOKENIZER_PATH": str(data.tokenizer.resolve())}
-        environment = os.environ | own | {"PGOLF_TOKEN_LOSSES": "losses.f32"}
-        for verb, variant in (("train", None), *(("evaluate", v) for v in variants)):
-            if variant is not None:
-                write_shard(tape / "fineweb_val_000000.bin", variant.tokens)
-            place = data.dataset.resolve() if variant is None else tape
-            started = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "train_gpt.py", verb],
-                cwd=folder,
-                env=environment | {"DATA_PATH": str(place)},
-                check=True,
-                capture_output=True,
-            )
-            if variant is not None:
-                scored[variant.name] = Scored(
-                    losses=np.fromfile(folder / "losses.f32", dtype="<f4"),
-                    detail="exit code 0",
-                    wall_seconds=time.perf_counter() - started,
-                )
-    record = assess(sample, variants, scored, "1")
-    seconds = sum(s.wall_seconds for s in scored.values())
-    alone = max(m.largest_nats or 0.0 for m in record.moves if m.kind in ("alone", "shuffled"))
-    print(f"noise {record.noise_nats:.2g} nats; losses before a change {moved_nats(record):.2g}")
-    print(f"documents alone or shuffled: up to {alone:.2g} nats a token")
-    print(f"sum {record.vocabulary_sum:.3f}; odds e^{record.vocabulary_odds_nats:.2f}")
-    print(f"{seconds:.0f} s of evaluations")
+        print(row("lora", "probe", *climb(folder, "probe")), flush=True)
 
 
 def repeats(num_draws: int = 50) -> None:

@@ -94,27 +94,38 @@ def draw_tape(
     """
     tokens = tape[: groups[-1][-1].end + 1].copy()
     surprisal, entropy = (np.full(len(tokens) - 1, np.nan) for _ in range(2))
+    drawn = Drawn(tokens=tokens, surprisal=surprisal, entropy=entropy)
     for pieces in groups:
-        begins = np.array([piece.begin for piece in pieces])
-        lengths = np.array([piece.num_targets for piece in pieces])
+        drawing = _Drawing(
+            begins=np.array([piece.begin for piece in pieces]),
+            lengths=np.array([piece.num_targets for piece in pieces]),
+            drawn=drawn,
+            rng=rng,
+        )
+        given = [piece.given(tape) for piece in pieces]
+        predictor.run_round(given, drawing.lengths, drawing.reveal)
+    return drawn
 
-        def reveal(
-            step: int,
-            lanes: NDArray[np.intp],
-            log_probabilities: NDArray[np.float64],
-            begins: NDArray[np.int64] = begins,
-            lengths: NDArray[np.int64] = lengths,
-        ) -> Tokens:
-            places = begins[lanes] + step + 1
-            is_drawn = lengths[lanes] > step + 1
-            drawn, nats, spread = _draw(log_probabilities, rng)
-            tokens[places[is_drawn]] = drawn[is_drawn]
-            surprisal[places[is_drawn] - 1] = nats[is_drawn]
-            entropy[places[is_drawn] - 1] = spread[is_drawn]
-            return np.asarray(tokens[places])
 
-        predictor.run_round([piece.given(tape) for piece in pieces], lengths, reveal)
-    return Drawn(tokens=tokens, surprisal=surprisal, entropy=entropy)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Drawing:
+    """A round over text that comes into being on the way."""
+
+    begins: NDArray[np.int64]  # (L,)
+    lengths: NDArray[np.int64]  # (L,)
+    drawn: Drawn
+    """Filled in place."""
+    rng: np.random.Generator
+
+    def reveal(
+        self, step: int, lanes: NDArray[np.intp], log_probabilities: NDArray[np.float64]
+    ) -> Tokens:
+        places = self.begins[lanes] + step + 1
+        goes_on = self.lengths[lanes] > step + 1
+        drawn = _draw(log_probabilities[goes_on], self.rng)
+        at = places[goes_on]
+        self.drawn.tokens[at], self.drawn.surprisal[at - 1], self.drawn.entropy[at - 1] = drawn
+        return np.asarray(self.drawn.tokens[places])
 
 
 def assess_sampled(drawn: Drawn, scored: Scored) -> dict[str, object]:
