@@ -40,6 +40,13 @@ WITHOUT = {
     "LQER_ASYM_ENABLED": "1",  # #1851: factors in two and four bits
     "LQER_FACTOR_BITS": "4",
     "AWQ_LITE_BITS": "8",  # #1945
+    "TTT_GRAD_STEPS": "1",  # #1530
+    "TTT_OPTIMIZER": "adam",
+    "TTT_EVAL_BATCHES": "",
+    "PHASED_TTT_ENABLED": "1",  # #1610: where there are phases
+    "GLOBAL_TTT_BATCH_SEQS": "32",  # of a process at once: all that it has of a step
+    "GLOBAL_TTT_RESPECT_DOC_BOUNDARIES": "1",
+    "GLOBAL_TTT_WARMUP_CHUNKS": "0",
 }
 # Variables of drivers and libraries: no part of a recipe.
 SYSTEM_NAME = re.compile(r"(CUDA|NCCL|OMP|MKL|PYTHON|PYTORCH|TORCH|TORCHINDUCTOR|TRITON)_\w+")
