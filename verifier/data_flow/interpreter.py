@@ -178,6 +178,7 @@ class Interpreter(Calls):
         if name in self.settings.hyperparameters:
             logged = self.settings.hyperparameters[name]
             if logged is None:
+                self.trace.reserves_time |= "reserve" in name.lower()  # different ones, not none
                 return Value(marks=value.marks | {DISPUTED})
             value = replace(value, constant=logged_constant(logged), marks=value.marks - {DISPUTED})
         if "reserve" in name.lower() and isinstance(value.constant, int | float):

@@ -33,6 +33,7 @@ from verifier.data_flow.values import (
     RANK,
     TARGET_PROBABILITY,
     TOKEN_BLIND,
+    TRAINING,
     UNKNOWN,
     VALIDATION,
     VOCABULARY,
@@ -334,6 +335,10 @@ class Library(Expressions):
             return Value(constant=value, marks=marks)
         return default if default is not None else Value(constant=None)
 
+    def _folder(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """os.path.dirname: what else lies in the folder of the data is not the data."""
+        return Value(marks=arguments.marks() - {VALIDATION, TRAINING, FILE_NAME})
+
     def _rank(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
         return Value(constant=0, marks={RANK})
 
@@ -386,6 +391,7 @@ class Library(Expressions):
         "getenv": _environment,
         "get_rank": _rank,
         "deepcopy": _deepcopy,
+        "dirname": _folder,
         "enumerate": _enumerate,
         "zip": _zip,
         "where": _where,

@@ -19,6 +19,7 @@ _TITLE_FIGURE = re.compile(r"(?<![\d.])([0-2]\.\d{4,8})(?![\d.])")
 _NUMBER = re.compile(r"\d[\d.]*")
 _ROUNDING = 6e-5  # BPB: a claim has four decimals or more
 _SEED_SPREAD = 0.003  # BPB: how far from the mean a seed's score may lie
+_DUMPED = re.compile(r"  [A-Za-z_]\w{0,80}: ?\S")
 _WORD = re.compile(r"[A-Za-z]{3}")
 
 
@@ -137,11 +138,15 @@ def _agreed(sources: Iterable[Mapping[str, str]]) -> dict[str, str | None]:
 
 
 def _printed_text(logs: Iterable[SubmissionFile], source: set[str]) -> str:
-    """The logs' text less the lines of the scripts themselves, which many logs begin with."""
+    """The logs' text less the scripts that many logs begin with, and less dumps of settings.
+
+    A setting's name in a dump is no sign that a branch which prints it, too, was taken.
+    """
     kept: list[str] = []
     room = MAX_LOG_CHARACTERS
     for log in logs:
         text = (log.text or "")[:room]
         room -= len(text)
-        kept += [line for line in text.splitlines() if line.strip() not in source]
+        told = (line for line in text.splitlines() if line.strip() not in source)
+        kept += [line for line in told if not _DUMPED.match(line) or "bpb" in line.lower()]
     return "\n".join(kept)

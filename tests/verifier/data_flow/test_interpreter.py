@@ -131,6 +131,23 @@ def test_an_entropy_among_mixed_losses_is_no_token_s(follow, is_blind):
     assert bool(found) is is_blind
 
 
+@pytest.mark.parametrize(
+    "path, is_learned", [('os.path.dirname(VAL) + "/map.bin"', False), ("VAL", True)]
+)
+def test_what_else_lies_in_the_data_s_folder_is_not_the_data(follow, path, is_learned):
+    trace = follow(
+        f"""
+        VAL = "data/fineweb_val_000000.bin"
+        x = np.fromfile({path})
+        model(x[:9], x[1:10]).backward()
+        torch.optim.SGD(model.parameters()).step()
+        print(f"val_bpb:{{model(tokens, tokens)}}")
+        """
+    )
+    assert trace.claimed_scores()
+    assert any("validation" in update.marks for update in trace.of_kind(Update)) is is_learned
+
+
 def test_a_norm_taken_off_the_target_s_logit_is_a_score(follow):
     logits = "model.forward(tokens[i:])"
     loss = f"torch.logsumexp({logits}, -1) - {logits}.gather(-1, tokens[i + 1 :])"

@@ -39,6 +39,12 @@ def test_a_script_printed_into_its_log_switches_nothing_on(follow):
     assert not learned(follow(OFF_BY_DEFAULT, log=OFF_BY_DEFAULT))
 
 
+def test_a_dumped_setting_of_the_same_name_switches_nothing_on(follow):
+    code = OFF_BY_DEFAULT.replace("adapting to the validation set", "adaptation_rate: ")
+    assert learned(follow(code, log="adaptation_rate: 0.1\n"))
+    assert not learned(follow(code, log="Hyperparameters:\n  adaptation_rate: 0.1\n"))
+
+
 def test_the_line_with_the_stated_figure_is_the_claim(read, tmp_path):
     (tmp_path / "submission.json").write_text('{"val_bpb": 1.2345}')
     settings, _ = read(log="first val_bpb:1.3000\nsecond val_bpb:1.23449\n")
