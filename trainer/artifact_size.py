@@ -42,6 +42,8 @@ TAIL_FACTOR = 0.99
 # The most that a prediction was off over eight public records and both demo recipes, in eight and
 # six bits, with zlib and zstd, with and without weight decay (benchmarks/RESULTS.md).
 LARGEST_ERROR = 0.01
+# Likewise by the size law, over four public records: 0.03 %.
+LARGEST_LAW_ERROR = 0.001
 SAMPLE_ELEMENTS = 1 << 17  # of each tensor; more than what is kept as floats
 HEADER_BYTES_PER_TENSOR = 20  # compressed
 SCALE_BYTES = 2  # of a row's step
@@ -259,12 +261,28 @@ def describe_artifact(predicted: PredictedArtifact, recipe: Recipe, cap_bytes: i
     return "\n".join(
         [
             f"{predicted.num_bytes:>14,}  bytes of artifact predicted ({options.matrix_bits} bits, "
-            f"{options.compressor}), to {LARGEST_ERROR:.0%}: {share:.1%} of the track's cap of "
+            f"{options.compressor}), {accuracy(recipe)}: {share:.1%} of the track's cap of "
             f"{cap_bytes:,}, to which the script's own bytes add; of which",
             *lines,
             *fitted_line(options),
         ]
     )
+
+
+def accuracy(recipe: Recipe) -> str:
+    """How far the prediction may be off, and what that hangs on."""
+    options = recipe.optimizer
+    if recipe.quantization.gptq_enabled:
+        return (
+            f"to {LARGEST_LAW_ERROR:.1%} however weights are averaged or decay, as grids follow "
+            "each row's spread"
+        )
+    if options.ema_decay > 0 or options.swa_enabled:
+        return (
+            "at most, as the last weights would take that, and averaged ones spread less "
+            "(by how much was never measured)"
+        )
+    return f"to {LARGEST_ERROR:.0%}"
 
 
 def fitted_line(options: QuantizationOptions) -> list[str]:
@@ -283,10 +301,11 @@ def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
     if total <= cap_bytes or 0 < recipe.quantization.fit_total_bytes <= cap_bytes:
         return None
     doubt = ""
-    if total <= cap_bytes * (1.0 + LARGEST_ERROR):
+    is_by_law = recipe.quantization.gptq_enabled
+    if total <= cap_bytes * (1.0 + (LARGEST_LAW_ERROR if is_by_law else LARGEST_ERROR)):
         doubt = ", which only training will tell for certain"
     return (
-        f"artifact and script should come to about {total:,} bytes (to {LARGEST_ERROR:.0%}), over "
+        f"artifact and script should come to about {total:,} bytes ({accuracy(recipe)}), over "
         f"the track's cap of {cap_bytes:,}{doubt}: lower model.num_layers, mlp_hidden or "
         "quantization.matrix_bits, or choose another quantization.compressor"
     )

@@ -107,7 +107,7 @@ def checked_recipe(settings: Mapping[str, object], origins: Mapping[str, str]) -
     unknown = unknown_options(origins)
     known = {path: value for path, value in settings.items() if path in options_by_path()}
     try:
-        recipe = build_recipe(known, origins)
+        recipe = build_recipe(known, {path: origins[path] for path in known})
     except RecipeError as mistakes:
         raise RecipeError("\n".join([*unknown, str(mistakes)])) from None
     if unknown:

@@ -38,6 +38,19 @@ def test_a_public_record_with_weight_decay_is_predicted_to_the_error_that_is_sta
     assert abs(predicted / 15_318_760 - 1) <= LARGEST_ERROR  # its seed 1337's log
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pr60", "to 1%: "),
+        ("pr1218", "at most, as the last weights would take that, and averaged ones spread less"),
+        ("pr1787", "to 0.1% however weights are averaged or decay"),
+    ],
+)
+def test_the_plan_says_what_its_figure_hangs_on(name, words):
+    recipe = load_recipe(name, {}).recipe
+    assert words in describe_artifact(predict_artifact(recipe), recipe, 16_000_000)
+
+
 @pytest.mark.parametrize(("key", "value"), [("matrix_bits", 4), ("code_packing", "bits")])
 def test_a_model_of_known_weights_is_predicted_as_it_is_packed(tiny_recipe, key, value):
     """Untrained: no steps, so that the spread is the initial one."""

@@ -48,6 +48,12 @@ def test_unknown_options_wrong_values_and_their_lines_come_together(tmp_path):
     assert wrong == f"{path}:3: model.num_layers: expected a whole number, not 'many'"
 
 
+def test_an_unknown_name_and_a_contradiction_come_together():
+    changes = {"trian_seq_len": ("--set trian_seq_len", "7"), "model.num_heads": ("--set", "3")}
+    with pytest.raises(RecipeError, match=r"(?s)no option is called trian_seq_len.*num_kv_heads"):
+        load_recipe("baseline", changes)
+
+
 def test_a_public_command_line_changes_a_recipe():
     command = "WARMDOWN_ITERS=20000 USE_INT6=1 MATRIX_LR=0.06 torchrun train_gpt.py"
     recipe = load_recipe("baseline", command_changes(command)).recipe
