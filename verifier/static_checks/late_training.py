@@ -25,7 +25,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
                 evidence=loop.place.code,
             )
             for loop in _late_loops(case.trace)
-            if not _looks_at_clock(loop, case)
+            if _trains_untimed(loop, case)
         ]
     return flow_result(case.trace, findings[:1])
 
@@ -46,10 +46,12 @@ def _is_while(loop: Loop) -> bool:
     return loop.place.code.startswith("while ")
 
 
-def _looks_at_clock(loop: Loop, case: PaperCase) -> bool:
+def _trains_untimed(loop: Loop, case: PaperCase) -> bool:
+    """Whether the loop's own lines differentiate a loss and name no clock."""
     for module in case.program.modules:
         for node in module.of_kind(ast.For) if module.name == loop.place.file else ():
             if node.lineno == loop.place.line:
                 lines = module.text.splitlines()[node.lineno - 1 : node.end_lineno]
-                return _CLOCK.search("\n".join(lines)) is not None
-    return True
+                text = "\n".join(lines)
+                return "backward(" in text and _CLOCK.search(text) is None
+    return False
