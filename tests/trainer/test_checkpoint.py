@@ -1,6 +1,8 @@
 import io
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.multiprocessing
 
 from trainer.checkpoint import file_name, last_checkpoint
 from trainer.data.token_shards import shard_paths
@@ -16,7 +19,7 @@ from trainer.errors import PausedError, TrainerError
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
-from trainer.process_group import ProcessGroup
+from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.recipe_checks import build_recipe
 from trainer.run_log import RunLog
 from trainer.training_loop import TrainingRun, seconds_since_start, train
@@ -140,6 +143,25 @@ def test_a_run_in_parts_ends_as_one_that_never_paused(recipe, tiny_data, alone):
     assert list(losses(parted)) == ["step:8"]
     for mine, theirs in zip(parted.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def train_twice_in_a_process(rank, data, recipe, port):
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    os.environ["MASTER_PORT"] = str(port)
+    test_a_run_in_parts_ends_as_one_that_never_paused(recipe, data, join_process_group())
+    leave_process_group()
+
+
+def test_two_processes_in_parts_end_as_two_that_never_paused(recipe, tiny_data):
+    sharded = replace(
+        recipe.optimizer, gradient_reduction="reduce_scatter", ema_decay=0.9, grad_clip_norm=0.3
+    )
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    arguments = (tiny_data, replace(recipe, optimizer=sharded), port)
+    torch.multiprocessing.spawn(train_twice_in_a_process, arguments, nprocs=2)
+    assert len(list(Path(recipe.run.checkpoint_folder).glob("step_7/rank_*_of_2.pt"))) == 2
 
 
 @pytest.mark.parametrize("clock", ["loop", "everything"])
