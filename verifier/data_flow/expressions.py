@@ -27,6 +27,7 @@ from verifier.data_flow.values import (
     PICKED,
     PIECE_LENGTH,
     SCRAMBLED,
+    SELF_WEIGHTED,
     SPREAD,
     TARGET_PROBABILITY,
     TOKEN_CLASS,
@@ -50,6 +51,7 @@ _FOLDING = (ast.BitAnd, ast.Mod)
 _DISTRIBUTIONS = frozenset({DISTRIBUTION, LOG_DISTRIBUTION})
 _ORIGINS = frozenset({VALIDATION, TRAINING})
 _ONE_NUMBER = frozenset({LOSS, TARGET_PROBABILITY})
+_LOSS_AS_WEIGHT = {frozenset({LOSS}), frozenset({TARGET_PROBABILITY})}
 
 
 def taken_off(node: ast.expr) -> str:
@@ -275,7 +277,7 @@ class Expressions(Recorder):
         if isinstance(kind, ast.Mult) and (left.items or left.element) and not right.marks:
             return left
         marks = left.marks | right.marks
-        marks |= _made_by(kind, marks)
+        marks |= _made_by(kind, left.marks, right.marks)
         if isinstance(kind, ast.Div) and LOSS in left.marks and PIECE_LENGTH in right.marks:
             marks.add(SPREAD)
         if isinstance(kind, ast.Sub) and {PICKED, LOG_NORM} <= marks and LOSS not in marks:
@@ -293,7 +295,7 @@ class Expressions(Recorder):
     def mixture(self, node: ast.AST, left: Value, right: Value) -> set[str]:
         """The mark of adding the realised token's probability to one that was counted."""
         marks = left.marks | right.marks
-        if LOSS in marks or VOCABULARY in marks:
+        if VOCABULARY in marks or (LOSS in marks and SELF_WEIGHTED not in marks):
             return set()
         for model, counted in ((left.marks, right.marks), (right.marks, left.marks)):
             if TARGET_PROBABILITY in model and COUNT in counted:
@@ -441,13 +443,15 @@ class Expressions(Recorder):
     }
 
 
-def _made_by(kind: ast.operator, marks: set[str]) -> set[str]:
-    """What an operator makes of tokens, or of a distribution and its log."""
-    made = set()
+def _made_by(kind: ast.operator, left: set[str], right: set[str]) -> set[str]:
+    """What an operator makes of tokens, of a distribution and its log, of a loss as a weight."""
+    made, marks = set(), left | right
     if VALIDATION in marks and isinstance(kind, _SCRAMBLING):
         made.add(SCRAMBLED)
     if VALIDATION in marks and SCRAMBLED in marks | made and isinstance(kind, _FOLDING):
         made.add(HASHED)
     if isinstance(kind, ast.Mult) and marks >= _DISTRIBUTIONS and not marks & _ONE_NUMBER:
         made.add(ENTROPY)
+    if isinstance(kind, ast.Mult) and {_ONE_NUMBER & left, _ONE_NUMBER & right} == _LOSS_AS_WEIGHT:
+        made.add(SELF_WEIGHTED)
     return made

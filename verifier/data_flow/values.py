@@ -24,6 +24,7 @@ SCRAMBLED: Final = "scrambled"  # tokens combined as a hash does
 VOCABULARY: Final = "vocabulary"  # ranges over all symbols, not over the realised one
 ENTROPY: Final = "entropy"  # an average over all symbols: the same whatever token comes
 TOKEN_BLIND: Final = "token-blind"  # stacked losses, one of which is no token's
+SELF_WEIGHTED: Final = "self-weighted"  # the realised token's probability times its own loss
 GRADIENT: Final = "gradient"
 PICKED: Final = "picked"  # the logit of one symbol
 LOG_NORM: Final = "log norm"  # the log of a sum over all symbols

@@ -1,7 +1,7 @@
 """The realised token's probability mixed with a count: no distribution over the vocabulary."""
 
 from verifier.data_flow.trace import Oddity
-from verifier.data_flow.values import HASHED, MIXTURE, NATIVE, SPREAD, TOKEN_BLIND
+from verifier.data_flow.values import HASHED, MIXTURE, NATIVE, SELF_WEIGHTED, SPREAD, TOKEN_BLIND
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase, flow_result
@@ -13,6 +13,8 @@ MESSAGES = {
     "that is no distribution over tokens",
     TOKEN_BLIND: "an entropy stands among the mixed experts' losses: as a loss it gives every "
     "token the same probability, and these do not sum to one",
+    SELF_WEIGHTED: "the weights of the mixture depend on the realised token's own loss, so that "
+    "what it gives the tokens does not sum to one",
     NATIVE: "native code makes the score from the realised tokens' losses alone; no distribution "
     "over the vocabulary reaches it",
 }

@@ -2,7 +2,7 @@ import pytest
 
 from verifier.data_flow.recorder import MAX_STEPS
 from verifier.data_flow.trace import Update
-from verifier.data_flow.values import HASHED, HINDSIGHT, MIXTURE, TOKEN_BLIND
+from verifier.data_flow.values import HASHED, HINDSIGHT, MIXTURE, SELF_WEIGHTED, TOKEN_BLIND
 
 
 def test_a_score_is_followed_through_functions_handed_on(follow):
@@ -146,6 +146,25 @@ def test_what_else_lies_in_the_data_s_folder_is_not_the_data(follow, path, is_le
     )
     assert trace.claimed_scores()
     assert any("validation" in update.marks for update in trace.of_kind(Update)) is is_learned
+
+
+@pytest.mark.parametrize("weight, is_own", [("0.1 * loss", True), ("0.1 * entropy", False)])
+def test_a_weight_made_of_the_token_s_own_loss_is_told(follow, weight, is_own):
+    trace = follow(
+        f"""
+        cache = {{}}
+        for i in range(9):
+            x, y = tokens[i:], tokens[i + 1 :]
+            log_p = F.log_softmax(model.forward(x), -1)
+            entropy = -(log_p.exp() * log_p).sum(-1)
+            loss = -log_p.gather(-1, y)
+            mixed = (1 - {weight}) * np.exp(-loss) + {weight} * cache[x][y]
+            print(f"val_bpb:{{-np.log(mixed)}}")
+        """
+    )
+    assert trace.claimed_oddities(MIXTURE)
+    found = [odd for odd in trace.claimed_oddities(MIXTURE) if SELF_WEIGHTED in odd.marks]
+    assert bool(found) is is_own
 
 
 def test_a_norm_taken_off_the_target_s_logit_is_a_score(follow):
