@@ -54,16 +54,19 @@ def test_a_run_that_fails_says_its_last_words_and_leaves_no_log(launch, tmp_path
     assert (tmp_path / "train_seed1.log.partial").is_file()
 
 
-def test_a_lost_process_is_named_with_its_last_words(launch):
+@pytest.mark.parametrize("num_processes", [2, 8])
+def test_a_lost_process_is_named_with_its_last_words(launch, num_processes):
+    lost = num_processes - 1
     code = (
         "import os, sys, time\n"
         "print('rank', os.environ['RANK'], flush=True)\n"
-        "if os.environ['RANK'] == '1':\n"
+        f"if os.environ['RANK'] == '{lost}':\n"
         "    print('oh no', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)\n"
         "time.sleep(60)"
     )
-    with pytest.raises(LaunchError, match=r"process 1 ended with signal SIGKILL .*rank 1 \| oh no"):
-        run_seed(replace(launch(code), num_gpus=2), 1, lambda line: None)
+    said = rf"process {lost} ended with signal SIGKILL .*rank {lost} \| oh no"
+    with pytest.raises(LaunchError, match=said):
+        run_seed(replace(launch(code), num_gpus=num_processes), 1, lambda line: None)
 
 
 def test_the_first_process_is_named_with_its_own_last_words(launch):
