@@ -272,8 +272,7 @@ def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
         )
     if options.ttt_warm_start_limit > 0 and not options.ttt_warm_start_a:
         yield "evaluation.ttt_warm_start_limit holds what is warm: set ttt_warm_start_a"
-    pairs = [re.fullmatch(r"(\d+):(\d+)", pair) for pair in first_sizes.split(",")]
-    if first_sizes and not all(pair and 0 < int(pair[2]) <= seq_len for pair in pairs):
+    if first_sizes and not are_places_and_sizes(first_sizes, seq_len):
         yield (
             f"evaluation.ttt_first_chunk_sizes {first_sizes!r} must be pairs of a place and a "
             f"size from 1 to ttt_eval_seq_len {seq_len}, such as '256:8,2000:24'"
@@ -283,3 +282,9 @@ def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
             f"evaluation.global_ttt_chunk_tokens {options.global_ttt_chunk_tokens} must be a "
             f"multiple of ttt_eval_seq_len {seq_len}"
         )
+
+
+def are_places_and_sizes(text: str, largest: int) -> bool:
+    """Whether a text is pairs "place:size", with commas between and sizes from 1."""
+    pairs = [re.fullmatch(r"(\d+):(\d+)", pair) for pair in text.split(",")]
+    return all(pair and 0 < int(pair[2]) <= largest for pair in pairs)

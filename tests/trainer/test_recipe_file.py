@@ -20,7 +20,7 @@ def test_every_shipped_recipe_loads_and_says_how_it_is_launched():
     names = recipe_names()
     ladder = ["pr42", "pr50", "pr52", "pr60", "pr61_v1", "pr61_v2", "pr63", "pr65", "pr77"]
     modern = ["pr1218", "pr1394", "pr1493", "pr1530", "pr1787", "pr1855", "pr1886"]
-    assert names == sorted(["baseline", "demo", "demo_baseline", *ladder, *modern])
+    assert names == sorted(["baseline", "best", "demo", "demo_baseline", *ladder, *modern])
     for name in names:
         resolved = load_recipe(name, {})
         assert resolved.what and resolved.track
