@@ -12,6 +12,7 @@ kernels, its calls are counted and overlap means nothing; that is a trial of the
 
 import argparse
 import json
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -21,14 +22,16 @@ from pathlib import Path
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from trainer.data.data_folder import find_datasets
-from trainer.optimizer.schedules import Pace
-from trainer.process_group import leave_process_group
-from trainer.recipe import Recipe, recipe_settings
-from trainer.recipe_checks import build_recipe
-from trainer.recipe_file import load_recipe
-from trainer.train_gpt import PreparedRun, begin_training, prepare_run
-from trainer.training_loop import TrainingRun, take_step
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from trainer.data.data_folder import find_datasets  # noqa: E402
+from trainer.optimizer.schedules import Pace  # noqa: E402
+from trainer.process_group import leave_process_group  # noqa: E402
+from trainer.recipe import Recipe, recipe_settings  # noqa: E402
+from trainer.recipe_checks import build_recipe  # noqa: E402
+from trainer.recipe_file import load_recipe  # noqa: E402
+from trainer.train_gpt import PreparedRun, begin_training, prepare_run  # noqa: E402
+from trainer.training_loop import TrainingRun, take_step  # noqa: E402
 
 WARM_UP_STEPS = 5
 Interval = tuple[float, float]  # begin, end, microseconds
