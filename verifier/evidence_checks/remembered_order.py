@@ -6,7 +6,7 @@ from verifier.schemas.rule_yaml import Rule
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
-    """By the rank of the text's own order among drawn ones."""
+    """By the share of coins that favour the text's own order as much."""
     record = probe_record(case)
     if isinstance(record, CheckResult):
         return record
@@ -16,7 +16,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if p_value > rule.parameters["max_p"]:
         return nothing_seen(case)
     message = (
-        f"documents in their own order have {gain:.4f} nats a token less than rearranged; over "
-        f"{record.num_blocks} blocks orders drawn by lot rank as high with p = {p_value:.2g}"
+        f"documents in their own order have {gain:.4f} nats a token less than rearranged; drawn by "
+        f"lot, {record.num_blocks} blocks favour an order as much with p = {p_value:.2g}"
     )
     return CheckResult(findings=(Finding(message=message, file="probe/shuffled_1/stdout.log"),))

@@ -67,7 +67,7 @@ def assess(
     spliced, _ = usable(by_name["spliced"], scored["spliced"])
     if spliced is not None:
         update |= _of_drawn(sample, by_name["spliced"], base, spliced)
-    update |= _of_orders(sample, variants, base, scored)
+    update |= _of_orders(sample, variants, scored)
     if "canaries" in scored:
         losses, _ = usable(by_name["canaries"], scored["canaries"])
         if losses is not None:
@@ -91,11 +91,12 @@ def usable(variant: Variant, scored: Scored) -> tuple[Losses | None, str]:
 
 
 def _of_orders(
-    sample: Sample, variants: tuple[Variant, ...], base: Losses, scored: Mapping[str, Scored]
+    sample: Sample, variants: tuple[Variant, ...], scored: Mapping[str, Scored]
 ) -> dict[str, float | int]:
-    """How the text's own order ranks among those that were scored whole."""
-    tried = [usable(v, scored[v.name])[0] for v in variants if v.kind == "shuffled"]
-    return assess_orders(sample, base, [losses for losses in tried if losses is not None])
+    """Whether the text's own order suits it, where both tapes were scored."""
+    tapes = [v for v in variants if v.kind == "shuffled"]
+    losses = [own for v in tapes if (own := usable(v, scored[v.name])[0]) is not None]
+    return assess_orders(sample, tapes, losses) if len(losses) == 2 else {}
 
 
 def _move(sample: Sample, variant: Variant, base: Losses, scored: Scored) -> MoveRecord:

@@ -1,9 +1,10 @@
 """What the instrument noted, as a ledger: which token was scored when, and learned when.
 
 A script may go over its validation data several times and print one score. The pass that counts is
-the one whose mean is what was printed: it starts at some scoring of the first target, and from
-there on each token's first loss is its score; in later windows of a sliding evaluation, or when it
-is learned, the token is noted again.
+the one whose mean is what was printed: it starts at some scoring of the first target, or with the
+first note of all where documents are scored in another order, and from there on each token's first
+loss is its score; in later windows of a sliding evaluation, or when it is learned, the token is
+noted again.
 """
 
 import struct
@@ -79,7 +80,8 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
     starts = np.flatnonzero(noted.position == 1)
     if not len(starts):
         return _unread("no loss of the validation text was seen by PyTorch", printed_nats)
-    starts = np.unique(np.concatenate([starts[: MAX_STARTS // 2], starts[-MAX_STARTS // 2 :]]))
+    some = (np.zeros(1, np.int64), starts[: MAX_STARTS // 2], starts[-MAX_STARTS // 2 :])
+    starts = np.unique(np.concatenate(some))
     record = LedgerRecord(
         printed_nats=printed_nats, num_noted=len(noted.position), largest_log_sum=noted.log_sum
     )
@@ -88,11 +90,19 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
         scored = start + first
         if abs(float(noted.loss[scored].mean()) - printed_nats) <= SAME_NATS:
             return _counted(record, noted, (positions, scored), len(tape) - 1)
-    best = np.full(len(tape), np.inf)
-    np.minimum.at(best, noted.position, noted.loss)
-    if abs(float(best[np.isfinite(best)].mean()) - printed_nats) <= SAME_NATS:
+    if _is_best_of_several(noted, printed_nats):
         return Ledger(record=record.model_copy(update={"is_best_of_several": True}), losses=None)
     return _unread("the printed score is the mean of no pass of noted losses", printed_nats)
+
+
+def _is_best_of_several(noted: Noted, printed_nats: float) -> bool:
+    """Whether tokens were noted more than once, most of them, and their least losses printed."""
+    counts = np.bincount(noted.position)
+    best = np.full(len(counts), np.inf)
+    np.minimum.at(best, noted.position, noted.loss)
+    is_noted, is_again = counts > 0, counts > 1
+    is_same = abs(float(best[is_noted].mean()) - printed_nats) <= SAME_NATS
+    return is_same and 2 * int(is_again.sum()) > int(is_noted.sum())
 
 
 def _unread(why: str, printed_nats: float | None) -> Ledger:

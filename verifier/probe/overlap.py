@@ -18,6 +18,8 @@ ONE_IN = np.uint64(8)
 """Of all runs, by their hash, so that both sides keep the same ones."""
 SAME_SHARE = 0.5
 """A document of which so many runs are found is there, whole or edited."""
+MIN_SAME_TOKENS = 16
+"""Shorter documents are the same by chance."""
 BLOCK_TOKENS = 4_000_000
 MAX_TOKENS = 400_000_000
 """Of the training data that are searched, about a minute on one core."""
@@ -34,6 +36,7 @@ def search(data: TrackData) -> OverlapRecord:
     hashes, begins = kept_grams(text)
     document = np.cumsum(text == text[0])[begins] - 1
     known, whole = np.unique(hashes), document_hashes(text, int(text[0]))
+    says_something = np.bincount(np.cumsum(text == text[0]) - 1) > MIN_SAME_TOKENS
     is_found, searched = np.zeros(len(known), dtype=bool), 0
     is_same = np.zeros(len(whole), dtype=bool)
     shards = [data.folder / f.path for f in data.files if "_train_" in f.path]
@@ -48,6 +51,7 @@ def search(data: TrackData) -> OverlapRecord:
     found = is_found[np.searchsorted(known, hashes)]
     grams = np.bincount(document, minlength=len(whole))
     hits = np.bincount(document, weights=found, minlength=len(whole))
+    is_same &= says_something
     is_there = (grams > 0) & (hits >= SAME_SHARE * grams)
     return OverlapRecord(
         num_documents=int(((grams > 0) | is_same).sum()),

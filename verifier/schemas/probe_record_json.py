@@ -125,11 +125,11 @@ class ProbeRecord(StrictModel):
     canary_bits: float | None = None
     """By how much the middle one was known before it was shown, in all its copies."""
     num_blocks: int = 0
-    """Of neighbouring documents that were rearranged."""
+    """Of neighbouring documents, each once in its own order and once rearranged."""
     order_p: float | None = None
-    """How often drawn orders rank as high as the text's own, block by block."""
+    """Share of drawn coins that favour the own order as much."""
     order_gain_nats: float | None = None
-    """By how much the drawn orders' mean loss is higher."""
+    """By how much the mean loss of rearranged blocks is higher."""
     overlap: OverlapRecord | None = None
     """Of the track's data as they lie here, not of the small copy that is probed."""
     moves: tuple[MoveRecord, ...] = ()

@@ -61,6 +61,25 @@ def test_scoring_chunks_before_they_are_learned_is_in_order(script):
     assert record.num_scored == 600 and record.num_steps == 5 and record.num_learned_before == 0
 
 
+def test_documents_in_another_order_make_a_pass(script):
+    """Adapters are fitted to the shortest documents first; borders are noted twice."""
+    losses = torch.empty(600)
+    for begin, end in ((400, 600), (200, 400), (0, 200)):
+        losses[begin:end] = script.score(begin, end)
+        script.learn(begin, end)
+    record = script.ledger(losses).record
+    assert record.num_scored == 600 and record.num_learned_before == 0
+
+
+def test_a_few_tokens_noted_twice_are_no_best_of_several(script):
+    losses = torch.cat([script.score(0, 300), script.score(300, 600)])
+    with torch.no_grad():
+        script.table += 1e-2 * torch.randn(32, 32)
+    again = torch.minimum(losses[290:310], script.score(290, 310))
+    losses[290:310] = again
+    assert not script.ledger(losses).record.is_best_of_several
+
+
 def test_an_earlier_look_at_the_score_does_no_harm(script):
     script.score()
     with torch.no_grad():
