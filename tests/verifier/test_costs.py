@@ -51,7 +51,7 @@ def test_what_ran_here_is_expected_again(told, pgolf, make_submission, tmp_path)
 
 def test_all_tapes_of_the_probes_are_counted():
     tokens = np.random.default_rng(1).integers(2, 50, 2_000).astype(np.uint16)
-    tokens[[0, 700]] = 1
+    tokens[[0, 700, 1_500]] = 1
     variants = tapes(Sample(tokens=tokens, begin=0), tokens, np.random.default_rng(1))
     with_instrument = 1
     assert len(variants) + with_instrument == NUM_TAPES

@@ -70,7 +70,7 @@ def tapes(sample: Sample, training: Tokens, rng: np.random.Generator) -> tuple[V
     """Everything that the script is asked to score, the unchanged sample first."""
     return (
         *draw_variants(sample, rng),
-        *(draw_orders(sample, rng) if len(sample.documents) > 1 else ()),
+        *(draw_orders(sample, rng) if len(sample.documents) > 2 else ()),
         plant(sample, law_of(sample), rng),
         training_tape(training, sample, rng),
     )

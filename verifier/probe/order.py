@@ -21,8 +21,8 @@ LOTS_AT_ONCE = 50_000
 
 
 def blocks(sample: Sample) -> list[list[slice]]:
-    """The documents, in blocks of neighbours."""
-    documents = sample.documents
+    """The documents, in blocks of neighbours; the last, which may be cut off, is in none."""
+    documents = sample.documents[:-1]
     count = min(MAX_BLOCKS, max(len(documents) // MIN_BLOCK_DOCUMENTS, 1))
     bounds = np.linspace(0, len(documents), count + 1).astype(int).tolist()
     return [documents[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
@@ -31,10 +31,10 @@ def blocks(sample: Sample) -> list[list[slice]]:
 def draw_orders(sample: Sample, rng: np.random.Generator) -> tuple[Variant, Variant]:
     """Two tapes: where a block has its own order in one, it has a drawn one in the other.
 
-    The sample has two documents or more.
+    The sample has three documents or more.
     """
     places: tuple[list[NDArray[np.int64]], ...] = ([], [])
-    everywhere = np.arange(len(sample.tokens))
+    everywhere, last = np.arange(len(sample.tokens)), sample.documents[-1]
     for block in blocks(sample):
         drawn = np.arange(len(block))
         while (drawn == np.arange(len(block))).all():
@@ -42,7 +42,7 @@ def draw_orders(sample: Sample, rng: np.random.Generator) -> tuple[Variant, Vari
         own_place = int(rng.integers(2))
         places[own_place].extend(everywhere[document] for document in block)
         places[1 - own_place].extend(everywhere[block[i]] for i in drawn)
-    first, second = (np.concatenate(parts) for parts in places)
+    first, second = (np.concatenate([*parts, everywhere[last]]) for parts in places)
     return _variant(sample, "shuffled_1", first), _variant(sample, "shuffled_2", second)
 
 
