@@ -163,7 +163,7 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
         if is_last or _is_logged(step, schedule):
             progress = _progress(schedule, step, elapsed_seconds)
             run.log.write(progress.train_line(run.group.mean(loss).item()))
-        if not is_last:
+        if schedule.checkpoint_every > 0 and not is_last:
             keep(run, average, budget, clock, budget.position(step, elapsed_seconds))
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
@@ -190,20 +190,19 @@ def keep(
     clock: TrainingClock,
     reached: Position,
 ) -> None:
-    """Write a checkpoint, if the recipe keeps any and one is due.
+    """Write a checkpoint, if one is due.
 
     Raises:
         PausedError: this process's share of the time is over; the checkpoint is written.
     """
-    if run.recipe.schedule.checkpoint_every > 0:
-        is_over = reached.train_seconds >= budget.pause_seconds
-        if is_over:  # what the device has still to do counts as well
-            reached = replace(reached, train_seconds=max(reached.train_seconds, clock.pause()))
-        if is_over or reached.step % run.recipe.schedule.checkpoint_every == 0:
-            save_checkpoint(run.recipe, run.group, run.parts(average), reached)
-        if is_over:
-            run.log.write(f"{PAUSED_PREFIX}{reached}")
-            raise PausedError(f"step {reached.step}: goes on from its checkpoint")
+    is_over = reached.train_seconds >= budget.pause_seconds
+    if is_over:  # what the device has still to do counts as well
+        reached = replace(reached, train_seconds=max(reached.train_seconds, clock.pause()))
+    if is_over or reached.step % run.recipe.schedule.checkpoint_every == 0:
+        save_checkpoint(run.recipe, run.group, run.parts(average), reached)
+    if is_over:
+        run.log.write(f"{PAUSED_PREFIX}{reached}")
+        raise PausedError(f"step {reached.step}: goes on from its checkpoint")
 
 
 def use_average(run: TrainingRun, *, average: WeightAverage | None) -> None:
@@ -231,7 +230,7 @@ def open_budget(run: TrainingRun, begin: Position) -> Budget:
     Raises:
         TrainerError: the clock covers what came before, and that took all of the limit.
     """
-    schedule, stop_after_seconds = run.recipe.schedule, run.recipe.run.stop_after_seconds
+    schedule = run.recipe.schedule
     own_seconds = run.group.largest(seconds_since_start())
     before_seconds = begin.before_seconds + own_seconds
     budget_seconds = loop_budget_seconds(schedule, before_seconds)
@@ -244,8 +243,8 @@ def open_budget(run: TrainingRun, begin: Position) -> Budget:
     words = "none" if math.isinf(budget_seconds) else f"{budget_seconds:.3f}s"
     run.log.write(f"clock:{schedule.clock} before_loop:{before_seconds:.3f}s loop_budget:{words}")
     pause_seconds = math.inf
-    if stop_after_seconds > 0:
-        pause_seconds = begin.train_seconds + stop_after_seconds - own_seconds
+    if schedule.checkpoint_every > 0 and run.recipe.run.stop_after_seconds > 0:
+        pause_seconds = begin.train_seconds + run.recipe.run.stop_after_seconds - own_seconds
     return Budget(
         loop_seconds=budget_seconds, pause_seconds=pause_seconds, before_seconds=before_seconds
     )
