@@ -16,6 +16,9 @@ spectral: largest singular value of A over that of a fresh one.
 All three are means over adapters where a batch begins: 1 for cold ones. A decay is given as the
 logarithm by which it alone would shrink A from the first document to the last: learning rate x
 ttt_weight_decay x steps, 0.11 and 0.22 in #1886 with 1.0 and 2.0 (1,100 steps in its longest part).
+
+With --phase, SGD moves all weights half way through, by the documents scored so far, and adapters
+begin anew; on GPUs with the fused loss or without, as --set FUSED_CE_ENABLED=0 says.
 """
 
 import argparse
@@ -24,7 +27,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.data.token_shards import read_shard, shard_paths  # noqa: E402
 from trainer.evaluation.adapters import Adapter, Adapters  # noqa: E402
 from trainer.evaluation.document_batches import Document, find_documents  # noqa: E402
+from trainer.evaluation.global_sgd import WeightLearner  # noqa: E402
 from trainer.evaluation.test_time_training import (  # noqa: E402
     borrowed,
     chunks_of,
@@ -179,14 +183,19 @@ def with_reach(adapters: Adapters) -> tuple[Deltas, list[Reach]]:
 
 
 def score_documents(
-    model: GPT, texts: Texts, options: EvaluationOptions, backend: str | None
+    run: PreparedRun, texts: Texts, options: EvaluationOptions, arguments: argparse.Namespace
 ) -> Iterator[Passage]:
-    """Score the batches one after the other."""
+    """Score the batches one after the other; half way through, all weights learn if asked to."""
+    model, half = run.model, len(texts.batches) // 2
     adapters = Adapters(model, options)
     deltas, reaches = with_reach(adapters)
-    forward = forward_pass(model, adapters, backend)
+    forward = forward_pass(model, adapters, arguments.backend)
     losses = torch.zeros(texts.tape.numel(), device=texts.tape.device)
-    for batch in texts.batches:
+    for index, batch in enumerate(texts.batches):
+        if arguments.phase and index == half:
+            documents = list(chain.from_iterable(texts.batches[:half]))
+            WeightLearner(model, options, run.group).learn(documents, texts.tape)
+            adapters.renew()
         adapters.begin(len(batch))
         inputs, targets = texts.beginnings(batch, options.ttt_chunk_size)
         with torch.no_grad():
@@ -237,20 +246,22 @@ def try_all(run: PreparedRun, arguments: argparse.Namespace) -> Iterator[dict[st
     texts = read_texts(run, arguments)
     run.model.use_positions(common.ttt_eval_seq_len)
     run.model.eval()
-    with borrowed(run.model):
-        without = losses_without(run.model, texts, common)
-        yield {"seed": run.recipe.run.seed, "loss_nats_without": round(float(np.mean(without)), 4)}
-        for trial in trials(arguments):
-            options = trial.options(common, texts.num_steps(common), arguments.limit)
-            started = time.perf_counter()
-            passages = list(score_documents(run.model, texts, options, arguments.backend))
-            yield {
-                "seed": run.recipe.run.seed,
-                **asdict(trial),
-                "steps": texts.num_steps(common),
-                **figures(passages, without),
-                "seconds": round(time.perf_counter() - started, 1),
-            }
+    without = losses_without(run.model, texts, common)
+    yield {"seed": run.recipe.run.seed, "loss_nats_without": round(float(np.mean(without)), 4)}
+    for trial in trials(arguments):
+        options = trial.options(common, texts.num_steps(common), arguments.limit)
+        started = time.perf_counter()
+        with borrowed(run.model):
+            passages = list(score_documents(run, texts, options, arguments))
+        yield {
+            "seed": run.recipe.run.seed,
+            "fused_loss": run.recipe.model.fused_ce_enabled,
+            "phase": arguments.phase,
+            **asdict(trial),
+            "steps": texts.num_steps(common),
+            **figures(passages, without),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
 
 
 def trials(arguments: argparse.Namespace) -> list[Trial]:
@@ -317,6 +328,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=400)
     parser.add_argument("--document-tokens", type=int, default=192)
     parser.add_argument("--backend", default=None, help="of torch.compile; without it: eager")
+    parser.add_argument("--phase", action="store_true", help="all weights learn half way through")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
