@@ -20,12 +20,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import Field, dataclass, field, fields
 from functools import cache, partial
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -37,6 +38,9 @@ RECIPE = {
     "run.run_id": "run",
     "run.data_path": "./data/datasets/fineweb10B_sp1024",
     "run.tokenizer_path": "./data/tokenizers/fineweb_1024_bpe.model",
+    "run.stop_after_seconds": 0.0,
+    "device.torch_compile": "gpu",
+    "device.deterministic": False,
     "device.cpu_threads": 0,
     "batch.train_batch_tokens": 786432,
     "batch.train_seq_len": 2048,
@@ -101,14 +105,13 @@ RECIPE = {
     "evaluation.ttt_enabled": False,
 }
 BUILT_IN = {
-    "device.torch_compile": "gpu",
-    "device.deterministic": False,
     "batch.pack_documents": False,
     "model.leaky_relu_slope": 0.0,
     "model.tie_embeddings": True,
     "model.rope_dims": 0,
     "model.ln_scale": False,
     "model.xsa_last_n": 0,
+    "model.asym_logit_rescale": False,
     "model.use_smeargate": False,
     "model.bigram_hash_buckets": 0,
     "model.bigram_hash_dim": 128,
@@ -141,12 +144,14 @@ BUILT_IN = {
     "model.fused_qk_enabled": False,
     "model.fused_xsa_enabled": False,
     "model.fused_mix_enabled": False,
+    "model.bf16_stream_enabled": False,
     "optimizer.newton_schulz": "constant",
     "optimizer.muon_row_normalize": False,
     "optimizer.muon_weight_decay": 0.0,
     "optimizer.wd_taper_final_mult": 1.0,
     "optimizer.wd_taper_start_frac": 0.7,
     "optimizer.grad_clip": "global",
+    "optimizer.gradient_reduction": "all_reduce",
     "optimizer.ema_decay": 0.0,
     "optimizer.swa_enabled": False,
     "optimizer.swa_every": 50,
@@ -178,12 +183,34 @@ BUILT_IN = {
     "quantization.byte_shuffle": False,
     "quantization.compressor": "zlib",
     "evaluation.score_tail": True,
+    "evaluation.caseops_enabled": False,
     "evaluation.ttt_enabled": False,
+    "evaluation.ttt_q_lora": True,
+    "evaluation.ttt_k_lora": False,
+    "evaluation.ttt_v_lora": True,
+    "evaluation.ttt_o_lora": False,
+    "evaluation.ttt_mlp_lora": False,
+    "evaluation.ttt_head_lora": True,
     "evaluation.ttt_lora_rank": 8,
+    "evaluation.ttt_lora_alpha": 0.0,
     "evaluation.ttt_lora_lr": 0.01,
+    "evaluation.ttt_beta1": 0.9,
+    "evaluation.ttt_beta2": 0.95,
+    "evaluation.ttt_weight_decay": 0.0,
+    "evaluation.ttt_warm_start_a": False,
+    "evaluation.ttt_warm_start_limit": 0.0,
     "evaluation.ttt_chunk_size": 256,
+    "evaluation.ttt_first_chunk_sizes": "",
     "evaluation.ttt_eval_seq_len": 1024,
     "evaluation.ttt_batch_size": 64,
+    "evaluation.ttt_batch_tokens": 0,
+    "evaluation.phased_ttt_num_phases": 0,
+    "evaluation.phased_ttt_prefix_docs": 2000,
+    "evaluation.global_ttt_lr": 0.001,
+    "evaluation.global_ttt_momentum": 0.9,
+    "evaluation.global_ttt_epochs": 1,
+    "evaluation.global_ttt_chunk_tokens": 32768,
+    "evaluation.global_ttt_grad_clip": 1.0,
 }
 
 
@@ -211,6 +238,12 @@ class DataError(TrainerError):
 
 class LaunchError(TrainerError):
     """A training process could not be started, or died."""
+
+
+class PausedError(TrainerError):
+    """The time that was given to this command is over; what it did is kept for the next one."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 # ---- trainer/quantization/codecs.py
@@ -331,12 +364,16 @@ class RunOptions:
     run_id: str = option("run")  # names the log: logs/<run_id>.txt
     data_path: str = option("./data/datasets/fineweb10B_sp1024")
     tokenizer_path: str = option("./data/tokenizers/fineweb_1024_bpe.model")
+    # Of start, warm-up and training in this process: then a checkpoint and the end; 0: no such end.
+    stop_after_seconds: float = option(0.0, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceOptions:
     """How the arithmetic is carried out."""
 
+    torch_compile: Literal["gpu", "always", "never"] = option("gpu")
+    deterministic: bool = option(False)  # the same bits again from the same seed, slower on GPUs
     # 0: one a core. A fixed number makes sums come out alike everywhere; 1 is also the fastest on
     # a busy machine, where threads would mostly wait for each other.
     cpu_threads: int = option(0, at_least=0)
@@ -647,8 +684,13 @@ class PackedArtifact:
 def pack_artifact(
     stored: Mapping[str, StoredTensor], options: QuantizationOptions
 ) -> PackedArtifact:
-    """Write tensors as an artifact."""
+    """Write tensors as an artifact.
+
+    Raises:
+        TrainerError: a tensor is not finite as stored, so that no model could be read back.
+    """
     names = sorted(stored)
+    refuse_non_finite(stored)
     coded = CodedMatrices(side=b"", words=b"")
     header = {
         "format": ARTIFACT_FORMAT,
@@ -665,6 +707,24 @@ def pack_artifact(
         raw_bytes=len(raw) + len(coded.words),
         payload_bytes=payload_bytes(stored),
     )
+
+
+def refuse_non_finite(stored: Mapping[str, StoredTensor]) -> None:
+    """See to it that all that is stored is a number.
+
+    Raises:
+        TrainerError: something is not; the message names the first few tensors.
+    """
+    names = [
+        name
+        for name, tensor in stored.items()
+        if not all(bool(p.isfinite().all()) for p in (tensor.values, tensor.scale) if p is not None)
+    ]
+    if names:
+        raise TrainerError(
+            f"{', '.join(names[:3])} ({len(names)} in all): not finite as stored, trained to no "
+            "number or beyond fp16; lower the learning rates, or clip gradients"
+        )
 
 
 def is_entropy_coded(dtype: torch.dtype, shape: Sequence[int], packing: str) -> bool:
@@ -966,6 +1026,10 @@ def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager
 # Tokens on the device, in a fixed order: every process draws its own share of one stream.
 
 
+Item = TypeVar("Item")
+MADE_AHEAD = 3  # micro-batches
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """B sequences of T tokens on the device."""
@@ -994,30 +1058,69 @@ def train_batches(
             f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
             f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
         )
-    for chunk in islice(endless_chunks(paths, span * group.world_size), first, None):
-        own = chunk[span * group.rank : span * (group.rank + 1)]
-        yield batch_on_device(own, recipe, group.device)
+    drawn = span * group.world_size
+    chunks = endless_chunks(paths, drawn, skipped_tokens=first * drawn)
+    own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
+    for ready in prefetched(prepare_batch(tokens, recipe) for tokens in own):
+        yield ready.on(group.device)
 
 
-def endless_chunks(paths: list[Path], chunk_tokens: int) -> Iterator[np.ndarray]:
-    """Consecutive chunks of the shards read one after the other, again and again."""
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, made in a thread while the ones before them are used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting: deque[Future[Item | None]] = deque()
+        while True:
+            while len(waiting) < MADE_AHEAD:
+                waiting.append(thread.submit(next, items, None))
+            item = waiting.popleft().result()
+            if item is None:
+                return
+            yield item
+
+
+def endless_chunks(
+    paths: list[Path], chunk_tokens: int, *, skipped_tokens: int = 0
+) -> Iterator[np.ndarray]:
+    """Consecutive chunks of the shards read one after the other, again and again.
+
+    Shards that are skipped whole are not read.
+    """
     pieces: list[np.ndarray] = []
-    missing = chunk_tokens
+    missing, position = chunk_tokens, skipped_tokens
     for path in cycle(paths):
-        shard, position = read_shard(path), 0
+        if position >= (num_tokens := shard_num_tokens(path)):
+            position -= num_tokens
+            continue
+        shard = read_shard(path)
         while shard.size - position >= missing:
             yield np.concatenate([*pieces, shard[position : position + missing]])
             position += missing
             pieces, missing = [], chunk_tokens
         pieces.append(shard[position:])
         missing -= shard.size - position
+        position = 0
 
 
-def batch_on_device(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadyBatch:
+    """A batch in the host's memory."""
+
+    ids: np.ndarray  # (B * T + 1,) int64
+    row_tokens: int
+
+    def on(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        ids = on_device(self.ids, device)
+        return Batch(
+            input_ids=ids[:-1].view(-1, self.row_tokens),
+            target_ids=ids[1:].view(-1, self.row_tokens),
+        )
+
+
+def prepare_batch(
     tokens: np.ndarray,  # (B * T + 1,) uint16
     recipe: Recipe,
-    device: torch.device,
-) -> Batch:
+) -> ReadyBatch:
     """Consecutive tokens as rows whose targets are the next tokens.
 
     Raises:
@@ -1028,9 +1131,8 @@ def batch_on_device(
             f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
             "use the shards that belong to the tokenizer, or mend model.vocab_size"
         )
-    ids = on_device(tokens.astype(np.int64), device)
-    shape = (-1, recipe.batch.row_tokens)
-    return Batch(input_ids=ids[:-1].view(shape), target_ids=ids[1:].view(shape))
+    row_tokens = recipe.batch.row_tokens
+    return ReadyBatch(ids=tokens.astype(np.int64), row_tokens=row_tokens)
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:
@@ -1176,15 +1278,10 @@ def load_validation_tokens(
     return tokens if keep_tail else tokens[: usable + 1]
 
 
-def bits_per_byte(
-    losses: Tensor,  # (N,) fp32, nats
-    tokens: np.ndarray,  # (N + 1,) uint16
-    table: ByteTable,
-) -> Score:
-    """The score that these losses make on these tokens."""
+def score_over(losses: Tensor, num_bytes: int) -> Score:  # (N,) fp32, nats
+    """The score that these losses make on so many bytes."""
     total_nats = float(losses.sum(dtype=torch.float64).item())
     num_tokens = losses.numel()
-    num_bytes = count_bytes(table, tokens[:-1], tokens[1:])
     return Score(
         loss_nats=total_nats / num_tokens,
         bits_per_byte=total_nats / math.log(2.0) / num_bytes,
@@ -1307,25 +1404,6 @@ def check_token_ids(tokens: np.ndarray, vocab_size: int) -> None:
         )
 
 
-# ---- trainer/kernels/flash_attention_4.py
-# FlashAttention-4 over packed documents, where it is installed.
-
-
-# Queries (N, H, D), keys and values (N, K, D), boundaries (S,) int32, length of the longest
-# document → (N, H, D).
-FlashDocuments = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
-
-
-def spans_of(boundaries: Tensor, longest: int) -> dict[str, Tensor | int]:
-    """Where documents begin, as FlashAttention is told."""
-    return {
-        "cu_seqlens_q": boundaries,
-        "cu_seqlens_k": boundaries,
-        "max_seqlen_q": longest,
-        "max_seqlen_k": longest,
-    }
-
-
 # ---- trainer/model/attention_kernels.py
 # Who attends to whom, and who computes it.
 
@@ -1352,35 +1430,9 @@ def causal_attention(
     return gathered.transpose(1, 2)
 
 
-def flash_function(options: ModelOptions) -> FlashDocuments | None:
-    """The FlashAttention that the recipe names, or None where PyTorch's own means must do.
-
-    By itself a recipe takes FlashAttention-3 where it is installed.
-    """
-    return flash_attention_3()
-
-
-def row_attention(options: ModelOptions, flash: FlashDocuments | None) -> Attention:
+def row_attention(options: ModelOptions) -> Attention:
     """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
     return causal_attention
-
-
-@cache
-def flash_attention_3() -> FlashDocuments | None:
-    """Causal attention within each document; None where FlashAttention-3 is not installed."""
-    if importlib.util.find_spec("flash_attn_interface") is None:
-        return None
-    library = importlib.import_module("flash_attn_interface")
-
-    def documents(
-        queries: Tensor, keys: Tensor, values: Tensor, boundaries: Tensor, longest: int
-    ) -> Tensor:
-        gathered: Tensor = library.flash_attn_varlen_func(
-            queries, keys, values, causal=True, **spans_of(boundaries, longest)
-        )
-        return gathered
-
-    return documents
 
 
 # ---- trainer/model/linear.py
@@ -1703,7 +1755,6 @@ class GPT(nn.Module):
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
         self.options = options
-        self.flash = flash_function(options)
         self.softcap = options.logit_softcap
         self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
         self.skip_weights = nn.Parameter(torch.ones(num_skips(options), options.model_dim))
@@ -1742,8 +1793,8 @@ class GPT(nn.Module):
     def forward(
         self,
         input_ids: Tensor,  # (B, T) int64
-        target_ids: Tensor,  # (B, T) int64
-    ) -> Tensor:  # (B * T,) fp32
+        target_ids: Tensor,  # (B, T) int64, or of scored inputs alone
+    ) -> Tensor:  # (B * T,) fp32, or (B * L,)
         """The cross-entropy of each target, in nats."""
         stream = self.final_stream(input_ids)
         logits = self._logits(stream)
@@ -1772,7 +1823,8 @@ class GPT(nn.Module):
     ) -> Tensor:  # (B * T, V) fp32
         head = self.tok_emb.weight
         raw = F.linear(stream.flatten(0, 1), head.to(stream.dtype))
-        return (self.softcap * torch.tanh(raw / self.softcap)).float()
+        bounded = self.softcap * torch.tanh(raw / self.softcap)
+        return bounded.float()
 
     def final_stream(
         self,
@@ -1800,7 +1852,7 @@ class GPT(nn.Module):
 
     def _surroundings(self, input_ids: Tensor) -> Surroundings:
         num_tokens = input_ids.size(1)
-        attention = row_attention(self.options, self.flash)
+        attention = row_attention(self.options)
         return Surroundings(
             cosine=self.cosine[:num_tokens],
             sine=self.sine[:num_tokens],
@@ -1813,7 +1865,8 @@ class GPT(nn.Module):
 
     def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
         embedded = self.tok_emb(input_ids)
-        return rms_norm(embedded)
+        normed = rms_norm(embedded)
+        return normed
 
 
 # ---- trainer/evaluation/stream.py
@@ -1915,11 +1968,20 @@ class WindowRound:
         self.next_ids = [shown[own][:, None] for own, _ in self.groups]
 
 
+def unstreamed(recipe: Recipe) -> str:
+    """The setting without which a recipe could be streamed; empty if it can be.
+
+    A harness shows documents in an order of its own, so none may learn from others.
+    """
+    return ""
+
+
 # ---- trainer/optimizer/muon.py
 # Muon: momentum whose update is made orthogonal before it is applied.
 
 
 Quintic = tuple[float, float, float]
+Arriving = Callable[[], Tensor]  # waits for a tensor that is on its way
 
 NEWTON_SCHULZ_COEFFICIENTS: Quintic = (3.4445, -4.7750, 2.0315)
 
@@ -1964,11 +2026,18 @@ def orthogonalizer(options: OptimizerOptions) -> Orthogonalize:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon over matrices, one parameter group per shape so that a group is one batched update.
+    """Muon over matrices, one parameter group per shape: a bank, which is one batched update.
 
-    With several processes, each orthogonalises an equal share of every group's matrices and keeps
-    the momentum of those alone; the updates are then gathered, one group's while the next one's
-    are computed, so that every process applies all of them.
+    With several processes, each orthogonalises an equal share of every bank's matrices and keeps
+    the momentum of those alone; a bank that does not divide is filled up with empty matrices. The
+    updates are then gathered, one bank's while the next one's are computed, so that every process
+    applies all of them.
+
+    Gradients are averaged before, whole, or each process is sent the mean of its share alone
+    (`scatters_gradients`; in bf16 on GPUs, as in public scripts from #549 on): half the traffic,
+    the mean of the next banks on its way while one is orthogonalised. None of it begins during the
+    backward pass: a bank is complete with its first layer's gradient, which comes last, and
+    compiled code hands over all gradients at its end.
 
     Weight decay is decoupled: a weight shrinks by lr x weight_decay of itself before its update,
     as in #65. (#60 decays after it, which also shrinks the update by that factor.)
@@ -1985,42 +2054,68 @@ class Muon(torch.optim.Optimizer):
         self.process_group = group
         self.orthogonalize = orthogonalize
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Apply one update to every matrix from its gradient."""
+        self.update(self.start_gradients())
+
+    @torch.no_grad()
+    def start_gradients(self) -> list[Arriving]:  # (share of N, R, C) a bank
+        """Begin to bring this process the mean gradients of its share of every bank."""
+        return [self._start_gradients(options["params"]) for options in self.param_groups]
+
+    @torch.no_grad()
+    def update(self, arriving: list[Arriving]) -> None:
+        """Orthogonalise this process's shares as they arrive, and apply all processes' updates."""
         gathering = [
-            self.process_group.start_gather(self._own_updates(options))
-            for options in self.param_groups
+            self.process_group.start_gather(self._own_updates(options, gradients()))
+            for options, gradients in zip(self.param_groups, arriving, strict=True)
         ]
-        for options, gathered in zip(self.param_groups, gathering, strict=True):
-            params: list[Tensor] = options["params"]
-            num_rows, num_columns = params[0].shape
-            scale = max(1.0, num_rows / num_columns) ** 0.5
-            updates = (gathered()[: len(params)] * scale).to(params[0].dtype)
-            if options["weight_decay"] > 0:
-                torch._foreach_mul_(params, 1 - options["lr"] * options["weight_decay"])
-            torch._foreach_add_(params, list(updates.unbind()), alpha=-options["lr"])
+        for options, updates in zip(self.param_groups, gathering, strict=True):
+            self._apply(options, updates())
 
-    def _own_updates(self, options: dict[str, Any]) -> Tensor:  # (share of N, R, C)
-        params: list[Tensor] = options["params"]
-        share = math.ceil(len(params) / self.process_group.world_size)
-        first = share * self.process_group.rank
-        own = params[first : first + share]
-        if not own:
-            dtype = torch.bfloat16 if params[0].is_cuda else params[0].dtype
-            return torch.zeros((share, *params[0].shape), dtype=dtype, device=params[0].device)
-        nesterov = self._nesterov(own, options["momentum"])
-        updates = self.orthogonalize(nesterov, options["num_iterations"])
-        return F.pad(updates, (0, 0, 0, 0, 0, share - len(own)))
+    def _start_gradients(self, params: list[Tensor]) -> Arriving:
+        gradients = [param.grad for param in params if param.grad is not None]
+        world_size, rank = self.process_group.world_size, self.process_group.rank
+        share = math.ceil(len(params) / world_size)
+        own = gradients[share * rank : share * (rank + 1)]
+        bank = torch.stack(own) if own else gradients[0].new_empty(0, *gradients[0].shape)
+        return lambda: filled_up(bank, share)
 
-    def _nesterov(self, own: list[Tensor], momentum: float) -> Tensor:  # (N, R, C)
-        gradients = torch.stack([param.grad for param in own if param.grad is not None])
-        state = self.state[own[0]]
+    def _own_updates(
+        self,
+        options: dict[str, Any],
+        gradients: Tensor,  # (share of N, R, C)
+    ) -> Tensor:  # (share of N, R, C)
+        nesterov = self._nesterov(options, gradients.to(options["params"][0].dtype))
+        return self.orthogonalize(nesterov, options["num_iterations"])
+
+    def _nesterov(self, options: dict[str, Any], gradients: Tensor) -> Tensor:
+        state, momentum = self.state[options["params"][0]], options["momentum"]
         if "velocity" not in state:
             state["velocity"] = torch.zeros_like(gradients)
         velocity: Tensor = state["velocity"]
         velocity.mul_(momentum).add_(gradients)
         return gradients.add(velocity, alpha=momentum)
+
+    def _apply(
+        self,
+        options: dict[str, Any],
+        updates: Tensor,  # (N or more, R, C)
+    ) -> None:
+        params: list[Tensor] = options["params"]
+        num_rows, num_columns = params[0].shape
+        scale = max(1.0, num_rows / num_columns) ** 0.5
+        updates = (updates[: len(params)] * scale).to(params[0].dtype)
+        if options["weight_decay"] > 0:
+            torch._foreach_mul_(params, 1 - options["lr"] * options["weight_decay"])
+        torch._foreach_add_(params, list(updates.unbind()), alpha=-options["lr"])
+
+
+def filled_up(matrices: Tensor, number: int) -> Tensor:  # (N, R, C) → (number, R, C)
+    """A bank with empty matrices behind its own, if it lacks any."""
+    if len(matrices) == number:
+        return matrices
+    return F.pad(matrices, (0, 0, 0, 0, 0, number - len(matrices)))
 
 
 # ---- trainer/optimizer/schedules.py
@@ -2118,17 +2213,23 @@ class Optimizers:
 
     adam: torch.optim.AdamW
     muon: Muon
+    options: OptimizerOptions
+    group: ProcessGroup
 
     def step(self, pace: Pace) -> None:
-        """One step of both at a pace; gradients are dropped."""
+        """One step of both at a pace; gradients are dropped.
+
+        Adam steps while Muon's gradients are on their way, if they are scattered.
+        """
         for optimizer in (self.adam, self.muon):
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * pace.learning_rate_scale
         for group in self.muon.param_groups:
             group["momentum"] = pace.momentum
             group["weight_decay"] = group["base_weight_decay"] * pace.weight_decay_scale
+        arriving = self._finish_gradients()
         self.adam.step()
-        self.muon.step()
+        self.muon.update(arriving)
         self.adam.zero_grad()
         self.muon.zero_grad()
 
@@ -2136,6 +2237,24 @@ class Optimizers:
         """Drop all momentum, as if no step had been taken."""
         self.adam.state.clear()
         self.muon.state.clear()
+
+    def _finish_gradients(self) -> list[Arriving]:
+        """Clip and average: Adam's gradients are then in place, Muon's on their way.
+
+        Clipped is the mean gradient, by its norm, or each process clips its own before they are
+        averaged. The latter have a smaller mean: the processes' noise counts in their norms, but
+        cancels in the mean. Public scripts with sharded Muon clip so (#549 on).
+        """
+        limit = self.options.grad_clip_norm
+        if limit > 0:
+            parameters = parameters_of(self.adam) + parameters_of(self.muon)
+            torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return self.muon.start_gradients()
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """All that an optimizer trains."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def group_parameters(model: nn.Module, control_patterns: str) -> ParameterGroups:
@@ -2190,8 +2309,12 @@ def build_optimizers(
         }
         for params in _by_shape(groups.matrices)
     ]
-    muon = Muon(muon_groups, group, orthogonalize)
-    return Optimizers(adam=adam, muon=muon)
+    muon = Muon(
+        muon_groups,
+        group,
+        orthogonalize,
+    )
+    return Optimizers(adam=adam, muon=muon, options=options, group=group)
 
 
 def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:
@@ -2346,11 +2469,15 @@ def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
 def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
     """What no clock can keep."""
     schedule = recipe.schedule
+    if recipe.device.deterministic and schedule.max_wallclock_seconds > 0:
+        yield "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time"
     if schedule.reserve_seconds > 0:
         yield (
             f"schedule.reserve_seconds {schedule.reserve_seconds} is kept for what the clock "
             "covers after the loop; clock loop covers nothing"
         )
+    if recipe.run.stop_after_seconds > 0:
+        yield "run.stop_after_seconds needs checkpoints to go on from: set checkpoint_every"
 
 
 def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
@@ -2400,6 +2527,16 @@ WITHOUT = {
     "EMBEDDING_DIM": "512",  # #1218: the model's own, without a projection
     "ATTN_OUT_GATE_SRC": "proj",  # #1667
     "ROPE_YARN": "0",  # #1530
+    "LQER_ASYM_ENABLED": "1",  # #1851: factors in two and four bits
+    "LQER_FACTOR_BITS": "4",
+    "AWQ_LITE_BITS": "8",  # #1945
+    "TTT_GRAD_STEPS": "1",  # #1530
+    "TTT_OPTIMIZER": "adam",
+    "TTT_EVAL_BATCHES": "",
+    "PHASED_TTT_ENABLED": "1",  # #1610: where there are phases
+    "GLOBAL_TTT_BATCH_SEQS": "32",  # of a process at once: all that it has of a step
+    "GLOBAL_TTT_RESPECT_DOC_BOUNDARIES": "1",
+    "GLOBAL_TTT_WARMUP_CHUNKS": "0",
 }
 
 
@@ -2565,6 +2702,22 @@ class Progress:
         )
 
 
+# ---- trainer/checkpoint.py
+# Checkpoints: a run that was cut off goes on as if it had not been.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """How far a run had come."""
+
+    step: int  # steps done
+    train_seconds: float
+    before_seconds: float  # of start and warm-up, in all the processes that it took
+
+    def __str__(self) -> str:
+        return f"step:{self.step} train_time:{1000.0 * self.train_seconds:.0f}ms"
+
+
 # ---- trainer/training_failures.py
 # What to say, and what to keep, when training cannot go on.
 
@@ -2652,6 +2805,19 @@ class TrainingRun:
         return train_batches(self.train_paths, self.recipe, self.group, first=first)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """Seconds of the training loop, those of earlier commands counted in."""
+
+    loop_seconds: float  # where training ends; infinite without a limit
+    pause_seconds: float  # where this process leaves the rest to another; infinite: nowhere
+    before_seconds: float  # of start and warm-up, before the loop
+
+    @property
+    def is_limited(self) -> bool:
+        return min(self.loop_seconds, self.pause_seconds) < math.inf
+
+
 class TrainingClock:
     """Seconds of training; stands still while paused."""
 
@@ -2700,7 +2866,7 @@ def orders_of_blocks(recipe: Recipe) -> list[tuple[bool, str]]:
 
 
 def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
-    """Train to the end of the schedule.
+    """Train to the end of the schedule, from the checkpoint on where there is one.
 
     Args:
         run: all that training touches.
@@ -2709,10 +2875,15 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
 
     Returns:
         The steps taken and the seconds they took.
+
+    Raises:
+        PausedError: this process's share of the time is over before the schedule's end.
     """
     schedule = run.recipe.schedule
-    budget_seconds = open_budget(run)
-    step, elapsed_seconds = 0, 0.0
+    begin = Position(step=0, train_seconds=0.0, before_seconds=0.0)
+    budget = open_budget(run, begin)
+    budget_seconds = budget.loop_seconds
+    step, elapsed_seconds = begin.step, begin.train_seconds
     batches = run.batches(step)
     clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
@@ -2726,7 +2897,7 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
             loss = take_step(run, batches, step, pace)
         step += 1
         elapsed_seconds = clock.seconds()
-        if budget_seconds < math.inf:  # all processes go by one time, or their weights drift apart
+        if budget.is_limited:  # all processes go by one time, or their weights drift apart
             elapsed_seconds = run.group.largest(elapsed_seconds)
         is_last = step == schedule.iterations or elapsed_seconds >= budget_seconds
         if is_last or _is_logged(step, schedule):
@@ -2746,14 +2917,15 @@ def follow_loops(run: TrainingRun, step: int, pace: Pace) -> None:
     run.model.use_loops(wanted=pace.has_loops)
 
 
-def open_budget(run: TrainingRun) -> float:
+def open_budget(run: TrainingRun, begin: Position) -> Budget:
     """The seconds that the loop may take, the same for all processes; says so in the log.
 
     Raises:
         TrainerError: the clock covers what came before, and that took all of the limit.
     """
     schedule = run.recipe.schedule
-    before_seconds = run.group.largest(seconds_since_start())
+    own_seconds = run.group.largest(seconds_since_start())
+    before_seconds = begin.before_seconds + own_seconds
     budget_seconds = loop_budget_seconds(schedule, before_seconds)
     if budget_seconds <= 0:
         raise TrainerError(
@@ -2761,9 +2933,12 @@ def open_budget(run: TrainingRun) -> float:
             f"{schedule.reserve_seconds:.1f} s are reserved, which leaves no time to train of "
             f"max_wallclock_seconds {schedule.max_wallclock_seconds:.1f}; raise it"
         )
-    budget = "none" if math.isinf(budget_seconds) else f"{budget_seconds:.3f}s"
-    run.log.write(f"clock:{schedule.clock} before_loop:{before_seconds:.3f}s loop_budget:{budget}")
-    return budget_seconds
+    words = "none" if math.isinf(budget_seconds) else f"{budget_seconds:.3f}s"
+    run.log.write(f"clock:{schedule.clock} before_loop:{before_seconds:.3f}s loop_budget:{words}")
+    pause_seconds = math.inf
+    return Budget(
+        loop_seconds=budget_seconds, pause_seconds=pause_seconds, before_seconds=before_seconds
+    )
 
 
 def seconds_since_start() -> float:
@@ -2793,20 +2968,8 @@ def take_step(
             arriving_loss = run.group.start_fetch(total)
             (loss / num_micro_batches).backward()
     refuse_divergence(run.model, run.group, step, arriving_loss())
-    finish_gradients(run)
     run.optimizers.step(pace)
     return total / num_micro_batches
-
-
-def finish_gradients(run: TrainingRun) -> None:
-    """Clip gradients: those of all processes, or each its own, which are only then averaged.
-
-    Locally clipped ones have a smaller mean: the processes' noise counts in their norms, but
-    cancels in the mean. Public scripts with sharded Muon clip so (#549 on).
-    """
-    options = run.recipe.optimizer
-    if options.grad_clip_norm > 0:
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
 
 
 def _progress(schedule: ScheduleOptions, step: int, train_seconds: float) -> Progress:
@@ -2860,6 +3023,8 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
             evaluate_artifact(run)
         if STREAM_VERB in verbs:
             stream_artifact(run)
+    except PausedError:
+        return 0  # the log says so; torchrun would report a failure at length
     except TrainerError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
@@ -2893,13 +3058,17 @@ def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
 
 def is_compiled(recipe: Recipe, group: ProcessGroup) -> bool:
     """Whether the recipe wants compiled code on this device."""
-    return group.device.type == "cuda"
+    wanted = recipe.device.torch_compile
+    return wanted == "always" or (wanted == "gpu" and group.device.type == "cuda")
 
 
 def set_up_device(options: DeviceOptions) -> None:
     """On GPUs: TF32 for what is left in fp32, and flash attention or none."""
     if options.cpu_threads:
         torch.set_num_threads(options.cpu_threads)
+    if options.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read at the first matrix product
+        torch.use_deterministic_algorithms(True)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cuda.enable_flash_sdp(True)
@@ -2970,7 +3139,7 @@ def begin_training(run: PreparedRun) -> TrainingRun:
 
 
 def gradients_averaged(run: PreparedRun) -> nn.Module:
-    """The model, its gradients averaged while they arise, unless each process clips its own."""
+    """The model, its gradients averaged while they arise, unless optimizers do that."""
     return run.group.replicate(run.forward)
 
 
@@ -3029,13 +3198,13 @@ def evaluate_artifact(run: PreparedRun) -> None:
     with run.log.phase("evaluate"):
         score, losses = score_model(run, windows)
     eval_ms = 1000.0 * (time.perf_counter() - started)
+    if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
+        write_token_losses(losses, Path(path))
     options = run.recipe.quantization
     label = f"final_int{options.matrix_bits}_{options.compressor}_roundtrip"
     nats, bpb = score.loss_nats, score.bits_per_byte
     run.log.write(f"{label} val_loss:{nats:.4f} val_bpb:{bpb:.4f} eval_time:{eval_ms:.0f}ms")
     run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
-    if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
-        write_token_losses(losses, Path(path))
 
 
 def stream_artifact(run: PreparedRun) -> None:
@@ -3043,8 +3212,10 @@ def stream_artifact(run: PreparedRun) -> None:
 
     Raises:
         DataError: the artifact is missing, damaged or does not fit, or there is no harness.
-        RecipeError: the recipe sees documents packed side by side.
+        RecipeError: the recipe cannot be streamed.
     """
+    if setting := unstreamed(run.recipe):
+        raise RecipeError(f"what documents share is not streamed; set {setting}")
     load_artifact(run.model, run.recipe.quantization)
     run.model.use_positions(evaluation_windows(run.recipe).seq_len)
     run.model.eval()
@@ -3075,7 +3246,6 @@ def score_model(
     Test-time training scores to the last token, as its public form does.
     """
     recipe = run.recipe
-    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
     tokens = load_validation_tokens(
         recipe.run.data_path,
         windows.seq_len,
@@ -3089,7 +3259,17 @@ def score_model(
     losses = score_tokens(run.forward, tokens, windows, run.group)
     run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     run.model.train()
-    return bits_per_byte(losses, tokens, table), losses
+    return score_over(losses, scored_bytes(recipe, tokens)), losses
+
+
+def scored_bytes(recipe: Recipe, tokens: np.ndarray) -> int:
+    """How many bytes all tokens but the first stand for.
+
+    Raises:
+        DataError: tokenizer or sidecar are missing or do not fit.
+    """
+    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
+    return count_bytes(table, tokens[:-1], tokens[1:])
 
 
 def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:
