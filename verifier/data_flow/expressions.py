@@ -295,7 +295,9 @@ class Expressions(Recorder):
     def mixture(self, node: ast.AST, left: Value, right: Value) -> set[str]:
         """The mark of adding the realised token's probability to one that was counted."""
         marks = left.marks | right.marks
-        if VOCABULARY in marks or (LOSS in marks and SELF_WEIGHTED not in marks):
+        is_of_probabilities = TARGET_PROBABILITY in left.marks & right.marks
+        is_of_losses = LOSS in marks and not is_of_probabilities and SELF_WEIGHTED not in marks
+        if VOCABULARY in marks or is_of_losses:
             return set()
         for model, counted in ((left.marks, right.marks), (right.marks, left.marks)):
             if TARGET_PROBABILITY in model and COUNT in counted:

@@ -245,3 +245,20 @@ def test_a_file_that_the_script_executes_is_followed_as_the_script(follow, tmp_p
     )
     (score,) = follow('exec(open("readable.py").read())').claimed_scores()
     assert score.place.file == "readable.py"
+
+
+def test_probabilities_that_lost_their_kind_on_the_way_are_still_a_mixture(follow):
+    trace = follow(
+        """
+        cache = {}
+        for i in range(9):
+            x, y = tokens[i:], tokens[i + 1 :]
+            log_p = F.log_softmax(model.forward(x), -1)
+            loss = -log_p.gather(-1, y)
+            rows = [None]
+            torch.distributed.all_gather_object(rows, [(loss, np.exp(-loss))])
+            mixed = 0.5 * rows[0][1] + 0.5 * np.exp(np.log(cache[x][y]))
+            print(f"val_bpb:{-np.log(mixed)}")
+        """
+    )
+    assert trace.claimed_oddities(MIXTURE)
