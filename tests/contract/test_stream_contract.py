@@ -15,6 +15,9 @@ BIN = Path(sys.executable).parent
 PHASES = "train: python a.py\nevaluate: python a.py\nartifact: [a]\n"
 LEARNING = (
     "evaluation.ttt_enabled=true",
+    "evaluation.ttt_k_lora=true",
+    "evaluation.ttt_o_lora=true",
+    "evaluation.ttt_mlp_lora=true",
     "evaluation.ttt_chunk_size=64",
     "evaluation.ttt_eval_seq_len=256",
 )
@@ -25,11 +28,20 @@ def offered(name):
     return told.stream
 
 
-def test_each_recipe_offers_a_stream_that_is_read_or_packs_documents():
+def shares_documents(recipe):
+    """Whether a token's score depends on other documents than its own, or where they stand."""
+    options = recipe.evaluation
+    if options.ttt_enabled:
+        return options.ttt_warm_start_a or options.phased_ttt_num_phases > 0
+    return recipe.batch.pack_documents
+
+
+def test_each_recipe_offers_a_stream_that_is_read_or_shares_documents():
     offers = {name: offered(name) for name in recipe_names()}
     assert {n for n, offer in offers.items() if offer is None} == {
-        n for n in offers if load_recipe(n, {}).recipe.batch.pack_documents
+        n for n in offers if shares_documents(load_recipe(n, {}).recipe)
     }
+    assert offers["pr1530"] is not None and offers["pr1855"] is None
     assert offers["demo"].piece_tokens == 128 and offers["demo"].context_tokens == 0
     assert offers["pr77"].piece_tokens is None and offers["pr77"].num_lanes == 64
     sliding = offers["pr50"]
