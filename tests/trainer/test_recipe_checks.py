@@ -57,6 +57,10 @@ def test_all_mistakes_are_reported_at_once():
         ({"evaluation.ttt_enabled": 1, "evaluation.ttt_chunk_size": 2000}, "must be at most ttt_e"),
         ({"evaluation.ttt_enabled": 1, "evaluation.ttt_first_chunk_sizes": "8"}, "must be pairs"),
         (
+            {"evaluation.ttt_enabled": 1, "evaluation.ttt_warm_start_limit": 2},
+            "set ttt_warm_start_a",
+        ),
+        (
             {"evaluation.ttt_enabled": 1, "evaluation.phased_ttt_num_phases": 3}
             | {"evaluation.global_ttt_chunk_tokens": 3000},
             "multiple of ttt_eval_seq_len 1024",
