@@ -15,9 +15,6 @@ BIN = Path(sys.executable).parent
 PHASES = "train: python a.py\nevaluate: python a.py\nartifact: [a]\n"
 LEARNING = (
     "evaluation.ttt_enabled=true",
-    "evaluation.ttt_k_lora=true",
-    "evaluation.ttt_o_lora=true",
-    "evaluation.ttt_mlp_lora=true",
     "evaluation.ttt_chunk_size=64",
     "evaluation.ttt_eval_seq_len=256",
 )
