@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -119,13 +120,14 @@ def score_with_training(
             losses=torch.zeros(tokens.size, device=group.device),
             ledger=OrderLedger(group, tokens.size - 1),
         )
-        learner = WeightLearner(model, options, group) if len(parts) > 1 else None
-        scored: DocumentBatch = []
-        for part in parts:
+        learner = None
+        if options.phased_ttt_num_phases > 0 and len(parts) > 1:
+            learner = WeightLearner(model, options, group)
+        for num_scored, part in enumerate(parts, start=1):
             score_part(run, dealt_batches(part, options, group.world_size)[group.rank])
-            scored += part
-            if learner is not None and part is not parts[-1]:
+            if learner is not None and num_scored < len(parts):
                 group.barrier()  # now all of them are scored
+                scored = list(chain.from_iterable(parts[:num_scored]))
                 num_steps = learner.learn(scored[::-1], run.tape)
                 run.ledger.note_all_weights(scored, num_steps)
     group.sum_in_place(run.losses)
