@@ -5,6 +5,9 @@ from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import SeedMeasurement, TokenLosses
 
+SEQUENCE_STEP = 64
+"""Lengths of sequences are multiples of this many tokens, as attention's kernels want them."""
+
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """Losses that are none, or add up to another score, break the rule; odd bytes raise doubt."""
@@ -14,7 +17,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     findings, doubts = [], []
     for seed in case.completed:
         flaw = _flaw(
-            seed.token_losses, set(known), rule.parameters["customary_tail_tokens"]
+            seed.token_losses, set(known), rule.parameters["longest_sequence_tokens"]
         ) or _contradiction(seed, rule.parameters["max_difference_bpb"])
         if flaw:
             findings.append(Finding(message=f"seed {seed.seed}: {flaw}", file=log_file(seed)))
@@ -23,24 +26,32 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     return CheckResult(findings=tuple(findings), not_evaluated=doubts[0] if doubts else None)
 
 
-def _flaw(losses: TokenLosses | None, customary: set[int], tail_tokens: float) -> str | None:
+def _flaw(losses: TokenLosses | None, customary: set[int], longest_sequence: float) -> str | None:
     """Why a file of losses cannot be what a model gave for the validation tokens.
 
     Args:
         losses: the file; None where there is none.
         customary: counts that the track takes for the whole, with or without a tail.
-        tail_tokens: fewer than these may be left out at the end; the score is then the printed one.
+        longest_sequence: tokens; a rest shorter than a sequence may be left out, and the score is
+            then the printed one.
     """
     if losses is None:
         return None
-    left_out = losses.num_tokens - losses.num_losses
-    if not 0 <= left_out < tail_tokens and losses.num_losses not in customary:
+    whole = _in_whole_sequences(losses, int(longest_sequence))
+    if not whole and losses.num_losses not in customary | {losses.num_tokens}:
         return f"{losses.num_losses:,} losses were written for {losses.num_tokens:,} tokens"
     if losses.mean_nats is None:
         return "a token's loss is negative, infinite or no number"
     if losses.all_alike:
         return f"all {losses.num_losses:,} tokens have the same loss"
     return None
+
+
+def _in_whole_sequences(losses: TokenLosses, longest: int) -> bool:
+    """Whether what was left out is shorter than some sequence that the rest divides into."""
+    left_out = losses.num_tokens - losses.num_losses
+    lengths = range(SEQUENCE_STEP, longest + 1, SEQUENCE_STEP)
+    return any(0 <= left_out < length and losses.num_losses % length == 0 for length in lengths)
 
 
 def _contradiction(seed: SeedMeasurement, max_difference_bpb: float) -> str | None:

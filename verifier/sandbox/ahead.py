@@ -62,7 +62,7 @@ class ProbesAhead:
         try:
             said = json.loads(output)
         except ValueError:
-            said = {"trouble": f"the probes of {self._sandbox} ended without an answer; try doctor"}
+            said = {"trouble": f"the probes of sandbox {self._sandbox} gave no answer; try doctor"}
         if "trouble" in said:
             raise SandboxUnavailableError(said["trouble"])
         return tuple(Enforcement(**fields) for fields in said["held"])
