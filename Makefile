@@ -17,7 +17,7 @@ demo: install
 	@$(BIN)/pgolf-train data build --corpus jargon --out data/demo
 	@$(BIN)/pgolf-train demo --data data/demo --seeds 42,314,1337 --out data/demo_submission --overwrite
 	@rm -rf data/demo_run
-	@$(BIN)/pgolf-verify data/demo_submission --data data/demo --out data/demo_run
+	@$(BIN)/pgolf-verify data/demo_submission --data data/demo --num-seeds 4 --out data/demo_run
 
 format: install
 	$(BIN)/ruff format .
