@@ -40,7 +40,7 @@ class Saved(Protocol):
 
 
 def jit(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - launched as kernel[grid](…)
-    """A function in Triton's language as a kernel."""
+    """A function in Triton's language as a kernel; torch.compile keeps the argument `stream`."""
     return triton.jit(function) if triton else function
 
 

@@ -11,7 +11,13 @@ from trainer.process_group import ProcessGroup
 from trainer.recipe_checks import build_recipe
 
 pytestmark = pytest.mark.gpu
-SIZES = {"model.model_dim": 128, "model.num_heads": 2, "batch.train_seq_len": 128}
+SIZES = {
+    "model.model_dim": 128,
+    "model.num_heads": 2,
+    "batch.train_seq_len": 128,
+    "batch.train_batch_tokens": 256,
+    "batch.val_batch_size": 256,
+}
 
 
 def test_windows_score_as_in_evaluation_on_a_gpu(tiny_settings):

@@ -61,6 +61,11 @@ def losses_and_gradients(model, forward, device, boundaries=None):
     return losses.detach().double().cpu(), gradients
 
 
+def is_matrix(gradient):
+    """Not a scalar's, nor a table of scalars: there the sum over all tokens cancels in bf16."""
+    return gradient.ndim == 2 and min(gradient.shape) > 3
+
+
 def called_kernels(monkeypatch):
     """The names of the kernels that a model calls from now on, wherever it runs."""
     called = set()
@@ -87,7 +92,7 @@ def test_losses_and_gradients_are_those_of_the_plain_model(device, models, monke
     tolerance = 1e-4 if device.type == "cpu" else 0.03  # in bf16
     assert relative_error(losses, expected) < tolerance
     for name, gradient in expected_gradients.items():
-        if gradient.ndim == 2:  # a scalar's sum of many cancels too much
+        if is_matrix(gradient):
             assert relative_error(gradients[name], gradient) < 5 * tolerance, name
 
 
@@ -107,7 +112,7 @@ def test_so_are_those_of_a_recipe_in_its_loops_over_packed_documents(
     tolerance = 1e-4 if device.type == "cpu" else 0.05  # in bf16
     assert relative_error(losses, expected) < tolerance
     for parameter, gradient in expected_gradients.items():
-        if gradient.norm() > 0 and (gradient.ndim == 2 or device.type == "cpu"):
+        if gradient.norm() > 0 and (is_matrix(gradient) or device.type == "cpu"):
             assert relative_error(gradients[parameter], gradient) < 10 * tolerance, parameter
 
 
@@ -121,7 +126,7 @@ def test_a_stream_in_bf16_stays_near_the_one_in_fp32(models):
     losses, gradients = losses_and_gradients(narrow, narrow, device)
     assert 0 < relative_error(losses, expected) < 0.02
     for name, gradient in expected_gradients.items():
-        if gradient.ndim == 2:
+        if is_matrix(gradient):
             assert relative_error(gradients[name], gradient) < 0.15, name
 
 
@@ -137,7 +142,7 @@ def test_compiled_as_a_whole_it_computes_the_same(models):
     losses, gradients = losses_and_gradients(compiled, forward, device)
     assert relative_error(losses, expected) < 0.01
     for name, gradient in expected_gradients.items():
-        if gradient.ndim == 2:
+        if is_matrix(gradient):
             assert relative_error(gradients[name], gradient) < 0.1, name
 
 

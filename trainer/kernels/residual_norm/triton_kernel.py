@@ -93,7 +93,7 @@ def _block(stream: Tensor) -> tuple[int, int]:  # rows and channels of a program
 
 @jit
 def _mix_and_norm(
-    stream: tl.pointer_type,
+    residual: tl.pointer_type,
     embedded: tl.pointer_type,
     mix: tl.pointer_type,
     mixed: tl.pointer_type,
@@ -112,7 +112,7 @@ def _mix_and_norm(
     places = rows[:, None] * num_channels + channels[None, :]
     keep = load_wide(mix + channels, is_channel)[None, :]
     add = load_wide(mix + num_channels + channels, is_channel)[None, :]
-    result = keep * load_wide(stream + places, is_inside)
+    result = keep * load_wide(residual + places, is_inside)
     result += add * load_wide(embedded + places, is_inside)
     store_narrow(mixed + places, result, is_inside)
     factor = scale * tl.rsqrt(tl.sum(result * result, axis=1) / num_channels + epsilon)
@@ -121,7 +121,7 @@ def _mix_and_norm(
 
 @jit
 def _mix_and_norm_backward(
-    stream: tl.pointer_type,
+    residual: tl.pointer_type,
     embedded: tl.pointer_type,
     mix: tl.pointer_type,
     to_mixed: tl.pointer_type,
@@ -148,7 +148,7 @@ def _mix_and_norm_backward(
         rows = (start + tl.arange(0, block_rows)).to(tl.int64)
         is_inside = (rows < num_rows)[:, None] & is_channel[None, :]
         places = rows[:, None] * num_channels + channels[None, :]
-        own = load_wide(stream + places, is_inside)
+        own = load_wide(residual + places, is_inside)
         early = load_wide(embedded + places, is_inside)
         slope = load_wide(to_normed + places, is_inside)
         total = load_wide(to_mixed + places, is_inside)
