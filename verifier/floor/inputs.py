@@ -51,6 +51,7 @@ def floor_inputs(
     minutes = minutes or track.floor.train_minutes.value
     world = draw_world(_size(vocabulary(submission, rulebook.track, options), track))
     with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)  # under landlock the script runs as another user
         try:
             write_world(world, Path(name))
         except OSError as error:

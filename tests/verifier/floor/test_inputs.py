@@ -35,6 +35,7 @@ def test_the_user_goes_first_and_budgets_are_short(make_submission):
     options = PlanOptions(profile="readme-strict", rung="floor", environment={"VOCAB_SIZE": "300"})
     with floor_inputs(submission, RULEBOOK, options, minutes=0.5) as inputs:
         folder = inputs.options.data
+        assert folder.stat().st_mode & 0o001  # a run under landlock is another user's
         assert len(list(folder.glob("datasets/fineweb10B_sp300/*.bin"))) == 2
         assert inputs.options.environment["MAX_WALLCLOCK_SECONDS"] == "30"
         assert inputs.options.num_seeds == 1
