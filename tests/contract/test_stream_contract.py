@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.recipe_file import load_recipe, recipe_names
-from trainer.submission_folder.write_folder import stream_lines
+from trainer.submission_folder.write_folder import documents_line, stream_lines
 from verifier.schemas.pgolf_yaml import read_contract, split_contract
 
 BIN = Path(sys.executable).parent
@@ -43,6 +43,23 @@ def test_each_recipe_offers_a_stream_that_is_read_or_shares_documents():
     assert offers["pr77"].piece_tokens is None and offers["pr77"].num_lanes == 64
     sliding = offers["pr50"]
     assert sliding.piece_tokens + sliding.context_tokens == 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "promise"),
+    [
+        ("pr77", {}, "alone"),
+        ("pr1855", {}, None),  # warm adapters, and pauses in which all weights learn
+        ("pr1855", {"evaluation.ttt_enabled": False}, "apart"),
+        ("pr1855", {"evaluation.ttt_enabled": False, "model.smear_gate_bos_fix": False}, None),
+        ("demo", {}, None),
+    ],
+)
+def test_documents_are_promised_apart_where_nothing_goes_between_them(name, changes, promise):
+    changes |= {"evaluation.phased_ttt_num_phases": 0} if changes else {}
+    told = {path: ("here", value) for path, value in changes.items()}
+    line = documents_line(load_recipe(name, told).recipe)
+    assert read_contract(PHASES + line).get("documents") == promise
 
 
 @pytest.mark.slow

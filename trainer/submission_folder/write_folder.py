@@ -79,8 +79,22 @@ def contract(request: FolderRequest) -> str:
     return (
         f"version: 1\ntrain: {request.launch} train\nevaluate: {request.launch} evaluate\n"
         f"artifact: [{ARTIFACT_NAME}]\ncode: [{SCRIPT_NAME}]\n"
-        f"{stream_lines(request.resolved.recipe)}"
+        f"{documents_line(request.resolved.recipe)}{stream_lines(request.resolved.recipe)}"
     )
+
+
+def documents_line(recipe: Recipe) -> str:
+    """What is promised of documents: that each is scored alone, or knows no word of others.
+
+    Packed documents stand in windows that end where they end, so that their places count.
+    """
+    learning, model = recipe.evaluation, recipe.model
+    if learning.ttt_enabled:
+        shares = learning.ttt_warm_start_a or learning.phased_ttt_num_phases > 0
+        return "" if shares else "documents: alone\n"
+    looks_back = model.use_smeargate or model.bigram_hash_buckets > 0
+    looks_back |= model.smear_gate_enabled and not model.smear_gate_bos_fix
+    return "documents: apart\n" if recipe.batch.pack_documents and not looks_back else ""
 
 
 def stream_lines(recipe: Recipe) -> str:

@@ -7,7 +7,10 @@ from verifier.schemas.rule_yaml import Rule
 
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
-    """A move beyond the noise in the same document breaks it; in another one it leaves it open."""
+    """A move beyond the noise in the same document breaks it; in another one it leaves it open.
+
+    Where the script itself says that the other was scored before, it breaks it, too.
+    """
     record = probe_record(case)
     if isinstance(record, CheckResult):
         return record
@@ -20,6 +23,11 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     least = max(numbers["min_moved_nats"], numbers["noise_factor"] * noise)
     changed = [m for m in record.moves if m.kind in ("flip", "poison") and m.not_scored is None]
     findings = tuple(_finding(m) for m in changed if (m.in_document_nats or 0.0) > least)
+    findings += tuple(
+        _against_own_order(m)
+        for m in changed
+        if m.by_told_order and (m.earlier_nats or 0.0) > least
+    )
     if findings:
         return CheckResult(findings=findings)
     return _without_alarm(record, changed, least) or nothing_seen(case)
@@ -38,7 +46,8 @@ def _without_alarm(
         if (move.earlier_nats or 0.0) > least:
             return cannot_tell(
                 f"{move.name}: losses of earlier documents move by up to {move.earlier_nats:.3g} "
-                "nats: either documents are scored in another order, or twice"
+                "nats: either documents are scored in another order, or twice; a script that tells "
+                "its order beside its losses (docs/probe.md) is held to that"
             )
     return None
 
@@ -50,6 +59,14 @@ def _finding(move: MoveRecord) -> Finding:
         f"{move.distance_tokens:,} before it moves by {move.in_document_nats:.3g} nats",
         file=f"probe/{move.name}/stdout.log",
         evidence=_points_to(move),
+    )
+
+
+def _against_own_order(move: MoveRecord) -> Finding:
+    return Finding(
+        message=f"where token {move.cut:,} is replaced, losses of other documents "
+        f"move by up to {move.earlier_nats:.3g} nats, which the script says it scored before",
+        file=f"probe/{move.name}/stdout.log",
     )
 
 

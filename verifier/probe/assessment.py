@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from verifier.floor.odds import bet
 from verifier.log_lines import FinalMetric
 from verifier.probe.canaries import assess_canaries
+from verifier.probe.neighbours import is_kept
 from verifier.probe.order import assess_orders
+from verifier.probe.turns import Turns
 from verifier.probe.variants import Sample, Variant, law_of
 from verifier.schemas.probe_record_json import LedgerRecord, MoveRecord, ProbeRecord
 
@@ -36,6 +38,8 @@ class Scored:
     """Where they were noted by the instrument."""
     final: FinalMetric | None = None
     """What it printed of the tape."""
+    turns: Turns | None = None
+    """In which order it says that it scored."""
 
 
 def assess(
@@ -56,7 +60,8 @@ def assess(
     if base is None:
         return record.model_copy(update={"not_evaluated": why})
     others = [v for v in variants if v.kind not in ("base", "training", "canaries")]
-    moves = tuple(_move(sample, v, base, scored[v.name]) for v in others)
+    turns = scored["base"].turns
+    moves = tuple(_move(sample, v, base, (scored[v.name], turns)) for v in others)
     repeated, why = usable(by_name["repeat"], scored["repeat"])
     noise = None if repeated is None else float(_moved(by_name["repeat"], base, repeated).max())
     update = {
@@ -99,8 +104,11 @@ def _of_orders(
     return assess_orders(sample, tapes, losses) if len(losses) == 2 else {}
 
 
-def _move(sample: Sample, variant: Variant, base: Losses, scored: Scored) -> MoveRecord:
-    """One variant's record."""
+def _move(
+    sample: Sample, variant: Variant, base: Losses, told: tuple[Scored, Turns | None]
+) -> MoveRecord:
+    """One variant's record, from what came of it and the order in which the sample was scored."""
+    scored, turns = told
     record = MoveRecord(
         kind=variant.kind, name=variant.name, wall_seconds=scored.wall_seconds, cut=variant.cut
     )
@@ -109,13 +117,17 @@ def _move(sample: Sample, variant: Variant, base: Losses, scored: Scored) -> Mov
         return record.model_copy(update={"not_scored": why})
     moved = _moved(variant, base, losses)
     compared = variant.tokens[1 : len(moved) + 1] != sample.tokens[0]
+    if variant.kind == "neighbours":
+        compared &= is_kept(sample, variant)[1 : len(moved) + 1]
     ours = base[variant.places[1 : len(moved) + 1] - 1]
-    update: dict[str, float | int] = {}
+    update: dict[str, float | int | bool] = {}
     if compared.any():
         update["largest_nats"] = float(moved[compared].max())
         update["mean_nats"] = float((losses[: len(moved)] - ours)[compared].mean())
     if variant.cut is not None:
         update |= _before(sample, variant.cut, moved)
+        if turns is not None and scored.turns is not None and turns.same_as(scored.turns):
+            update |= _scored_earlier(sample, variant, turns, moved)
     return record.model_copy(update=update)
 
 
@@ -128,11 +140,28 @@ def _moved(variant: Variant, base: Losses, losses: Losses) -> Losses:
     return np.abs(losses[:end] - base[places - 1])
 
 
-def _before(sample: Sample, cut: int, moved: Losses) -> dict[str, float | int]:
+def _scored_earlier(
+    sample: Sample, variant: Variant, turns: Turns, moved: Losses
+) -> dict[str, float | int | bool]:
+    """Moves in documents without a change, where no change was scored before by the told order."""
+    changed = np.flatnonzero(variant.tokens != sample.tokens) - 1
+    document = np.cumsum(sample.is_start)[: len(moved)]
+    held = ~turns.after(changed)[: len(moved)] & ~np.isin(document, document[changed])
+    return {
+        "earlier_nats": float(moved[held].max(initial=0.0)),
+        "num_held": int(held.sum()),
+        "by_told_order": True,
+    }
+
+
+def _before(sample: Sample, cut: int, moved: Losses) -> dict[str, float | int | bool]:
     """Moves before the cut; the loss of token k stands at k − 1."""
     start = int(np.flatnonzero(sample.is_start[: cut + 1])[-1])
     earlier, own_document = moved[:start], moved[start : cut - 1]
-    update: dict[str, float | int] = {"earlier_nats": float(earlier.max(initial=0.0))}
+    update: dict[str, float | int | bool] = {
+        "earlier_nats": float(earlier.max(initial=0.0)),
+        "num_held": len(earlier),
+    }
     if len(own_document):
         furthest = int(own_document.argmax())
         update["in_document_nats"] = float(own_document[furthest])

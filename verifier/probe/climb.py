@@ -7,6 +7,7 @@ import numpy as np
 
 from verifier.probe.assessment import assess
 from verifier.probe.canaries import plant
+from verifier.probe.neighbours import replace_neighbours
 from verifier.probe.order import draw_orders
 from verifier.probe.overlap import search
 from verifier.probe.scoring import Scorer, tokens_of
@@ -71,6 +72,7 @@ def tapes(sample: Sample, training: Tokens, rng: np.random.Generator) -> tuple[V
     return (
         *draw_variants(sample, rng),
         *(draw_orders(sample, rng) if len(sample.documents) > 2 else ()),
+        *((replace_neighbours(sample, law_of(sample), rng),) if len(sample.documents) > 1 else ()),
         plant(sample, law_of(sample), rng),
         training_tape(training, sample, rng),
     )
@@ -116,12 +118,13 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
     if prepared.plan.evaluation is not None and scored["base"].losses is not None:
         harness.observer.run_started("probe with an instrument inside")
         watched = scorer.watch(variants[0]).ledger
-    promises_alone = (harness.submission.contract or {}).get("documents") == "alone"
+    promise = (harness.submission.contract or {}).get("documents")
     record = assess(sample, variants, scored, secret)
     return record.model_copy(
         update={
             "how": scorer.how,
-            "promises_alone": promises_alone,
+            "promises_alone": promise == "alone",
+            "promises_apart": promise in ("alone", "apart"),
             "ledger": record.ledger or watched,
         }
     )

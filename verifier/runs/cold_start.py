@@ -15,7 +15,7 @@ from verifier.runs.measure import Stage
 from verifier.runs.open_watch import OpenWatch
 from verifier.runs.packages import folders_below, installed_files, package_folders
 from verifier.runs.processes import Listener, Process, Setting, run_process
-from verifier.runs.scores import keep_token_losses, read_token_losses
+from verifier.runs.scores import keep_orders, keep_token_losses, read_token_losses
 from verifier.runs.visibility import evaluation_data
 from verifier.schemas.run_record_json import ColdStart, EvaluationPlan, TokenLosses
 from verifier.track_data import TrackData, file_sha256
@@ -66,10 +66,12 @@ def evaluate(request: EvaluationRequest, setting: Setting, listener: Listener) -
         with OpenWatch(_watched_folders(data)) as watch:
             stage = run_process(process, setting, listener)
         after = _hashes(workdir, given)
-        losses = written_files(workdir, given).get(TOKEN_LOSSES_FILE)
+        written = written_files(workdir, given)
+        losses = written.get(TOKEN_LOSSES_FILE)
         token_losses = read_token_losses(losses, setting.text.num_tokens)
         if setting.keeps_losses:
             keep_token_losses(losses, request.workdir.parent, setting.text.num_tokens)
+            keep_orders(written, TOKEN_LOSSES_FILE, request.workdir.parent)
     looks = [at for path, at in watch.opened.items() if _is_validation(path, data)]
     first_look = None
     if looks and listener.launched is not None:

@@ -1,7 +1,9 @@
 """A score from the losses that a run wrote, token by token."""
 
 import math
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from verifier.units import bits_per_byte
 
 KEPT_LOSSES = "token_losses.f32"
 """In a seed's folder, where a later look at single tokens needs them."""
+MAX_ORDER_BYTES = 2**25
+"""Of what one process tells of the order in which it scored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +58,25 @@ def keep_token_losses(file: WrittenFile | None, folder: Path, num_tokens: int) -
     if file is not None and file.num_bytes <= 4 * num_tokens:
         with disk_errors(folder):
             shutil.copyfile(file.location, folder / KEPT_LOSSES, follow_symlinks=False)
+
+
+def keep_orders(written: Mapping[str, WrittenFile], losses_name: str, folder: Path) -> None:
+    """Copy what a run told beside its losses of the order in which it scored, where it is small.
+
+    Args:
+        written: all that the run left.
+        losses_name: the file of losses.
+        folder: the seed's.
+
+    Raises:
+        RunDirectoryError: the disk refuses.
+    """
+    for name, file in written.items():
+        told = re.fullmatch(re.escape(losses_name) + r"(\.order\.\d{1,3}\.jsonl)", name)
+        if told and file.num_bytes <= MAX_ORDER_BYTES:
+            with disk_errors(folder):
+                kept = folder / f"{KEPT_LOSSES}{told[1]}"
+                shutil.copyfile(file.location, kept, follow_symlinks=False)
 
 
 def recomputed_loss(losses: TokenLosses | None) -> float | None:

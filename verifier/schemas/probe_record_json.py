@@ -13,6 +13,7 @@ VariantKind = Literal[
     "truncated",
     "shuffled",
     "alone",
+    "neighbours",
     "training",
     "fresh",
     "canaries",
@@ -36,11 +37,17 @@ class MoveRecord(StrictModel):
     distance_tokens: int | None = None
     """How far before the cut that loss lies."""
     earlier_nats: float | None = None
-    """The largest move of a loss in earlier documents."""
+    """The largest move of a loss in earlier documents: those before the cut's in the text, or those
+    without a change that were scored before any change, by the order that the script tells."""
+    num_held: int | None = None
+    """Losses in them."""
+    by_told_order: bool = False
+    """Whether the script told the same order of scoring for the sample and for this tape."""
     own_nats: float | None = None
     """The move of the changed token's own loss, which should move."""
     largest_nats: float | None = None
-    """The largest move of all losses but those of documents' starts, where no cut is."""
+    """The largest move of all losses but those of documents' starts; where only some documents keep
+    their words, of these."""
     mean_nats: float | None = None
     """The mean loss of the same targets, less that in the sample."""
 
@@ -95,6 +102,8 @@ class ProbeRecord(StrictModel):
     num_documents: int = 0
     promises_alone: bool = False
     """Whether its contract says that each document is scored by itself."""
+    promises_apart: bool = False
+    """Whether it says, or so, that the words of one document change nothing in another."""
     is_noted_inside: bool = False
     """Whether the losses came through an instrument in the script's process, which it can fool."""
     num_losses: int | None = None

@@ -59,11 +59,12 @@ def test_cheats_break_the_rule_that_they_are_seen_by(probed_mode, mode, rules):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("promise", ["alone", "apart"])
 @pytest.mark.parametrize(
     ("mode", "rules"), [("reset_omitted", {"carried_state"}), ("plain", set())]
 )
-def test_the_promise_of_documents_alone_is_tried(probed_mode, mode, rules):
-    verdict = probed_mode(mode, CONTRACT + "documents: alone\n")
+def test_the_promise_of_documents_is_tried(probed_mode, mode, rules, promise):
+    verdict = probed_mode(mode, CONTRACT + f"documents: {promise}\n")
     assert broken(verdict) == rules and ("carried_state" in passed(verdict)) == (not rules)
 
 
