@@ -24,7 +24,7 @@ import scored_script  # noqa: E402
 
 from verifier.probe.assessment import Scored  # noqa: E402
 from verifier.probe.exchange import PairTable  # noqa: E402
-from verifier.probe.fresh import assess_fresh, mix  # noqa: E402
+from verifier.probe.fresh import assess_fresh, draw, mix  # noqa: E402
 from verifier.probe.fresh_documents import Document, Speller, split  # noqa: E402
 from verifier.probe.overlap import search  # noqa: E402
 from verifier.probe.sampled import MAX_TARGETS, Drawn, assess_sampled  # noqa: E402
@@ -107,7 +107,7 @@ def fresh(folder: Path) -> None:
         for seed in range(num_draws):
             rng = np.random.default_rng(seed)
             heaps = text.heaps(rng)
-            mixture = mix(heaps, speller, rng)
+            mixture = mix(draw(heaps, rng), speller, rng)
             losses = losses_of(mixture.variant.tokens, text.pairs, heaps[0], kind, size)
             scored = Scored(
                 losses=losses.astype(np.float32), detail="exit code 0", wall_seconds=0.0
@@ -130,7 +130,7 @@ def honest(folder: Path, num_draws: int = 50) -> None:
         told = []
         for seed in range(num_draws):
             rng = np.random.default_rng(seed)
-            mixture = mix(text.heaps(rng), speller, rng)
+            mixture = mix(draw(text.heaps(rng), rng), speller, rng)
             tape = mixture.variant.tokens.astype(np.int64)
             model = scored_script.Model(text.pairs.copy())
             losses = -np.log(scored_script.WAYS[mode](model, tape[:-1], tape[1:]))

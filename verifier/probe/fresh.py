@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 
 from verifier.floor.assessment import implied_range
 from verifier.probe.assessment import Losses, Scored, usable
+from verifier.probe.declared_text import DeclaredTransform
 from verifier.probe.exchange import MAX_TRAINING_TOKENS, PairTable, compare
-from verifier.probe.fresh_documents import Document, Speller, read_documents, source_sha256, split
+from verifier.probe.fresh_documents import (
+    MAX_DOCUMENT_TOKENS,
+    Document,
+    Speller,
+    read_documents,
+    source_sha256,
+    split,
+    strange_token,
+)
 from verifier.probe.scoring import Scorer, tokens_of
+from verifier.probe.transforms import BrokenTransformError, Untouched, why_unproven
 from verifier.probe.variants import Sample, Variant
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
@@ -31,6 +41,13 @@ MAX_TOKENS = 2**18
 MIN_DOCUMENTS = 8
 """Of either kind: with fewer, no drawing of lots tells 1 in 10,000."""
 NATS_PER_BIT = float(np.log(2.0))
+UNKNOWN_TRANSFORM = (
+    "the data have a sidecar of bytes, so something was done to the text before it became tokens, "
+    "and nobody says what: the tokenizer has no operators of CaseOps, and pgolf.yaml no 'text' "
+    "with commands that apply and restore it"
+)
+Groups = tuple[Sequence[Document], Sequence[Document]]
+"""Validation documents and fresh ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +60,13 @@ class Mixture:
     @property
     def variant(self) -> Variant:
         tokens = np.concatenate([document.tokens for document in self.documents])
-        return Variant(kind="fresh", name="fresh", tokens=tokens, places=np.arange(len(tokens)))
+        return Variant(
+            kind="fresh",
+            name="fresh",
+            tokens=tokens,
+            places=np.arange(len(tokens)),
+            sizes=np.concatenate([d.sizes for d in self.documents if d.sizes is not None]),
+        )
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -69,41 +92,93 @@ def score_fresh(
         KeyboardInterrupt: the running process was killed.
     """
     place = harness.journal.folder / "fresh.json"
-    speller = Speller(prepared.data.tokenizer)
-    text = np.concatenate(tokens_of(prepared.data, "val"))
-    fresh = read_documents(path, speller, int(text[0]))
-    record = FreshRecord(
-        source=path.name, source_sha256=source_sha256(path), secret=secrets.token_hex(SECRET_BYTES)
-    )
+    first, record = executed.measurements[0], _new_record(path)
     done = recorded(place, FreshRecord)
     if done is not None and done.source_sha256 == record.source_sha256:
         return done
-    why = _why_not(prepared, executed)
-    told: dict[str, object] = {"not_evaluated": why}
-    if why is None:
+    told: dict[str, object] = {"not_evaluated": f"{first.outcome}: {first.detail}"}
+    if first.outcome == "completed":
+        setting = Setting(prepared=prepared, harness=harness)
         rng = np.random.default_rng(int(record.secret, 16))
-        mixture = mix((split(text, int(text[0])), fresh), speller, rng)
-        harness.observer.run_started("validation documents among fresh ones")
-        scored = _score(mixture, prepared, harness, executed.measurements[0].seed)
-        [training, *_] = tokens_of(prepared.data, "train", MAX_TRAINING_TOKENS)
-        told = assess_fresh(mixture, scored, PairTable(training), rng)
+        try:
+            told = _scored(path, setting, first.seed, rng)
+        except BrokenTransformError as error:
+            told = {"not_evaluated": str(error)}
     record = record.model_copy(update=told)
     with disk_errors(place):
         write_record(place, record)
     return record
 
 
-def mix(
-    groups: tuple[Sequence[Document], Sequence[Document]],
-    speller: Speller,
-    rng: np.random.Generator,
-) -> Mixture:
-    """Validation documents and fresh ones in a drawn order, equally many tokens at most."""
-    known = _draw([document.cut() for document in groups[0]], MAX_TOKENS, rng)
-    fresh = _draw([document.cut() for document in groups[1]], sum(map(len, known)), rng)
-    is_fresh = np.repeat([False, True], [len(known), len(fresh)])
-    order, both = rng.permutation(len(is_fresh)), [*known, *fresh]
-    return Mixture(documents=[speller.measured(both[i]) for i in order], is_fresh=is_fresh[order])
+def _new_record(path: Path) -> FreshRecord:
+    secret = secrets.token_hex(SECRET_BYTES)
+    return FreshRecord(source=path.name, source_sha256=source_sha256(path), secret=secret)
+
+
+def _scored(path: Path, setting: Setting, seed: int, rng: np.random.Generator) -> dict[str, object]:
+    """Both kinds of documents through the seed's artifact; the fields of a record."""
+    prepared = setting.prepared
+    if prepared.plan.evaluation is None:
+        why = "one command trains and evaluates, so no artifact can be evaluated on other text"
+        return {"not_evaluated": why}
+    speller = Speller(prepared.data.tokenizer, _declared(setting, seed))
+    text, sidecar = (tokens_of(prepared.data, split) for split in ("val", "val_bytes"))
+    if sidecar and isinstance(speller.transform, Untouched):
+        return {"not_evaluated": UNKNOWN_TRANSFORM}
+    tokens = np.concatenate(text)
+    fresh = read_documents(path, speller, int(tokens[0]))
+    known = split(tokens, int(tokens[0]), np.concatenate(sidecar) if sidecar else None)
+    drawn = draw((known, fresh), rng)
+    if why_not := _unproven(drawn, speller):
+        return {"not_evaluated": why_not}
+    mixture = mix(drawn, speller, rng)
+    setting.harness.observer.run_started("validation documents among fresh ones")
+    scored = _score(mixture, setting, seed)
+    [training, *_] = tokens_of(prepared.data, "train", MAX_TRAINING_TOKENS)
+    told = assess_fresh(mixture, scored, PairTable(training), rng)
+    return told | {"transform": speller.transform.name}
+
+
+def _declared(setting: Setting, seed: int) -> DeclaredTransform | None:
+    evaluation = setting.prepared.plan.evaluation
+    if evaluation is None or evaluation.text is None:
+        return None
+    return DeclaredTransform(
+        setting=setting, seed=seed, evaluation=evaluation, plan=evaluation.text
+    )
+
+
+def _unproven(drawn: Groups, speller: Speller) -> str | None:
+    """Why nobody can say how many bytes the documents have."""
+    raw = [document.text for document in drawn[1] if document.text is not None]
+    if not raw and isinstance(speller.transform, DeclaredTransform):
+        return f"{speller.transform.name} is tried on raw documents; give --fresh a .jsonl"
+    coded = [speller.spelled(d) for group in drawn for d in group if d.text is None]
+    if why_not := why_unproven(speller.transform, raw, coded):
+        return why_not
+    token = strange_token(drawn)
+    if token is None:
+        return None
+    known, new = (float(np.mean([token in d.tokens for d in group])) for group in drawn)
+    return (
+        f"{speller.piece(token)!r} stands in {known:.0%} of the validation documents and in "
+        f"{new:.0%} of the fresh ones: they are of another source, or the data went through "
+        f"something else than {speller.transform.name}"
+    )
+
+
+def draw(groups: Groups, rng: np.random.Generator) -> Groups:
+    """Validation documents and fresh ones, equally many tokens of both at most."""
+    known = _draw(groups[0], MAX_TOKENS, rng)
+    return known, _draw(groups[1], sum(map(_kept, known)), rng)
+
+
+def mix(drawn: Groups, speller: Speller, rng: np.random.Generator) -> Mixture:
+    """Validation documents and fresh ones in a drawn order, long ones cut."""
+    order = rng.permutation(len(drawn[0]) + len(drawn[1]))
+    both = [*drawn[0], *drawn[1]]
+    documents = [document.cut() for document in speller.measured([both[i] for i in order])]
+    return Mixture(documents=documents, is_fresh=order >= len(drawn[0]))
 
 
 def assess_fresh(
@@ -137,32 +212,26 @@ def assess_fresh(
     }
 
 
-def _why_not(prepared: PreparedRun, executed: Executed) -> str | None:
-    first = executed.measurements[0]
-    if first.outcome != "completed":
-        return f"{first.outcome}: {first.detail}"
-    if prepared.plan.evaluation is None:
-        return "one command trains and evaluates, so no artifact can be evaluated on other text"
-    if tokens_of(prepared.data, "val_bytes"):
-        return "the track's data have a sidecar of bytes, which fresh documents lack"
-    return None
-
-
-def _score(mixture: Mixture, prepared: PreparedRun, harness: Harness, seed: int) -> Scored:
+def _score(mixture: Mixture, setting: Setting, seed: int) -> Scored:
     """As the probes do it, which keep every token's loss, whichever rung this is."""
+    prepared = setting.prepared
     plan = prepared.plan.model_copy(update={"rung": "probe"})
-    setting = Setting(prepared=replace(prepared, plan=plan), harness=harness)
+    probing = replace(setting, prepared=replace(prepared, plan=plan))
     variant = mixture.variant
     sample = Sample(tokens=variant.tokens, begin=0)
-    return Scorer(setting=setting, seed=seed, sample=sample).score(variant)
+    return Scorer(setting=probing, seed=seed, sample=sample).score(variant)
+
+
+def _kept(document: Document) -> int:
+    return min(len(document), MAX_DOCUMENT_TOKENS)
 
 
 def _draw(
     documents: Sequence[Document], num_tokens: int, rng: np.random.Generator
 ) -> list[Document]:
-    """Documents in a drawn order until they hold so many tokens."""
+    """Documents in a drawn order until what is kept of them comes to so many tokens."""
     order = rng.permutation(len(documents))
-    ends = np.cumsum([len(documents[i]) for i in order])
+    ends = np.cumsum([_kept(documents[i]) for i in order])
     return [documents[i] for i in order[: int(ends.searchsorted(num_tokens)) + 1]]
 
 
@@ -183,7 +252,19 @@ def _bytes(mixture: Mixture, is_whole: NDArray[np.bool_], scored: Scored) -> dic
         "text_bytes_low": int(mixture.sizes[:whole].sum()),
         "text_bytes_high": int(mixture.sizes[: whole + 1].sum()),
     }
+    told |= _sidecar(mixture)
     if scored.final is None or scored.losses is None:
         return told
     low, high = implied_range(scored.final, len(scored.losses))
     return told | {"implied_bytes_low": low, "implied_bytes_high": high}
+
+
+def _sidecar(mixture: Mixture) -> dict[str, object]:
+    """What the data's own sidecar says of the validation documents, and what their text has."""
+    documents = [d for d in mixture.documents if d.sidecar_bytes is not None]
+    if not documents:
+        return {}
+    return {
+        "sidecar_bytes": sum(d.sidecar_bytes or 0 for d in documents),
+        "sidecar_text_bytes": sum(len((d.text or "").encode()) for d in documents),
+    }

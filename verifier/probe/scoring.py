@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from verifier.probe.assessment import Scored
-from verifier.probe.turns import read_turns
 from verifier.probe.variants import Sample, Tokens, Variant
 from verifier.probe.watching import WatchedRun, ended_well, how_it_ended, run_watched
 from verifier.runs.cold_start import EvaluationRequest, evaluate
@@ -121,8 +120,10 @@ class Scorer:
         tokenizer.write_bytes(real.tokenizer.read_bytes())
         shards = {"fineweb_val_000000.bin": variant.tokens}
         if lengths := tokens_of(real, "val_bytes"):
-            lengths_here = np.concatenate(lengths)[self.sample.begin :][variant.places]
-            shards["fineweb_val_bytes_000000.bin"] = lengths_here
+            sizes = variant.sizes
+            if sizes is None:
+                sizes = np.concatenate(lengths)[self.sample.begin :][variant.places]
+            shards["fineweb_val_bytes_000000.bin"] = sizes
         for name, tokens in shards.items():
             write_shard(dataset / name, tokens)
         return TrackData(
@@ -145,10 +146,8 @@ def _listening(folder: Path, setting: Setting) -> Iterator[Listener]:
 def _as_scored(stage: Stage, folder: Path) -> Scored:
     """What the script wrote of its losses."""
     kept = folder / KEPT_LOSSES
-    losses = np.fromfile(kept, dtype="<f4") if ended_well(stage) and kept.exists() else None
     return Scored(
-        losses=losses,
-        turns=None if losses is None else read_turns(folder, len(losses)),
+        losses=np.fromfile(kept, dtype="<f4") if ended_well(stage) and kept.exists() else None,
         detail=how_it_ended(stage),
         wall_seconds=stage.result.wall_seconds,
         final=stage.log.headline,

@@ -67,6 +67,7 @@ class Variant:
     """The first place at which it differs from the sample, where order and length are kept."""
     spliced: NDArray[np.int64] | None = None  # places of the drawn tokens, ascending
     copies: NDArray[np.int64] | None = None  # (C, R) where each canary's copies have their words
+    sizes: Tokens | None = None  # (M + 1,) bytes of each token, where no place of the sample tells
 
 
 def choose_sample(tokens: Tokens, num_tokens: int, rng: np.random.Generator) -> Sample:

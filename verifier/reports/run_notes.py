@@ -115,10 +115,16 @@ def fresh_note(verdict: VerdictFile) -> str | None:
         return None
     if fresh.gap_bpb is None:
         return f"fresh documents: {fresh.not_evaluated}"
-    return (
+    note = (
         f"fresh documents: {fresh.num_fresh} of {fresh.source} {fresh.fresh_bpb:.4f} bits a byte, "
         f"{fresh.num_validation} validation documents {fresh.validation_bpb:.4f}; "
         f"{fresh.gap_bpb:+.4f} ± {fresh.error_bpb:.4f} where equally hard (p = {fresh.p_value:.2g})"
+    )
+    if fresh.sidecar_bytes is None:
+        return note
+    return (
+        f"{note}; text before {fresh.transform}, where validation has {fresh.sidecar_text_bytes:,} "
+        f"bytes and its sidecar says {fresh.sidecar_bytes:,}"
     )
 
 

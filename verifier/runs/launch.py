@@ -5,8 +5,13 @@ from pathlib import PurePosixPath
 
 from verifier.errors import SubmissionUnreadableError
 from verifier.run_command import RunCommand, find_run_commands, read_launch_line
-from verifier.schemas.pgolf_yaml import SplitContract, StreamContract, split_contract
-from verifier.schemas.run_record_json import EvaluationPlan, StreamPlan
+from verifier.schemas.pgolf_yaml import (
+    SplitContract,
+    StreamContract,
+    TextContract,
+    split_contract,
+)
+from verifier.schemas.run_record_json import EvaluationPlan, StreamPlan, TextPlan
 from verifier.schemas.track_yaml import Launch
 from verifier.submission import Submission
 from verifier.track_data import TrackData
@@ -98,10 +103,14 @@ def make_commands(submission: Submission, launcher: Launcher) -> Commands:
         artifact=contract.artifact,
         code=contract.code or (script,),
         stream=_stream_plan(contract.stream, launcher) if contract.stream else None,
+        text=_text_plan(contract.text, launcher) if contract.text else None,
     )
     _require_code(submission, (*evaluation.code, train.script, evaluate.script))
     if evaluation.stream is not None:
         _require_code(submission, evaluation.stream.argv[1:2])
+    if evaluation.text is not None:
+        scripts = (evaluation.text.apply[1], evaluation.text.restore[1])
+        _require_code(submission, scripts)
     return Commands(
         argv=launcher.argv(train.script, train),
         environment=launcher.variables(train),
@@ -120,6 +129,14 @@ def _stream_plan(contract: StreamContract, launcher: Launcher) -> StreamPlan:
         context_tokens=contract.context_tokens,
         num_lanes=contract.num_lanes,
     )
+
+
+def _text_plan(contract: TextContract, launcher: Launcher) -> TextPlan:
+    """One process each, which sees no data at all."""
+    commands = [_launch_line(line) for line in (contract.apply, contract.restore)]
+    apply, restore = ((PYTHON, command.script, *command.arguments) for command in commands)
+    environment = launcher.variables(commands[0]) | launcher.variables(commands[1])
+    return TextPlan(apply=apply, restore=restore, environment=environment)
 
 
 def read_split(submission: Submission) -> SplitContract | None:

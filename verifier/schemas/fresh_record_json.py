@@ -13,6 +13,8 @@ class FreshRecord(StrictModel):
     """Seed of all draws in hexadecimal digits; unknown to anyone until the run is over."""
     not_evaluated: str | None = None
     """Why nothing was compared."""
+    transform: str | None = None
+    """What was done to text before it became tokens, as both kinds of documents bear out."""
     num_validation: int = 0
     num_fresh: int = 0
     """Documents of either kind whose every token was scored."""
@@ -30,6 +32,9 @@ class FreshRecord(StrictModel):
     text_bytes_low: int | None = None
     text_bytes_high: int | None = None
     """Of the text that was scored; a document that was scored in part counts not at all, or all."""
+    sidecar_bytes: int | None = None
+    sidecar_text_bytes: int | None = None
+    """Of the drawn validation documents, whole: by the data's own sidecar, and by their text."""
     implied_bytes_low: float | None = None
     implied_bytes_high: float | None = None
     """What its printed loss and BPB of this tape make, within their rounding."""

@@ -7,13 +7,15 @@ Its author is a stranger, so it is read tolerantly and within limits.
     evaluate: torchrun --standalone --nproc_per_node=8 train_gpt.py evaluate
     artifact: [final_model.int8.ptz]    what training leaves for evaluation in the working folder
     code: [train_gpt.py]                what counts as code
-    documents: alone                    optional: no document's losses hang on others, or apart:
-                                        nor on their words; docs/probe.md
+    documents: alone                    optional: no document's losses hang on others; docs/probe.md
     stream:                             optional; docs/stream.md
       command: python train_gpt.py stream
       pieces: documents                 what is predicted by itself; or a number of tokens
       context: 0                        tokens before a piece that it may see
       lanes: 64                         pieces side by side at most
+    text:                               optional, where text was changed before it became tokens:
+      apply: python text.py apply       commands that change it, and change it back; docs/probe.md
+      restore: python text.py restore
 """
 
 from collections.abc import Mapping
@@ -44,6 +46,14 @@ class StreamContract:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextContract:
+    """How text was changed before it became tokens, and how that is undone."""
+
+    apply: str
+    restore: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SplitContract:
     """Two launch lines as they stand, and the files that join them."""
 
@@ -53,6 +63,7 @@ class SplitContract:
     code: tuple[str, ...]
     """Empty where it is left out: the main script alone."""
     stream: StreamContract | None
+    text: TextContract | None
 
 
 def split_contract(contract: Mapping[str, object]) -> SplitContract | None:
@@ -60,7 +71,7 @@ def split_contract(contract: Mapping[str, object]) -> SplitContract | None:
 
     Raises:
         ValueError: it names one of them alone, another version, files that are none, or a stream
-            that cannot be.
+            or a text that cannot be.
     """
     commands = [contract.get(name) for name in ("train", "evaluate")]
     if commands == [None, None]:
@@ -76,6 +87,7 @@ def split_contract(contract: Mapping[str, object]) -> SplitContract | None:
         artifact=_file_names(contract, "artifact"),
         code=_file_names(contract, "code") if "code" in contract else (),
         stream=_stream(contract["stream"]) if "stream" in contract else None,
+        text=_text(contract["text"]) if "text" in contract else None,
     )
 
 
@@ -91,6 +103,15 @@ def _stream(told: object) -> StreamContract:
         context_tokens=_whole({"context": "0"} | told, "context", (0, MAX_STREAM_TOKENS)),
         num_lanes=_whole({"lanes": "64"} | told, "lanes", (1, MAX_LANES)),
     )
+
+
+def _text(told: object) -> TextContract:
+    commands = list(told.values()) if isinstance(told, dict) else []
+    if not isinstance(told, dict) or set(told) != {"apply", "restore"}:
+        raise ValueError("needs both commands below 'text', 'apply' and 'restore', and no others")
+    if not all(isinstance(command, str) for command in commands):
+        raise ValueError("needs the commands below 'text' each on one line")
+    return TextContract(apply=told["apply"], restore=told["restore"])
 
 
 def _whole(told: Mapping[str, object], key: str, bounds: tuple[int, int]) -> int:

@@ -49,6 +49,14 @@ class StreamPlan(StrictModel):
     num_lanes: int
 
 
+class TextPlan(StrictModel):
+    """How a submission changes text before it becomes tokens, and changes it back."""
+
+    apply: tuple[str, ...]
+    restore: tuple[str, ...]
+    environment: dict[str, str]
+
+
 class EvaluationPlan(StrictModel):
     """How a submission that keeps evaluation apart from training is evaluated: a cold start."""
 
@@ -59,6 +67,8 @@ class EvaluationPlan(StrictModel):
     code: tuple[str, ...]
     stream: StreamPlan | None = None
     """Where the submission offers that."""
+    text: TextPlan | None = None
+    """Where it says so."""
 
 
 class RunPlan(StrictModel):

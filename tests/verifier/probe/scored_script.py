@@ -19,7 +19,7 @@ BOS = 1
 
 
 def read(split: str) -> np.ndarray:
-    [shard] = Path(os.environ["DATA_PATH"]).glob(f"fineweb_{split}_*.bin")
+    [shard] = Path(os.environ["DATA_PATH"]).glob(f"fineweb_{split}_0*.bin")
     return np.fromfile(shard, dtype="<u2", offset=1024).astype(np.int64)
 
 
@@ -250,7 +250,9 @@ def train(*splits: str) -> None:
 
 
 def text_bytes(tape: np.ndarray) -> int:
-    """UTF-8 bytes of what each document's tokens spell."""
+    """By the sidecar, if there is one; else UTF-8 bytes of what each document's tokens spell."""
+    if MODE != "changed_bytes" and list(Path(os.environ["DATA_PATH"]).glob("*_val_bytes_*")):
+        return int(read("val_bytes")[1:].sum())
     spell = SentencePieceProcessor(model_file=os.environ["TOKENIZER_PATH"])
     parts = np.split(tape, np.flatnonzero(tape == BOS))
     return sum(len(spell.decode(part[part != BOS].tolist()).encode()) for part in parts)
