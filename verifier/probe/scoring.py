@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from verifier.probe.assessment import Scored
+from verifier.probe.turns import read_turns
 from verifier.probe.variants import Sample, Tokens, Variant
 from verifier.probe.watching import WatchedRun, ended_well, how_it_ended, run_watched
 from verifier.runs.cold_start import EvaluationRequest, evaluate
@@ -146,8 +147,10 @@ def _listening(folder: Path, setting: Setting) -> Iterator[Listener]:
 def _as_scored(stage: Stage, folder: Path) -> Scored:
     """What the script wrote of its losses."""
     kept = folder / KEPT_LOSSES
+    losses = np.fromfile(kept, dtype="<f4") if ended_well(stage) and kept.exists() else None
     return Scored(
-        losses=np.fromfile(kept, dtype="<f4") if ended_well(stage) and kept.exists() else None,
+        losses=losses,
+        turns=None if losses is None else read_turns(folder, len(losses)),
         detail=how_it_ended(stage),
         wall_seconds=stage.result.wall_seconds,
         final=stage.log.headline,

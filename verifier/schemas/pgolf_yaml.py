@@ -7,7 +7,8 @@ Its author is a stranger, so it is read tolerantly and within limits.
     evaluate: torchrun --standalone --nproc_per_node=8 train_gpt.py evaluate
     artifact: [final_model.int8.ptz]    what training leaves for evaluation in the working folder
     code: [train_gpt.py]                what counts as code
-    documents: alone                    optional: no document's losses hang on others; docs/probe.md
+    documents: alone                    optional: no document's losses hang on others, or apart:
+                                        nor on their words; docs/probe.md
     stream:                             optional; docs/stream.md
       command: python train_gpt.py stream
       pieces: documents                 what is predicted by itself; or a number of tokens
