@@ -73,8 +73,16 @@ class Adapter:
     def begin(self, num_documents: int) -> None:
         """B zero, for so many documents."""
         self._all_up.zero_()
+        self.keep(num_documents)
+
+    def keep(self, num_documents: int) -> None:
+        """Be the adapter of the first so many documents."""
         self.down = self._all_down[:num_documents].detach().requires_grad_()  # A: (B, K, inputs)
         self.up = self._all_up[:num_documents].detach().requires_grad_()  # B: (B, outputs, K)
+
+    def shrink(self, documents: slice, factor: float) -> None:
+        """Multiply A of some documents."""
+        self._all_down[documents].mul_(factor)
 
 
 class Adapters:
@@ -84,6 +92,7 @@ class Adapters:
         self.options = options
         self.device = model.tok_emb.weight.device
         self.all: list[Adapter] = []
+        self.num_begun = self.num_documents = self.steps_missed = 0
         head = "tok_emb" if model.lm_head is None else "lm_head"
         self.deltas = Deltas(
             blocks=[self._of_block(model, f"blocks.{step.layer}") for step in model.steps],
@@ -111,6 +120,7 @@ class Adapters:
 
     def renew(self) -> None:
         """Forget everything that was learnt from any document."""
+        self.steps_missed = 0
         random = torch.Generator().manual_seed(ADAPTER_SEED)
         for adapter in self.all:
             adapter.renew(random)
@@ -120,13 +130,53 @@ class Adapters:
 
         What their predecessors learnt is forgotten, but for A where the recipe keeps it warm.
         """
+        self._decay_of_those_over()
         if not self.options.ttt_warm_start_a:
             self.renew()
         for adapter in self.all:
             if self.options.ttt_warm_start_limit > 0:
                 adapter.hold(self.options.ttt_warm_start_limit)
             adapter.begin(num_documents)
-        self.optimizer = torch.optim.AdamW(
+        self.num_begun = self.num_documents = num_documents
+        self.optimizer = self._new_optimizer()
+
+    def keep(self, num_documents: int) -> None:
+        """Leave out all but the first documents: the others are over.
+
+        In the public scripts they stay in the batch, and a warm A of theirs decays on; so it does
+        here. (Its momentum, which no record has, ends.)
+        """
+        if num_documents == self.num_documents:
+            return
+        self._decay_of_those_over()
+        states = [self.optimizer.state[part] for part in self.parts()]
+        for adapter in self.all:
+            adapter.keep(num_documents)
+        self.num_documents = num_documents
+        self.optimizer = self._new_optimizer()
+        for part, state in zip(self.parts(), states, strict=True):
+            self.optimizer.state[part] = {
+                name: tensor[:num_documents] if tensor.ndim else tensor
+                for name, tensor in state.items()
+            }
+
+    def learn(self) -> None:
+        """One step along the gradients, which are dropped."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.steps_missed += 1
+
+    def _decay_of_those_over(self) -> None:
+        """Make up for the steps that documents no longer take part in."""
+        over = slice(self.num_documents, self.num_begun)
+        if self.options.ttt_warm_start_a and self.num_documents < self.num_begun:
+            rate = self.options.ttt_lora_lr * self.options.ttt_weight_decay
+            for adapter in self.all:
+                adapter.shrink(over, (1.0 - rate) ** self.steps_missed)
+        self.steps_missed = 0
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
             self.parts(),
             lr=self.options.ttt_lora_lr,
             betas=(self.options.ttt_beta1, self.options.ttt_beta2),

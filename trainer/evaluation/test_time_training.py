@@ -19,6 +19,7 @@ are made for the chunk alone.
 B documents, T tokens, L tokens of a chunk, N targets in all.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -33,10 +34,10 @@ from torch import Tensor
 from trainer.evaluation.adapters import Adapters
 from trainer.evaluation.document_batches import (
     DocumentBatch,
-    chunks_of_length,
     dealt_batches,
     find_documents,
     parts_between_phases,
+    passes_of,
     window_of,
 )
 from trainer.evaluation.global_sgd import WeightLearner
@@ -61,7 +62,7 @@ class Forward(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
-    """One forward pass over a batch of documents."""
+    """One forward pass over the documents of a batch that are not over."""
 
     span: range  # of targets, as places in each document
     places: Tensor  # (B, T) int64: where among the tokens each input stands
@@ -77,6 +78,7 @@ class LearntScores:
 
     losses: Tensor  # (N,) fp32, nats: of every token but the first, in order; on every process
     ledger: OrderLedger  # of this process
+    compile_seconds: float  # of the time that all took
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,8 +115,11 @@ def score_with_training(
     parts = parts_between_phases(find_documents(tokens), options)
     with borrowed(model):
         adapters = Adapters(model, options)
+        started = time.perf_counter()
+        forward = forward_pass(model, adapters, backend)
+        compile_seconds = time.perf_counter() - started
         run = LearningRun(
-            forward=forward_pass(model, adapters, backend),
+            forward=forward,
             adapters=adapters,
             tape=torch.from_numpy(tokens.astype(np.int32)).to(group.device),
             losses=torch.zeros(tokens.size, device=group.device),
@@ -131,7 +136,7 @@ def score_with_training(
                 num_steps = learner.learn(scored[::-1], run.tape)
                 run.ledger.note_all_weights(scored, num_steps)
     group.sum_in_place(run.losses)
-    return LearntScores(losses=run.losses[:-1], ledger=run.ledger)
+    return LearntScores(losses=run.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds)
 
 
 def score_part(run: LearningRun, batches: list[DocumentBatch]) -> None:
@@ -141,6 +146,7 @@ def score_part(run: LearningRun, batches: list[DocumentBatch]) -> None:
         run.adapters.begin(len(batch))
         run.ledger.note_batch(batch)
         for chunk in chunks_of(batch, run.adapters.options, run.tape):
+            run.adapters.keep(len(chunk.goes_on))
             token_losses = score(run.forward, chunk, run.tape, run.losses)
             run.ledger.note_score(chunk.span, run.losses[chunk.slots].sum())
             if not chunk.is_last:
@@ -167,24 +173,22 @@ def score(
 
 def learn(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
     """Move each document's adapters by what its chunk, already scored, has cost on average."""
-    adapters.optimizer.zero_grad()
     torch.autograd.backward((token_losses.mean(dim=1) * chunk.goes_on).sum())
-    adapters.optimizer.step()
+    adapters.learn()
 
 
 def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) -> Iterator[Chunk]:
-    """The forward passes that a batch takes, from left to right.
+    """The forward passes that a batch takes, from left to right; its longest documents come first.
 
     A pass sees the chunk and what precedes it in its document, `ttt_eval_seq_len` tokens at most.
     """
     starts = torch.tensor([document.start for document in batch], device=tape.device)[:, None]
     lengths = torch.tensor([document.num_targets for document in batch], device=tape.device)
-    longest = max(document.num_targets for document in batch)
-    for span in chunks_of_length(longest, options):
+    for span, num_read in passes_of(batch, options):
         window = window_of(span, options)
         within = torch.arange(window.start, window.stop, device=tape.device)
-        is_there = within < lengths[:, None]  # (B, T)
-        places = (starts + within).where(is_there, 0)
+        is_there = within < lengths[:num_read, None]  # (B, T)
+        places = (starts[:num_read] + within).where(is_there, 0)
         slots = places.where(is_there, tape.numel() - 1)
         scored = torch.arange(len(window) - len(span), len(window), device=tape.device)
         yield Chunk(
@@ -192,8 +196,8 @@ def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) ->
             places=places,
             scored=scored,
             slots=slots[:, scored],
-            goes_on=lengths > span.stop,
-            is_last=longest <= span.stop,
+            goes_on=lengths[:num_read] > span.stop,
+            is_last=batch[0].num_targets <= span.stop,
         )
 
 

@@ -15,6 +15,7 @@ from trainer.evaluation.document_batches import (
     dealt_batches,
     find_documents,
     parts_between_phases,
+    passes_of,
     window_of,
 )
 from trainer.recipe import EvaluationOptions
@@ -69,8 +70,14 @@ def test_long_documents_stand_in_smaller_batches_where_processes_would_wait_for_
     sizes = [[len(b) for b in batches_of(documents, options, n)] for n in (1, 4)]
     assert sizes[0] == [512, 512]
     assert len(sizes[1]) > 3 and sizes[1][-1] == 512 and sum(sizes[1]) == 1024
-    shorter = [batch_cost(400, size, options) for size in (512, sizes[1][0])]
+    shorter = [batch_cost(documents[:size], options) for size in (512, sizes[1][0])]
     assert shorter[1] <= 0.75 * shorter[0]
+
+
+def test_documents_leave_a_batch_once_an_eighth_of_them_is_over():
+    batch = of_lengths(20, *[12] * 7, *[8] * 7, 3)
+    read = [(chunk.start, num_read) for chunk, num_read in passes_of(batch, OPTIONS)]
+    assert read == [(0, 16), (4, 16), (8, 8), (12, 2), (16, 2)]
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 8])
@@ -80,7 +87,7 @@ def test_every_document_is_dealt_once_and_no_process_has_a_batch_more_to_do(num_
     dealt = dealt_batches(documents, OPTIONS, num_processes)
     found = [n for own in dealt for batch in lengths_of(own) for n in batch if n]
     assert sorted(found) == sorted(lengths.tolist())
-    costs = [[batch_cost(b[0].num_targets, len(b), OPTIONS) for b in own] for own in dealt]
+    costs = [[batch_cost(batch, OPTIONS) for batch in own] for own in dealt]
     assert max(map(sum, costs)) - min(map(sum, costs)) <= max(map(max, costs))
 
 

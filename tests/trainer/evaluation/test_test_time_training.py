@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing
 
+from trainer.evaluation import document_batches
 from trainer.evaluation.document_batches import NO_DOCUMENT, Document, find_documents
 from trainer.evaluation.order_check import check_order
 from trainer.evaluation.order_ledger import ledger_path
@@ -169,6 +170,15 @@ def test_a_documents_score_does_not_depend_on_the_ones_beside_it(model, tokens, 
         own = tokens[document.start : document.start + document.num_targets + 1]
         by_itself = losses_of(model, own, cold, alone)
         assert torch.allclose(by_itself, together[part], atol=1e-4)
+
+
+def test_leaving_out_documents_that_are_over_changes_no_score(
+    model, tokens, recipe, alone, monkeypatch
+):
+    """Batches of three that two of them leave; a warm A goes on as if its document had stayed."""
+    shrunk = losses_of(model, tokens, recipe, alone)
+    monkeypatch.setattr(document_batches, "STAYING_SHARE", 0.0)
+    assert torch.allclose(shrunk, losses_of(model, tokens, recipe, alone), atol=1e-5)
 
 
 def test_warm_adapters_hand_on_what_they_learnt(model, cold, alone):
