@@ -70,7 +70,11 @@ def _streamed(setting: Setting, seed: SeedMeasurement, *, decodes: bool) -> Stre
     )
     passages = streaming.passages(np.random.default_rng(int(record.secret, 16)))
     try:
-        scored = [streaming.score(passage, f"score_{i}") for i, passage in enumerate(passages)]
+        scored = [
+            part
+            for i, passage in enumerate(passages)
+            for part in streaming.score(passage, f"score_{i}")
+        ]
     except BrokenStreamError as error:
         return record.model_copy(update={"broken": str(error)})
     record = record.model_copy(update=_told(scored, streaming))

@@ -3,7 +3,7 @@
 N targets, L lanes, S steps of the longest lane, V tokens of the vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -64,14 +64,20 @@ class _Decoding:
         return tokens
 
 
-def score(passage: Passage, predictor: Predictor) -> tuple[NDArray[np.float64], bytes]:
+def score(
+    passage: Passage, predictor: Predictor, has_time: Callable[[], bool]
+) -> tuple[NDArray[np.float64], bytes]:
     """Losses (N,) in nats, piece after piece, and the code of the targets.
+
+    They are those of the first pieces alone where there was no time for another round.
 
     Raises:
         BrokenStreamError: the submission broke the protocol.
     """
-    encoder, losses = Encoder(), []
+    encoder, losses = Encoder(), list[NDArray[np.float64]]()
     for pieces in rounds(passage.pieces, passage.num_lanes):
+        if losses and not has_time():
+            break
         lengths = _lengths(pieces)
         reading = _Reading(
             targets=_side_by_side([piece.targets(passage.tape) for piece in pieces]),

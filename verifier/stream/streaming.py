@@ -1,7 +1,8 @@
 """One seed's artifact, started cold as often as it takes: to score a passage, to decode it."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,22 @@ class Decoded:
     wall_seconds: float
 
 
+@dataclass(kw_only=True, slots=True)
+class Pace:
+    """Whether a session has time for another round before its wall, asked behind each."""
+
+    wall_seconds: float
+    started: float = field(default_factory=time.monotonic)
+    _last: float = 0.0
+    _longest: float = 0.0
+
+    def has_time(self) -> bool:
+        """Whether one twice as long as the longest so far, start included, would still end."""
+        spent = time.monotonic() - self.started
+        self._longest, self._last = max(self._longest, spent - self._last), spent
+        return spent + 2 * self._longest <= self.wall_seconds
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Streaming:
     """Starts sessions of one seed."""
@@ -60,17 +77,32 @@ class Streaming:
             for group in groups(drawn, self.tape)
         ]
 
-    def score(self, passage: Passage, name: str) -> Scored:
-        """Losses and code of a passage; raises as Session.hold does."""
+    def score(self, passage: Passage, name: str) -> list[Scored]:
+        """Losses and code of a passage, in as many sessions as the wall time of each wants.
+
+        Raises as Session.hold does.
+        """
+        parts: list[Scored] = []
+        while passage.pieces:
+            parts.append(self._score(passage, f"{name}_{len(parts)}"))
+            rest = passage.pieces[len(parts[-1].passage.pieces) :]
+            passage = replace(passage, pieces=rest)
+        return parts
+
+    def _score(self, passage: Passage, name: str) -> Scored:
+        """The first pieces of a passage, as many as one session has time for."""
+        pace = Pace(wall_seconds=self.setting.harness.track.limits.hard_wall_seconds.value)
         results = []
 
         def talk(predictor: Predictor) -> None:
-            results.append((predictor, *score(passage, predictor)))
+            results.append((predictor, *score(passage, predictor, pace.has_time)))
 
         wall_seconds = self.hold(talk, name)
         [(predictor, losses, code)] = results
+        ends = np.cumsum([piece.num_targets for piece in passage.pieces])
+        num_pieces = int(ends.searchsorted(len(losses))) + 1
         return Scored(
-            passage=passage,
+            passage=replace(passage, pieces=passage.pieces[:num_pieces]),
             losses=losses,
             code=code,
             vocabulary=predictor.vocabulary or 0,

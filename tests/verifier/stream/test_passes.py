@@ -26,14 +26,21 @@ def passage():
 
 
 def test_a_second_process_gives_the_text_back_from_its_code(hold, passage):
-    losses, code = hold(lambda predictor: score(passage, predictor))
+    losses, code = hold(lambda predictor: score(passage, predictor, lambda: True))
     assert len(losses) == len(passage.targets) and (losses > 0).all()
     assert np.array_equal(hold(lambda p: decode(passage, code, p)), passage.targets)
     assert abs(len(code) - losses.sum() / np.log(2) / 8) < 8
 
 
+def test_a_session_without_time_ends_behind_a_round(hold, passage):
+    losses, code = hold(lambda predictor: score(passage, predictor, lambda: False))
+    first = Passage(pieces=passage.pieces[:16], tape=TAPE, num_lanes=16)
+    assert len(losses) == len(first.targets) < len(passage.targets)
+    assert np.array_equal(hold(lambda p: decode(first, code, p)), first.targets)
+
+
 def test_a_process_that_is_not_quite_the_same_gives_other_text(hold, passage):
-    _, code = hold(lambda predictor: score(passage, predictor))
+    _, code = hold(lambda predictor: score(passage, predictor, lambda: True))
     noise = (
         "rows = table[",
         "rows = np.random.default_rng().normal(1, 1e-6, 64).astype('<f4') * table[",
