@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.optimizer.schedules import Pace  # noqa: E402
+from trainer.optimizer.stages import Stage  # noqa: E402
 from trainer.process_group import leave_process_group  # noqa: E402
 from trainer.recipe import Recipe, recipe_settings  # noqa: E402
 from trainer.recipe_checks import build_recipe  # noqa: E402
@@ -54,14 +55,15 @@ def stepper(run: TrainingRun, *, has_loops: bool) -> Callable[[int], float]:
     """Takes so many steps; returns the milliseconds of each."""
     batches = run.batches()
     run.model.use_loops(wanted=has_loops)
-    pace = Pace(momentum=0.95, has_loops=has_loops)
+    pace = Pace(momentum=0.95)
+    stage = Stage(seq_len=run.recipe.batch.train_seq_len, has_loops=has_loops)
 
     def steps(number: int) -> float:
         run.group.barrier()
         run.group.synchronize()
         started = time.perf_counter()
         for _ in range(number):
-            take_step(run, batches, 0, pace)
+            take_step(run, batches, 0, pace, stage)
         run.group.synchronize()
         return 1000 * (time.perf_counter() - started) / number
 

@@ -1,5 +1,6 @@
 """What a recipe amounts to, computed from shapes alone: parameters and arithmetic."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from trainer.model.topology import looped_layers
 from trainer.model.transformer import GPT
 from trainer.optimizer.parameter_groups import group_parameters
-from trainer.recipe import ModelOptions, Recipe
+from trainer.recipe import LengthPhase, ModelOptions, Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,8 +16,9 @@ class ModelPlan:
     """The figures of a recipe."""
 
     parameters: dict[str, int]  # rule that trains them → how many
-    flops_per_token: float  # of training
+    flops_per_token: float  # of training, in its longest sequences
     flops_per_step: float
+    phases: dict[LengthPhase, float]  # → FLOPs a token; the whole run, where sequences do not grow
 
 
 def plan_model(recipe: Recipe) -> ModelPlan:
@@ -37,6 +39,10 @@ def plan_model(recipe: Recipe) -> ModelPlan:
         },
         flops_per_token=flops_per_token,
         flops_per_step=flops_per_token * recipe.batch.train_batch_tokens,
+        phases={
+            phase: training_flops_per_token(recipe.model, phase.seq_len)
+            for phase in recipe.length_phases
+        },
     )
 
 
@@ -64,5 +70,15 @@ def describe_plan(plan: ModelPlan) -> str:
             *lines,
             f"{plan.flops_per_token:>14,.0f}  FLOPs a token in training",
             f"{plan.flops_per_step:>14.3e}  FLOPs a step",
+            *(describe_phases(plan.phases) if len(plan.phases) > 1 else []),
         ]
     )
+
+
+def describe_phases(phases: Mapping[LengthPhase, float]) -> list[str]:
+    """How sequences grow, a line for each length; the last one lasts to the end."""
+    ends = [*(f"{phase.end:.0%}" for phase in [*phases][:-1]), "100%"]
+    return [
+        f"{flops_per_token:>14,.0f}  FLOPs a token in sequences of {phase.seq_len}, until {end}"
+        for (phase, flops_per_token), end in zip(phases.items(), ends, strict=True)
+    ]

@@ -205,6 +205,11 @@ class ScheduleOptions:
     warmdown_frac: float = lever(0.0, at_least=0)  # or share of the run (#1218); 0: in steps
     min_lr: float = option(0.0, at_least=0)  # share of the learning rate that it never falls below
     enable_looping_at: float = lever(0.0, at_least=0)  # share of the run without loops (#1394)
+    # Sequences that grow, up to train_seq_len: "1024@0.1,2048@0.7,3072@1" has 1,024 tokens in each
+    # until a tenth of the run is done (#2014). A step has equally many tokens all the time.
+    train_seq_schedule: str = lever("")
+    train_seq_schedule_mode: Literal["wallclock", "step"] = option("wallclock")  # or of its steps
+    seq_change_warmup_steps: int = lever(0, at_least=0)  # learning rates rise anew when they grow
     train_log_every: int = option(200, at_least=0)  # steps; 0: first ten and last only
     val_loss_every: int = option(0, at_least=0)  # steps; 0: validation data stay closed
     checkpoint_every: int = lever(0, at_least=0)  # steps; 0: never
@@ -300,6 +305,14 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LengthPhase:
+    """A part of a run with sequences of one length."""
+
+    seq_len: int  # tokens
+    end: float  # share of the run that is done when the next phase begins
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Everything that determines a training run."""
 
@@ -311,6 +324,14 @@ class Recipe:
     schedule: ScheduleOptions = ScheduleOptions()
     quantization: QuantizationOptions = QuantizationOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+
+    @property
+    def length_phases(self) -> tuple[LengthPhase, ...]:
+        """What `schedule.train_seq_schedule` says, in its order; without one a single phase."""
+        if self.schedule.train_seq_schedule == "":
+            return (LengthPhase(seq_len=self.batch.train_seq_len, end=1.0),)
+        pairs = (phase.split("@") for phase in self.schedule.train_seq_schedule.split(","))
+        return tuple(LengthPhase(seq_len=int(tokens), end=float(end)) for tokens, end in pairs)
 
 
 def section_types() -> dict[str, Any]:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field
+from itertools import pairwise
 from typing import Any, get_args
 
 from trainer.errors import RecipeError
@@ -114,6 +115,8 @@ def contradictions(recipe: Recipe) -> Iterator[str]:
     yield from block_contradictions(recipe.model)
     yield from optimizer_contradictions(recipe.optimizer)
     yield from schedule_contradictions(recipe)
+    if recipe.schedule.train_seq_schedule:
+        yield from length_contradictions(recipe)
     yield from quantization_contradictions(recipe.quantization)
     yield from evaluation_contradictions(recipe)
 
@@ -231,6 +234,24 @@ def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
         yield "run.stop_after_seconds needs checkpoints to go on from: set checkpoint_every"
     if schedule.clock == "everything" and schedule.val_loss_every > 0:
         yield f"schedule.clock {schedule.clock} does not cover validation: set val_loss_every 0"
+
+
+def length_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no sequences can grow by."""
+    text, longest = recipe.schedule.train_seq_schedule, recipe.batch.train_seq_len
+    said = f"schedule.train_seq_schedule {text!r}"
+    if not all(re.fullmatch(r"[1-9]\d*@\d*\.?\d+", phase) for phase in text.split(",")):
+        yield f"{said} must be lengths and ends, such as '1024@0.1,2048@0.7,3072@1'"
+        return
+    phases = recipe.length_phases
+    ends = [0.0, *(phase.end for phase in phases)]
+    if any(end <= before for before, end in pairwise(ends)) or ends[-1] > 1:
+        yield f"{said}: ends must grow, from above 0 to at most 1"
+    if max(phase.seq_len for phase in phases) != longest:
+        yield f"{said}: the longest must be train_seq_len {longest}"
+    micro_batch_tokens = recipe.batch.train_batch_tokens // recipe.batch.micro_batches_per_step
+    if any(micro_batch_tokens % phase.seq_len > 0 for phase in phases):
+        yield f"{said}: each length must divide a micro-batch, {micro_batch_tokens} tokens"
 
 
 def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:

@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from trainer.artifact import PackedArtifact, fit_artifact, pack_artifact, unpack_artifact
-from trainer.data.batches import Batch
+from trainer.data.batches import ReadyBatch
 from trainer.data.byte_lengths import count_bytes, load_byte_table
 from trainer.data.token_shards import read_token_bytes, shard_paths
 from trainer.errors import DataError, PausedError, RecipeError, TrainerError
@@ -53,6 +53,7 @@ from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import orthogonalizer
 from trainer.optimizer.parameter_groups import build_optimizers
+from trainer.optimizer.stages import stages
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.public_names import environment_settings, refuse_what_is_built_in
 from trainer.quantization.calibrated_rounding import (
@@ -76,6 +77,7 @@ from trainer.training_loop import TrainingRun, train, warm_up
 
 VERBS = ("train", "evaluate")
 STREAM_VERB = "stream"
+EVALUATION_GRAPHS = 8  # of the forward pass at most, beside those of training's stages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +143,7 @@ def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
     model = build_model(recipe, group)
     forward: nn.Module = model
     if is_compiled(recipe, group):
+        torch._dynamo.config.recompile_limit = len(stages(recipe)) + EVALUATION_GRAPHS
         forward = torch.compile(model, dynamic=False, fullgraph=True)  # type: ignore[assignment]
     return PreparedRun(recipe=recipe, group=group, log=log, model=model, forward=forward)
 
@@ -254,7 +257,7 @@ def log_validation(run: PreparedRun, progress: Progress) -> None:
     run.log.write(progress.validation_line(score.loss_nats, score.bits_per_byte))
 
 
-def calibrate(run: PreparedRun, batches: Iterator[Batch]) -> Hessians:
+def calibrate(run: PreparedRun, batches: Iterator[ReadyBatch]) -> Hessians:
     """What each matrix is multiplied with, on the training tokens that come next.
 
     Every sequence stands by itself, packed documents or not, as in the public scripts.
@@ -266,8 +269,9 @@ def calibrate(run: PreparedRun, batches: Iterator[Batch]) -> Hessians:
     def head_inputs() -> Iterator[torch.Tensor]:
         is_cuda = group.device.type == "cuda"
         for batch in islice(batches, num_batches):
+            rows = batch.on(group.device, seq_len).input_ids.view(-1, seq_len)
             with torch.no_grad(), torch.autocast(group.device.type, torch.bfloat16, is_cuda):
-                yield model.final_stream(batch.input_ids.view(-1, seq_len))
+                yield model.final_stream(rows)
 
     model.use_positions(seq_len)
     head = "lm_head.weight" if model.lm_head else "tok_emb.weight"
@@ -463,12 +467,8 @@ def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:
 def log_training_setup(training: TrainingRun) -> None:
     """Say what is about to be trained, on what, and how."""
     recipe, log, world_size = training.recipe, training.log, training.group.world_size
-    model, optimizer, batch, schedule = (
-        recipe.model,
-        recipe.optimizer,
-        recipe.batch,
-        recipe.schedule,
-    )
+    model, optimizer = recipe.model, recipe.optimizer
+    batch, schedule = recipe.batch, recipe.schedule
     token_lr = optimizer.tied_embed_lr if model.tie_embeddings else optimizer.embed_lr
     head_lr = 0.0 if model.tie_embeddings else optimizer.head_lr
     num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
@@ -487,6 +487,9 @@ def log_training_setup(training: TrainingRun) -> None:
         f"seed:{recipe.run.seed}",
     ):
         log.write(line)
+    if schedule.train_seq_schedule:
+        how = f"{schedule.train_seq_schedule} of:{schedule.train_seq_schedule_mode}"
+        log.write(f"train_seq_schedule:{how} rewarmup:{schedule.seq_change_warmup_steps}")
 
 
 def log_peak_memory(log: RunLog, group: ProcessGroup) -> None:

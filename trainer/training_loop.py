@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from trainer.checkpoint import Position, Stateful, load_checkpoint, save_checkpoint
-from trainer.data.batches import Batch, train_batches
+from trainer.data.batches import ReadyBatch, train_batches
 from trainer.errors import PausedError, TrainerError
 from trainer.model.transformer import GPT
 from trainer.optimizer.averaging import WeightAverage, weight_average
 from trainer.optimizer.parameter_groups import Optimizers
 from trainer.optimizer.schedules import Pace, loop_budget_seconds, muon_momentum, pace_at
+from trainer.optimizer.stages import LengthGrowth, Stage, length_growth, stage_at, stages
 from trainer.process_group import ProcessGroup, gradient_sync
 from trainer.recipe import Recipe, ScheduleOptions
 from trainer.run_log import PAUSED_PREFIX, Progress, RunLog
@@ -37,20 +38,26 @@ class TrainingRun:
     optimizers: Optimizers
     train_paths: list[Path]
 
-    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, first_step: int = 0) -> Iterator[ReadyBatch]:
         """The training data from what belongs to a step on."""
         per_step = self.recipe.batch.micro_batches_per_step // self.group.world_size
         first = first_step * per_step
         return train_batches(self.train_paths, self.recipe, self.group, first=first)
 
-    def parts(self, average: WeightAverage | None) -> dict[str, Stateful]:
+    def parts(
+        self, *, average: WeightAverage | None, growth: LengthGrowth | None
+    ) -> dict[str, Stateful]:
         """What changes while training."""
         parts: dict[str, Stateful] = {
             "model": self.model,
             "adam": self.optimizers.adam,
             "muon": self.optimizers.muon,
         }
-        return parts if average is None else {**parts, "average": average}
+        if average is not None:
+            parts["average"] = average
+        if growth is not None:
+            parts["growth"] = growth
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,29 +102,23 @@ class TrainingClock:
 
 
 def warm_up(run: TrainingRun) -> None:
-    """Take some steps so that everything is compiled, then undo them."""
+    """Take some steps in each stage so that everything is compiled, then undo them."""
     schedule = run.recipe.schedule
     initial = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     batches = run.batches()
-    for has_loops, label in orders_of_blocks(run.recipe):
-        run.model.use_loops(wanted=has_loops)
-        momentum = muon_momentum(run.recipe.optimizer, 0)
-        pace = Pace(momentum=momentum, has_loops=has_loops)
+    pace = Pace(momentum=muon_momentum(run.recipe.optimizer, 0))
+    for stage in stages(run.recipe):
+        run.model.use_loops(wanted=stage.has_loops)
+        label = "loop_" if stage.has_loops else ""
+        if schedule.train_seq_schedule:
+            run.log.write(f"{label}warmup_stage:seq_len:{stage.seq_len}")
         for step in range(1, schedule.warmup_steps + 1):
             with memory_advice(run.recipe.batch):
-                take_step(run, batches, 0, pace)
+                take_step(run, batches, 0, pace, stage)
             if schedule.warmup_steps <= 20 or step % 10 == 0 or step == schedule.warmup_steps:
                 run.log.write(f"{label}warmup_step:{step}/{schedule.warmup_steps}")
     run.model.load_state_dict(initial)
     run.optimizers.forget()
-
-
-def orders_of_blocks(recipe: Recipe) -> list[tuple[bool, str]]:
-    """The orders that training goes through: whether with loops, and what log lines begin with."""
-    if recipe.model.num_loops == 0:
-        return [(False, "")]
-    straight = [(False, "")] if recipe.schedule.enable_looping_at > 0 else []
-    return [*straight, (True, "loop_")]
 
 
 def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
@@ -136,9 +137,10 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     """
     schedule = run.recipe.schedule
     average = weight_average(run.model, run.recipe.optimizer)
+    growth = length_growth(run.recipe)
     begin = Position(step=0, train_seconds=0.0, before_seconds=0.0)
     if schedule.checkpoint_every > 0:
-        begin = resume(run, average)
+        begin = resume(run, run.parts(average=average, growth=growth))
     budget = open_budget(run, begin)
     budget_seconds = budget.loop_seconds
     step, elapsed_seconds = begin.step, begin.train_seconds
@@ -146,13 +148,15 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
     while not is_last:
-        pace = pace_at(run.recipe, step, elapsed_seconds, budget_seconds)
-        follow_loops(run, step, pace)
+        so_far = step, elapsed_seconds, budget_seconds
+        pace, stage = pace_at(run.recipe, *so_far), stage_at(run.recipe, *so_far)
+        follow_loops(run, step, stage)
         if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
             validate(_progress(schedule, step, clock.pause()))
             clock.resume()
+        used_pace = pace if growth is None else follow_growth(run, growth, step, pace, stage)
         with memory_advice(run.recipe.batch):
-            loss = take_step(run, batches, step, pace)
+            loss = take_step(run, batches, step, used_pace, stage)
         step += 1
         if average is not None:
             average.update(step, pace.learning_rate_scale)
@@ -164,7 +168,8 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
             progress = _progress(schedule, step, elapsed_seconds)
             run.log.write(progress.train_line(run.group.mean(loss).item()))
         if schedule.checkpoint_every > 0 and not is_last:
-            keep(run, average, budget, clock, budget.position(step, elapsed_seconds))
+            parts = run.parts(average=average, growth=growth)
+            keep(run, parts, budget, clock, budget.position(step, elapsed_seconds))
     progress = _progress(schedule, step, clock.pause())
     if schedule.val_loss_every > 0:
         validate(progress)
@@ -175,9 +180,9 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     return progress
 
 
-def resume(run: TrainingRun, average: WeightAverage | None) -> Position:
+def resume(run: TrainingRun, parts: Mapping[str, Stateful]) -> Position:
     """Go on from this run's checkpoint, if there is one; says so in the log."""
-    begin = load_checkpoint(run.recipe, run.group, run.parts(average))
+    begin = load_checkpoint(run.recipe, run.group, parts)
     if begin.step > 0:
         run.log.write(f"resumed:{begin}")
     return begin
@@ -185,7 +190,7 @@ def resume(run: TrainingRun, average: WeightAverage | None) -> Position:
 
 def keep(
     run: TrainingRun,
-    average: WeightAverage | None,
+    parts: Mapping[str, Stateful],
     budget: Budget,
     clock: TrainingClock,
     reached: Position,
@@ -196,10 +201,11 @@ def keep(
         PausedError: this process's share of the time is over; the checkpoint is written.
     """
     is_over = reached.train_seconds >= budget.pause_seconds
-    if is_over:  # what the device has still to do counts as well
-        reached = replace(reached, train_seconds=max(reached.train_seconds, clock.pause()))
+    if is_over:  # what the device has still to do counts as well, for all processes alike
+        train_seconds = run.group.largest(max(reached.train_seconds, clock.pause()))
+        reached = replace(reached, train_seconds=train_seconds)
     if is_over or reached.step % run.recipe.schedule.checkpoint_every == 0:
-        save_checkpoint(run.recipe, run.group, run.parts(average), reached)
+        save_checkpoint(run.recipe, run.group, parts, reached)
     if is_over:
         run.log.write(f"{PAUSED_PREFIX}{reached}")
         raise PausedError(f"step {reached.step}: goes on from its checkpoint")
@@ -212,16 +218,26 @@ def use_average(run: TrainingRun, *, average: WeightAverage | None) -> None:
         run.log.write(f"{kind}:applying averaged weights of {num_averaged} steps")
 
 
-def follow_loops(run: TrainingRun, step: int, pace: Pace) -> None:
-    """Go through the blocks in the order that the pace says; say so when it is the looped one."""
+def follow_loops(run: TrainingRun, step: int, stage: Stage) -> None:
+    """Go through the blocks in the stage's order; say so when it is the looped one."""
     was_looped = run.model.is_looped
-    run.model.use_loops(wanted=pace.has_loops)
+    run.model.use_loops(wanted=stage.has_loops)
     if run.model.is_looped and not was_looped:
         layers = [block.layer for block in run.model.steps]
         half = len(layers) // 2
         run.log.write(
             f"layer_loop:enabled step:{step} encoder:{layers[:half]} decoder:{layers[half:]}"
         )
+
+
+def follow_growth(
+    run: TrainingRun, growth: LengthGrowth, step: int, pace: Pace, stage: Stage
+) -> Pace:
+    """The pace, slower in the first steps after sequences have grown; says so when they do."""
+    if growth.follow(step, stage.seq_len):
+        run.log.write(f"growth_stage:seq_len:{stage.seq_len} step:{step}")
+    scale = pace.learning_rate_scale * growth.learning_rate_scale(step)
+    return replace(pace, learning_rate_scale=scale)
 
 
 def open_budget(run: TrainingRun, begin: Position) -> Budget:
@@ -258,7 +274,7 @@ def seconds_since_start() -> float:
 
 
 def take_step(
-    run: TrainingRun, batches: Iterator[Batch], step: int, pace: Pace
+    run: TrainingRun, batches: Iterator[ReadyBatch], step: int, pace: Pace, stage: Stage
 ) -> Tensor:  # () fp32 on the device, nats a token
     """One optimizer step over this process's micro-batches; returns their mean loss.
 
@@ -268,8 +284,10 @@ def take_step(
     num_micro_batches = run.recipe.batch.micro_batches_per_step // run.group.world_size
     is_cuda = run.group.device.type == "cuda"
     total = torch.zeros((), device=run.group.device)
+    if run.recipe.batch.pack_documents:
+        run.model.longest_document = stage.seq_len
     for index in range(num_micro_batches):
-        batch = next(batches)
+        batch = next(batches).on(run.group.device, stage.seq_len)
         with gradient_sync(run.forward, wanted=index == num_micro_batches - 1):
             with torch.autocast(run.group.device.type, torch.bfloat16, enabled=is_cuda):
                 loss = run.forward(

@@ -135,7 +135,12 @@ def trained_in_parts(data, group, recipe):
             assert "paused:step:" in run.log.file.getvalue().splitlines()[-1]
 
 
-def test_a_run_in_parts_ends_as_one_that_never_paused(recipe, tiny_data, alone):
+GROWING = {"train_seq_schedule": "4@0.2,8@0.5,16@1", "seq_change_warmup_steps": 3}
+
+
+@pytest.mark.parametrize("growth", [{}, GROWING], ids=["constant", "growing"])
+def test_a_run_in_parts_ends_as_one_that_never_paused(recipe, tiny_data, alone, growth):
+    recipe = replace(recipe, schedule=replace(recipe.schedule, **growth))
     elsewhere = replace(recipe, run=replace(recipe.run, checkpoint_folder=""))
     whole = make_run(tiny_data, alone, elsewhere)
     train(whole, never)
@@ -148,7 +153,7 @@ def test_a_run_in_parts_ends_as_one_that_never_paused(recipe, tiny_data, alone):
 def train_twice_in_a_process(rank, data, recipe, port):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = str(port)
-    test_a_run_in_parts_ends_as_one_that_never_paused(recipe, data, join_process_group())
+    test_a_run_in_parts_ends_as_one_that_never_paused(recipe, data, join_process_group(), GROWING)
     leave_process_group()
 
 

@@ -264,6 +264,13 @@ def test_a_plan_says_what_the_baseline_amounts_to():
         assert figure in ran.stdout
 
 
+def test_a_plan_says_how_sequences_grow():
+    ran = pgolf_train("plan", "baseline", TRAIN_SEQ_SCHEDULE="256@0.1,512@0.7,1024@0.9")
+    found = re.findall(r"([\d,]+)  FLOPs a token in sequences of (\d+), until (\d+)%", ran.stdout)
+    assert [phase[1:] for phase in found] == [("256", "10"), ("512", "70"), ("1024", "100")]
+    assert found[-1][0] == "130,547,712"
+
+
 def test_every_command_has_help():
     for command in (["demo"], ["plan"], ["recipes"], ["data"]):
         assert "Usage: " in pgolf_train(*command, "--help").stdout

@@ -47,6 +47,10 @@ LOOPED = {
     "schedule.enable_looping_at": 0.35,
     "schedule.warmdown_frac": 0.8,
 }
+GROWING = {  # as #2014's sequences do: to 8 after two of ten steps, to 16 after seven
+    "schedule.train_seq_schedule": "4@0.1,8@0.6,16@1",
+    "schedule.seq_change_warmup_steps": 3,
+}
 LOSS = re.compile(r"train_loss:(\S+)")
 
 
@@ -80,7 +84,7 @@ def no_validation(progress):
 def test_training_lowers_the_loss_and_leaves_validation_alone(tiny_data, alone, tiny_settings):
     recipe = build_recipe(tiny_settings | {"schedule.iterations": 30})
     run = make_run(tiny_data, alone, recipe)
-    batch = next(run.batches())
+    batch = next(run.batches()).on(alone.device, recipe.batch.train_seq_len)
     before = run.forward(batch.input_ids, batch.target_ids).mean().item()
     progress = train(run, no_validation)
     after = run.forward(batch.input_ids, batch.target_ids).mean().item()
@@ -132,8 +136,8 @@ def test_warming_up_with_loops_changes_nothing(tiny_data, alone, tiny_settings):
     assert torch.equal(weights(cold), weights(warm))
 
 
-def test_both_orders_are_compiled_once_and_before_training(tiny_data, alone, tiny_settings):
-    run = make_run(tiny_data, alone, build_recipe(tiny_settings | LOOPED))
+def test_every_stage_is_compiled_once_and_before_training(tiny_data, alone, tiny_settings):
+    run = make_run(tiny_data, alone, build_recipe(tiny_settings | LOOPED | GROWING))
     graphs = []
 
     def backend(graph, inputs):
@@ -143,9 +147,41 @@ def test_both_orders_are_compiled_once_and_before_training(tiny_data, alone, tin
     compiled = torch.compile(run.model, fullgraph=True, dynamic=False, backend=backend)
     run = replace(run, forward=compiled)
     warm_up(run)
-    assert len(graphs) == 2
+    assert len(graphs) == 4
     train(run, no_validation)
-    assert len(graphs) == 2
+    assert len(graphs) == 4
+
+
+class Watched(torch.nn.Module):
+    """A model that notes the tokens and the lengths of the sequences that it is shown."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.tokens, self.lengths = model, [], []
+
+    def forward(self, input_ids, target_ids, *, boundaries):
+        self.tokens.append(torch.cat((input_ids.flatten(), target_ids.flatten())))
+        cuts = torch.arange(0, input_ids.numel() + 1, input_ids.size(1))
+        self.lengths.append((cuts if boundaries is None else boundaries).diff().max().item())
+        return self.model(input_ids, target_ids, boundaries=boundaries)
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["dense", "packed"])
+def test_sequences_grow_over_tokens_that_are_seen_once_and_in_order(
+    tiny_data, alone, tiny_settings, is_packed
+):
+    settings = tiny_settings | {"schedule.iterations": 10, "batch.pack_documents": is_packed}
+    seen = []
+    for growing in ({}, GROWING):
+        run = make_run(tiny_data, alone, build_recipe(settings | growing))
+        watched = Watched(run.model)
+        train(replace(run, forward=watched), no_validation)
+        seen.append(watched)
+    constant, grown = seen
+    assert torch.equal(torch.cat(constant.tokens), torch.cat(grown.tokens))
+    assert grown.lengths == 2 * [4] * 2 + 2 * [8] * 5 + 2 * [16] * 3
+    log = run.log.file.getvalue()
+    assert "growth_stage:seq_len:8 step:2\n" in log and "growth_stage:seq_len:16 step:7\n" in log
 
 
 def test_the_average_takes_the_weights_place_at_the_end(tiny_data, alone, tiny_settings):
@@ -181,7 +217,7 @@ def unused_port():
 # The two differ by the order of fp32 sums alone: 2^-24 a sum, which ten steps make grow.
 @pytest.mark.parametrize(
     "levers",
-    [LEVERS, LOOPED | {"optimizer.gradient_reduction": "reduce_scatter"}],
+    [LEVERS | GROWING, LOOPED | GROWING | {"optimizer.gradient_reduction": "reduce_scatter"}],
     ids=["ladder", "modern"],
 )
 def test_two_processes_train_the_same_model_as_one(

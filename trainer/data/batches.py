@@ -32,9 +32,30 @@ class Batch:
     boundaries: Tensor | None  # (S,) int32: where documents begin, rows end to end
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadyBatch:
+    """Consecutive tokens in the host's memory, for sequences of any length that divides them."""
+
+    ids: np.ndarray  # (N + 1,) int64
+    begins: np.ndarray | None  # (D,) int64: where documents do, where they are packed into one row
+
+    def on(self, device: torch.device, seq_len: int) -> Batch:
+        """Sequences on a device, whose targets are the next tokens."""
+        row_tokens, boundaries = seq_len, None
+        if self.begins is not None:
+            row_tokens = self.ids.size - 1
+            boundaries = on_device(cut_documents(self.begins, row_tokens, seq_len), device)
+        ids = on_device(self.ids, device)
+        return Batch(
+            input_ids=ids[:-1].view(-1, row_tokens),
+            target_ids=ids[1:].view(-1, row_tokens),
+            boundaries=boundaries,
+        )
+
+
 def train_batches(
     paths: list[Path], recipe: Recipe, group: ProcessGroup, *, first: int = 0
-) -> Iterator[Batch]:
+) -> Iterator[ReadyBatch]:
     """This process's micro-batches, for ever, from the first token of the first shard.
 
     With `first`, so many of them are left out at the beginning.
@@ -55,8 +76,7 @@ def train_batches(
     drawn = span * group.world_size
     chunks = endless_chunks(paths, drawn, skipped_tokens=first * drawn)
     own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
-    for ready in prefetched(prepare_batch(tokens, recipe) for tokens in own):
-        yield ready.on(group.device)
+    return prefetched(prepare_batch(tokens, recipe) for tokens in own)
 
 
 def prefetched(items: Iterator[Item]) -> Iterator[Item]:
@@ -95,29 +115,11 @@ def endless_chunks(
         position = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadyBatch:
-    """A batch in the host's memory."""
-
-    ids: np.ndarray  # (B * T + 1,) int64
-    row_tokens: int
-    boundaries: np.ndarray | None  # (S,) int32
-
-    def on(self, device: torch.device) -> Batch:
-        """The batch on a device."""
-        ids = on_device(self.ids, device)
-        return Batch(
-            input_ids=ids[:-1].view(-1, self.row_tokens),
-            target_ids=ids[1:].view(-1, self.row_tokens),
-            boundaries=None if self.boundaries is None else on_device(self.boundaries, device),
-        )
-
-
 def prepare_batch(
-    tokens: np.ndarray,  # (B * T + 1,) uint16
+    tokens: np.ndarray,  # (N + 1,) uint16
     recipe: Recipe,
 ) -> ReadyBatch:
-    """Consecutive tokens as rows whose targets are the next tokens.
+    """Consecutive tokens, checked.
 
     Raises:
         DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
@@ -127,33 +129,42 @@ def prepare_batch(
             f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
             "use the shards that belong to the tokenizer, or mend model.vocab_size"
         )
-    row_tokens, boundaries = recipe.batch.row_tokens, None
-    if recipe.batch.pack_documents:
-        rows = tokens[:-1].reshape(-1, row_tokens)
-        boundaries = document_boundaries(rows, recipe.batch.train_seq_len)
-    return ReadyBatch(ids=tokens.astype(np.int64), row_tokens=row_tokens, boundaries=boundaries)
+    begins = document_starts(tokens[None, :-1]) if recipe.batch.pack_documents else None
+    return ReadyBatch(ids=tokens.astype(np.int64), begins=begins)
 
 
 def document_boundaries(
     input_ids: np.ndarray,  # (B, T)
     longest: int,
 ) -> np.ndarray:  # (S,) int32
-    """Where documents begin in rows end to end, and then their total length.
+    """Where documents begin in rows end to end, as `cut_documents` says."""
+    return cut_documents(document_starts(input_ids), input_ids.size, longest)
 
-    A row begins one, and a BOS; after `longest` tokens it counts as another. The total length is
-    repeated until there is one boundary for each 128 tokens, and then up to the next multiple of
-    that: code is compiled for each S, and this S nearly always suffices.
-    """
+
+def document_starts(input_ids: np.ndarray) -> np.ndarray:  # (B, T) → (D,) int64
+    """Where documents begin in rows end to end: with a row, and with a BOS."""
     begins = input_ids == BOS_ID
     begins[:, 0] = True
-    starts = np.flatnonzero(begins)
-    ends = np.append(starts[1:], input_ids.size)
-    cuts = [np.arange(start, end, longest) for start, end in zip(starts, ends, strict=True)]
-    boundaries = np.concatenate([*cuts, [input_ids.size]])
-    room = math.ceil(input_ids.size / TOKENS_PER_BOUNDARY) + 1
-    return np.pad(boundaries, (0, -boundaries.size % room), constant_values=input_ids.size).astype(
-        np.int32
-    )
+    return np.flatnonzero(begins)
+
+
+def cut_documents(
+    starts: np.ndarray,  # (D,) int64, the first one 0
+    num_tokens: int,
+    longest: int,
+) -> np.ndarray:  # (S,) int32
+    """Where documents begin of which none is longer than `longest`, and then their total length.
+
+    The total length is repeated until there is one boundary for each 128 tokens, and then up to the
+    next multiple of that: code is compiled for each S, and this S nearly always suffices.
+    """
+    num_parts = -(-np.diff(starts, append=num_tokens) // longest)
+    first_parts = np.cumsum(num_parts) - num_parts
+    place = np.arange(num_parts.sum()) - np.repeat(first_parts, num_parts)  # in its document
+    boundaries = np.append(np.repeat(starts, num_parts) + longest * place, num_tokens)
+    room = math.ceil(num_tokens / TOKENS_PER_BOUNDARY) + 1
+    padding = (0, -boundaries.size % room)
+    return np.pad(boundaries, padding, constant_values=num_tokens).astype(np.int32)
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:

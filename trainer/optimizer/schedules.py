@@ -8,12 +8,11 @@ from trainer.recipe import OptimizerOptions, Recipe, ScheduleOptions
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """What the schedules say for one step."""
+    """What the schedules say to the optimizers for one step."""
 
     momentum: float  # Muon's
     learning_rate_scale: float = 1.0
     weight_decay_scale: float = 1.0  # of Muon's
-    has_loops: bool = True
 
 
 def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Pace:
@@ -28,10 +27,6 @@ def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: f
             else weight_decay_scale(optimizer, share_done(schedule, *so_far))
         ),
         momentum=muon_momentum(optimizer, step),
-        has_loops=(
-            schedule.enable_looping_at == 0
-            or share_done(schedule, *so_far) >= schedule.enable_looping_at
-        ),
     )
 
 

@@ -6,10 +6,9 @@ from trainer.optimizer.schedules import (
     learning_rate_scale,
     loop_budget_seconds,
     muon_momentum,
-    pace_at,
     weight_decay_scale,
 )
-from trainer.recipe import OptimizerOptions, Recipe, ScheduleOptions
+from trainer.recipe import OptimizerOptions, ScheduleOptions
 
 
 @pytest.mark.parametrize(
@@ -95,9 +94,3 @@ def test_weight_decay_tapers_off(done, scale):
 
 def test_weight_decay_is_constant_unless_asked():
     assert {weight_decay_scale(OptimizerOptions(), done / 10) for done in range(11)} == {1.0}
-
-
-def test_loops_begin_at_their_share_of_the_time():
-    recipe = Recipe(schedule=ScheduleOptions(enable_looping_at=0.35))
-    paces = [pace_at(recipe, 100, seconds, 600.0) for seconds in (0.0, 209.0, 210.0, 600.0)]
-    assert [pace.has_loops for pace in paces] == [False, False, True, True]

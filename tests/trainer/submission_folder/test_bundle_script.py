@@ -66,7 +66,11 @@ def test_what_nothing_reaches_is_left_out(script):
 @pytest.mark.parametrize(
     ("recipe", "held", "left_out"),
     [
-        ("demo", ["class Muon"], ["Adapter", "BigramHash", "WeightAverage", "boundaries"]),
+        (
+            "demo",
+            ["class Muon"],
+            ["Adapter", "BigramHash", "WeightAverage", "boundaries", "Growth"],
+        ),
         (
             "pr65",
             ["class BigramHash", "class SmearGate", "fake_quantize"],
@@ -176,6 +180,8 @@ MODERN = {
     "optimizer.gradient_reduction": "reduce_scatter",
     "optimizer.ema_decay": 0.5,
     "schedule.enable_looping_at": 0.35,
+    "schedule.train_seq_schedule": "4@0.3,8@0.5,16@1",
+    "schedule.seq_change_warmup_steps": 2,
     "schedule.warmdown_frac": 0.85,
     "schedule.min_lr": 0.1,
 }
