@@ -6,6 +6,7 @@ Heavy imports stay inside the commands, so that --help answers at once.
 import gc
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from verifier import __version__
-from verifier.errors import PgolfError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 INTERRUPTED = 130
+READER_WENT_AWAY = 141
+"""What a shell calls a program that SIGPIPE ended; never 0 or 1, which are verdicts."""
 EXIT_CODES = """
-Exit codes: 0 accepted, 1 rejected, 2 usage, 3 inconclusive, 4 the harness could not do its job.
+Exit codes: 0 accepted, 1 rejected, 2 usage, 3 inconclusive, 4 the harness could not do its job,
+130 interrupted.
 """
+VERDICT_FORMS = ("text", "json", "markdown", "github", "sarif", "junit", "html")
 
 
 class DefaultCommandGroup(click.Group):
@@ -29,8 +33,23 @@ class DefaultCommandGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args else "--help"
         if first not in self.commands and first not in ("--help", "-h", "--version"):
+            self.refuse_misspelt(first)
             args = ["verify", *args]
         return super().parse_args(ctx, args)
+
+    def refuse_misspelt(self, word: str) -> None:
+        """Name the command that was meant by a word that is nearly one and no path.
+
+        Raises:
+            click.UsageError: it is.
+        """
+        from difflib import get_close_matches
+
+        near = get_close_matches(word, self.commands)
+        if near and not os.path.lexists(word):
+            raise click.UsageError(
+                f"no command and no submission '{word}'; did you mean {near[0]}?"
+            )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -54,19 +73,26 @@ rule_options = stack(
     ),
     click.option("--profile", default="readme-strict", show_default=True, help="The rule profile."),
 )
-output_options = stack(
-    click.option(
+loudness_options = stack(
+    click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
+    click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error."),
+    click.option("--no-color", is_flag=True, help="Plain text."),
+)
+
+
+def output_options(*forms: str) -> Callable[[Command], Command]:
+    """--format with the forms that a command can write, and how loud it is."""
+    form = click.option(
         "--format",
         "format_",
-        type=click.Choice(["text", "json", "markdown", "github", "sarif", "junit", "html"]),
+        type=click.Choice(forms),
         default="text",
         show_default=True,
         help="How the result is written to stdout.",
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
-    click.option("-v", "--verbose", is_flag=True, help="Show the traceback of a harness error."),
-    click.option("--no-color", is_flag=True, help="Plain text."),
-)
+    )
+    return stack(form, loudness_options)
+
+
 run_options = stack(
     click.option("--seeds", metavar="A,B,C", help="These seeds, instead of the assigned ones."),
     click.option("--num-seeds", type=click.IntRange(1, 100), help="How many assigned seeds."),
@@ -150,15 +176,19 @@ def cli() -> None:
 @rule_options
 @run_options
 @fail_on_option
-@output_options
+@output_options(*VERDICT_FORMS)
 def verify(submission: str, **options: Any) -> None:
     """Check, run and judge SUBMISSION: the whole way to a verdict."""
-    from verifier.commands.ahead import probed_ahead
 
-    with probed_ahead(options, options["rung"]) as probes:
-        from verifier.commands import verdicts
+    def climb() -> int:
+        from verifier.commands.ahead import probed_ahead
 
-        finish(options, lambda: verdicts.verify(submission, options, probes))
+        with probed_ahead(options, options["rung"]) as probes:
+            from verifier.commands import verdicts
+
+            return verdicts.verify(submission, options, probes)
+
+    finish(options, climb)
 
 
 @cli.command()
@@ -168,7 +198,7 @@ def verify(submission: str, **options: Any) -> None:
 @click.option("--watch", is_flag=True, help="Check again whenever a file changes.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write every form of report here.")
 @fail_on_option
-@output_options
+@output_options(*VERDICT_FORMS)
 def check(submissions: tuple[str, ...], **options: Any) -> None:
     """Check SUBMISSIONS on paper: read, run nothing, say what can be said."""
     if bool(submissions) == bool(options["changed"]):
@@ -189,22 +219,26 @@ def check(submissions: tuple[str, ...], **options: Any) -> None:
 @rule_options
 @run_options
 @click.option("--plan-only", is_flag=True, help="Print the plan as JSON and stop.")
-@output_options
+@output_options(*VERDICT_FORMS)
 def run(submission: str, **options: Any) -> None:
     """Execute the plan for SUBMISSION and record it; give no verdict."""
-    from verifier.commands.ahead import probed_ahead
 
-    with probed_ahead(options, options["rung"] or "rerun") as probes:
-        from verifier.commands import verdicts
+    def climb() -> int:
+        from verifier.commands.ahead import probed_ahead
 
-        finish(options, lambda: verdicts.run(submission, options, probes))
+        with probed_ahead(options, options["rung"] or "rerun") as probes:
+            from verifier.commands import verdicts
+
+            return verdicts.run(submission, options, probes)
+
+    finish(options, climb)
 
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--profile", help="Another profile than the one that the run was planned under.")
 @fail_on_option
-@output_options
+@output_options(*VERDICT_FORMS)
 def judge(run_dir: Path, **options: Any) -> None:
     """Give the verdict on the evidence in RUN_DIR again, without running anything."""
     from verifier.commands import verdicts
@@ -214,7 +248,7 @@ def judge(run_dir: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@output_options
+@output_options(*VERDICT_FORMS)
 def report(run_dir: Path, **options: Any) -> None:
     """Redraw the reports of the verdict in RUN_DIR."""
     from verifier.commands import verdicts
@@ -227,7 +261,7 @@ def report(run_dir: Path, **options: Any) -> None:
 @click.argument("prior", required=False)
 @click.option("--values", multiple=True, metavar="X,Y,Z", help="Scores instead of a name; twice.")
 @rule_options
-@output_options
+@output_options("text", "json")
 def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
     """Test whether CHALLENGER is better than PRIOR: run directories, folders, record ids, values.
 
@@ -241,7 +275,7 @@ def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
 
 @cli.command()
 @rule_options
-@output_options
+@output_options("text", "json")
 def records(**options: Any) -> None:
     """List the ledger of accepted records."""
     from verifier.commands import ledger
@@ -251,7 +285,7 @@ def records(**options: Any) -> None:
 
 @cli.command()
 @rule_options
-@output_options
+@output_options("text", "json")
 def board(**options: Any) -> None:
     """Rebuild the board as the profile would have kept it, with each row's p-value."""
     from verifier.commands import ledger
@@ -262,7 +296,7 @@ def board(**options: Any) -> None:
 @cli.command()
 @click.argument("rule", required=False)
 @rule_options
-@output_options
+@output_options("text", "json", "markdown")
 def rules(rule: str | None, **options: Any) -> None:
     """List the track's rules, or explain one: what, why, example, source."""
     from verifier.commands import rulebook
@@ -279,7 +313,7 @@ def rules(rule: str | None, **options: Any) -> None:
     help="Try this one alone; may be given again. The default is all of them.",
 )
 @rule_options
-@output_options
+@output_options("text", "json", "markdown")
 def doctor(**options: Any) -> None:
     """Say what this machine can and cannot enforce and measure."""
     from verifier.commands import machine
@@ -302,27 +336,34 @@ def doctor(**options: Any) -> None:
     show_default=True,
     help="The folder that gets a folder <number>.",
 )
-@output_options
-def fetch(number: int, remote: str, into: Path, **options: Any) -> None:
+@click.option(
+    "--folder",
+    metavar="PATH",
+    help="The submission's folder in the repository, where the pull request changes several.",
+)
+@loudness_options
+def fetch(number: int, remote: str, into: Path, folder: str | None, **options: Any) -> None:
     """Put pull request NUMBER's submission into submissions/<number>."""
     from verifier.commands import machine
 
-    finish(options, lambda: machine.fetch(number, remote, into))
+    finish(options, lambda: machine.fetch(number, remote, into, folder))
 
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--author", default="", help="Your name, for submission.json.")
 @click.option("--github-id", default="", help="Your account, for submission.json.")
-def init(folder: Path, author: str, github_id: str) -> None:
+@loudness_options
+def init(folder: Path, author: str, github_id: str, **options: Any) -> None:
     """Write a small submission that passes `check` into FOLDER, to start from."""
     from verifier.commands import starting
 
-    finish({}, lambda: starting.init(folder, starting.Author(name=author, github_id=github_id)))
+    named = starting.Author(name=author, github_id=github_id)
+    finish(options, lambda: starting.init(folder, named))
 
 
 @cli.command()
-@output_options
+@loudness_options
 def schema(**options: Any) -> None:
     """Print the JSON Schema of a verdict."""
     from verifier.commands import verdicts
@@ -331,21 +372,26 @@ def schema(**options: Any) -> None:
 
 
 def finish(options: dict[str, Any], command: Callable[[], int]) -> NoReturn:
-    """Run a command to its exit code; an error becomes one line on stderr."""
+    """Run a command to its exit code; an error becomes one line on stderr.
+
+    Whatever goes wrong is told apart from a verdict: no error of ours ends with 0 or 1.
+    """
     try:
         with quiet_pipe():
             sys.exit(command())
-    except PgolfError as error:
-        if options.get("verbose"):
-            raise
-        from verifier.reports.foreign_text import visible
-
-        click.echo(f"pgolf-verify: {visible(str(error), 2_000)}", err=True)
-        sys.exit(error.exit_code)
     except KeyboardInterrupt as interrupt:
         hint = f"; {interrupt}" if str(interrupt) else ""
         click.echo(f"pgolf-verify: interrupted{hint}", err=True)
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if options["verbose"]:
+            traceback.print_exc()
+        from verifier.errors import as_told
+        from verifier.reports.foreign_text import visible
+
+        told = as_told(error)
+        click.echo(f"pgolf-verify: {visible(str(told), 2_000)}", err=True)
+        sys.exit(told.exit_code)
 
 
 @contextmanager
@@ -356,7 +402,7 @@ def quiet_pipe() -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(READER_WENT_AWAY)
 
 
 def main() -> None:

@@ -17,6 +17,22 @@ class PgolfError(Exception):
     exit_code = 4
 
 
+def as_told(error: Exception) -> PgolfError:
+    """Any error as one of ours: a disk that refuses, or else a fault of this program.
+
+    One that is ours already is handed back.
+    """
+    if isinstance(error, PgolfError):
+        return error
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return HarnessError(f"{where}{error.strerror or error}; mend that, or name another place")
+    return HarnessError(
+        f"a fault of pgolf-verify itself, please report it: {type(error).__name__}: {error} "
+        "(-v shows where)"
+    )
+
+
 class UsageError(PgolfError):
     """The command line names something that does not exist or contradicts itself."""
 

@@ -20,17 +20,20 @@ DEPTH = 30
 """Commits of the pull request that are brought: enough to find what it added before its merge."""
 
 
-def fetch_pull_request(number: int, remote: str, into: Path) -> SourceRecord:
+def fetch_pull_request(
+    number: int, remote: str, into: Path, folder: str | None = None
+) -> SourceRecord:
     """Put the folder that a pull request adds into `into/<number>`.
 
     Args:
         number: the pull request.
         remote: any git remote, by URL or path.
         into: the folder of submissions.
+        folder: the one that is meant, by its path in the repository; else there must be only one.
 
     Raises:
         UsageError: the folder exists, or the pull request adds no submission folder, or several.
-        HarnessError: git failed; its last line is quoted.
+        HarnessError: git failed, its last line is quoted; or the disk did.
     """
     target = into / str(number)
     if target.exists():
@@ -42,7 +45,7 @@ def fetch_pull_request(number: int, remote: str, into: Path) -> SourceRecord:
         _git(repository, "fetch", "--quiet", f"--depth={DEPTH}", remote, f"{head}:refs/head")
         _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
         commit = _git(repository, "rev-parse", "refs/head").decode().strip()
-        path = _submission_folder(repository, number)
+        path = _chosen(_submission_folders(repository), number, folder)
         archive = _git(repository, "archive", "--format=tar", f"refs/head:{path}")
     _unpack(archive, target)
     record = SourceRecord(remote=remote, ref=head, commit=commit, path=path)
@@ -57,7 +60,8 @@ def changed_submissions(repository: Path, base: str) -> tuple[str, ...]:
     left out.
 
     Args:
-        repository: the top folder of a git work tree.
+        repository: a folder of a git work tree, to which the answers are relative; all of the
+            work tree is looked at.
         base: any revision, such as `origin/main` or `HEAD^1`.
 
     Raises:
@@ -65,18 +69,43 @@ def changed_submissions(repository: Path, base: str) -> tuple[str, ...]:
     """
     commit = _git(repository, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
     changed = _git(repository, "diff", "--name-only", "-z", commit.decode().strip(), "--")
-    added = _git(repository, "ls-files", "--others", "--exclude-standard", "-z")
+    top = Path(os.fsdecode(_git(repository, "rev-parse", "--show-toplevel")).rstrip("\n"))
+    added = _git(top, "ls-files", "--others", "--exclude-standard", "-z")
     folders = set()
     for name in os.fsdecode(changed + added).split("\0"):
         parts = PurePosixPath(name).parts
         depth = SUBMISSION_DEPTHS.get(parts[0] if parts else "", len(parts))
         if len(parts) > depth:
             folders.add("/".join(parts[:depth]))
-    return tuple(sorted(folder for folder in folders if (repository / folder).is_dir()))
+    there = sorted(folder for folder in folders if (top / folder).is_dir())
+    return tuple(os.path.relpath(top / folder, repository) for folder in there)
 
 
-def _submission_folder(repository: Path, number: int) -> str:
-    """The one folder with a changed submission.json or training script.
+def _chosen(folders: list[str], number: int, asked: str | None) -> str:
+    """The folder that is asked for, or the only one.
+
+    Raises:
+        UsageError: it is not among them, or there are none, or several, or it is a whole track.
+    """
+    found = ", ".join(folders[:5]) or "none"
+    if asked is not None and asked.strip("/") not in folders:
+        raise UsageError(f"--folder {asked}: pull request {number} changes others: {found}")
+    if asked is None and len(folders) != 1:
+        hint = "; name one with --folder" if folders else ""
+        raise UsageError(
+            f"pull request {number} changes {len(folders)} submission folders: {found}{hint}"
+        )
+    path = asked.strip("/") if asked is not None else folders[0]
+    if PurePosixPath(path).name.startswith("track_"):
+        raise UsageError(
+            f"pull request {number} puts its files into {path}, which holds every record; "
+            "they need a folder of their own"
+        )
+    return path
+
+
+def _submission_folders(repository: Path) -> list[str]:
+    """The folders with a changed submission.json or training script.
 
     Changed against the base branch, or, once the pull request is merged, in its own last commits.
     """
@@ -85,12 +114,7 @@ def _submission_folder(repository: Path, number: int) -> str:
     for skip in range(DEPTH if not folders else 0):
         last = ("log", "-1", f"--skip={skip}", "--first-parent", "--format=", *names, "refs/head")
         folders = folders or _folders(_git(repository, *last))
-    if len(folders) != 1:
-        found = ", ".join(folders[:5]) or "none"
-        raise UsageError(
-            f"pull request {number} changes {len(folders)} submission folders: {found}"
-        )
-    return folders[0]
+    return folders
 
 
 def _folders(changed: bytes) -> list[str]:
@@ -106,14 +130,17 @@ def _unpack(archive: bytes, target: Path) -> None:
     if len(archive) > MAX_ARCHIVE_BYTES:
         raise UsageError(f"the folder holds {len(archive):,} bytes; a submission is far smaller")
     neighbour = target.with_name(f".{target.name}.partial")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        try:
+    shutil.rmtree(neighbour, ignore_errors=True)  # of a fetch that was killed
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             # Refuses absolute paths, devices, and links that leave the folder.
             tar.extractall(neighbour, filter="data")
-        except tarfile.FilterError as error:
-            shutil.rmtree(neighbour, ignore_errors=True)
-            raise UsageError(f"not unpacked: {error}") from error
-    neighbour.rename(target)
+        neighbour.rename(target)
+    except (tarfile.FilterError, OSError) as error:
+        shutil.rmtree(neighbour, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise HarnessError(f"{target}: {error.strerror}; give another --into") from error
+        raise UsageError(f"not unpacked: {error}") from error
 
 
 def _git(repository: Path, *arguments: str) -> bytes:

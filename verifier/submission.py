@@ -111,6 +111,8 @@ def load_submission(path: Path) -> Submission:
     """
     if not path.exists():
         raise SubmissionUnreadableError(f"{path}: no such file or folder")
+    if not path.is_dir() and path.suffix != ".py":
+        raise SubmissionUnreadableError(f"{path}: neither a folder nor a training script (.py)")
     root = path.resolve() if path.is_dir() else path.resolve().parent
     loader = _Loader()
     entries: Iterable[FolderEntry] = walk_folder(root, MAX_DEPTH, MAX_FILES)

@@ -1,5 +1,6 @@
 """The frozen command line: names, options, exit codes; a change here is a change of contract."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def test_first_word_that_is_no_command_is_a_submission(tmp_path: Path):
         (["compare", "--values", "1,x", "--values", "1,2"], "give numbers"),
         (["compare", "pr1855"], "takes two samples"),
         (["judge", "/nowhere"], "is /nowhere a run directory?"),
+        (["check", "/"], "/: holds more than"),
+        (["check", "README.md"], "README.md: neither a folder nor a training script (.py)"),
     ],
 )
 def test_mistakes_are_one_line_that_names_the_mend(arguments, message):
@@ -74,6 +77,64 @@ def test_mistakes_are_one_line_that_names_the_mend(arguments, message):
     assert result.exit_code in (2, 4)
     assert message in result.output
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("chekc", "submissions/1"), ("recrods",), ("docter", "-q")])
+def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(words):
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert f"no command and no submission '{words[0]}'; did you mean" in result.output
+
+
+@pytest.mark.parametrize("verbose", [[], ["--verbose"]])
+def test_a_fault_of_ours_is_never_told_as_a_verdict(monkeypatch, verbose):
+    """A traceback ends with 1, which says `rejected`."""
+    monkeypatch.setattr("verifier.commands.ledger.records", lambda options: [][0])
+    result = invoke("records", *verbose)
+    assert result.exit_code == 4
+    assert "a fault of pgolf-verify itself, please report it: IndexError" in result.output
+    assert ("Traceback" in result.output) == bool(verbose)
+
+
+def test_a_reader_that_went_away_is_no_acceptance(make_submission):
+    """`check … | head` under pipefail: what nobody read to its end was not accepted."""
+    words = [sys.executable, "-m", "verifier", "check", str(make_submission()), "--format", "html"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_disk_that_refuses_is_named_in_one_line(monkeypatch, tmp_path):
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    result = invoke("init", str(tmp_path / "mine"))
+    assert result.exit_code == 4
+    assert result.output.startswith(f"pgolf-verify: {tmp_path}")
+    assert "No space left on device" in result.output
+
+
+@pytest.mark.parametrize(("command", "key"), [("rules", "id"), ("board", "record")])
+def test_tables_are_to_be_had_as_json_a_row_a_line(command, key):
+    rows = [json.loads(line) for line in invoke(command, "--format", "json").stdout.splitlines()]
+    assert len(rows) > 20
+    assert all(row[key] for row in rows)
+
+
+@pytest.mark.parametrize("command", ["rules", "records", "board", "compare", "doctor"])
+def test_a_form_that_a_command_cannot_write_is_refused(command):
+    result = invoke(command, "--format", "sarif")
+    assert result.exit_code == 2
+    assert "'sarif' is not one of" in result.output
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_no_row_of_the_ledger_loses_a_figure_on_a_narrow_terminal(monkeypatch, width):
+    monkeypatch.setattr("verifier.commands.options.RESULT_WIDTH", width)
+    [row] = [r for r in invoke("records").stdout.splitlines() if "PR 1855" in r]
+    assert row.split()[:8] == "PR 1855 * 2026-04-27 1.06108 0.00111 3 15,907,550".split()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from verifier.errors import HarnessError, UsageError
-from verifier.fetching import fetch_pull_request
+from verifier.fetching import changed_submissions, fetch_pull_request
 from verifier.source_record import read_commit
 
 
@@ -64,6 +64,49 @@ def test_two_folders_are_named_not_chosen(remote, tmp_path):
     git(remote, "checkout", "-q", "main")
     with pytest.raises(UsageError, match="2 submission folders: records/new, records/other"):
         fetch_pull_request(7, f"file://{remote}", tmp_path / "s")
+
+
+def test_one_of_several_folders_is_brought_when_it_is_named(remote, tmp_path):
+    git(remote, "checkout", "-q", "work")
+    commit(remote, {"records/other/submission.json": "{}"})
+    git(remote, "update-ref", "refs/pull/7/head", "work")
+    git(remote, "checkout", "-q", "main")
+    url = f"file://{remote}"
+    assert fetch_pull_request(7, url, tmp_path / "s", "records/other/").path == "records/other"
+    with pytest.raises(UsageError, match="changes others: records/new, records/other"):
+        fetch_pull_request(7, url, tmp_path / "t", "records/old")
+
+
+def test_a_track_is_never_fetched_as_one_submission(remote, tmp_path):
+    git(remote, "checkout", "-q", "-b", "loose", "main")
+    commit(remote, {"records/track_demo/submission.json": "{}"})
+    git(remote, "update-ref", "refs/pull/8/head", "loose")
+    git(remote, "checkout", "-q", "main")
+    with pytest.raises(UsageError, match="need a folder of their own"):
+        fetch_pull_request(8, f"file://{remote}", tmp_path / "s")
+
+
+def test_what_a_killed_fetch_left_is_no_part_of_the_next(remote, tmp_path):
+    (tmp_path / ".7.partial").mkdir()
+    (tmp_path / ".7.partial" / "train_gpt_v2.py").write_text("stale")
+    fetch_pull_request(7, f"file://{remote}", tmp_path)
+    assert not (tmp_path / "7" / "train_gpt_v2.py").exists()
+
+
+def test_changes_are_seen_from_within_a_folder_too(remote):
+    changed = {"submissions/mine/train_gpt.py": "", "records/t/mine/submission.json": "{}"}
+    for name, text in changed.items():
+        (remote / name).parent.mkdir(parents=True)
+        (remote / name).write_text(text)
+    assert changed_submissions(remote, "HEAD") == ("records/t/mine", "submissions/mine")
+    within = changed_submissions(remote / "records", "HEAD")
+    assert within == ("t/mine", "../submissions/mine")
+
+
+def test_a_damaged_note_of_the_commit_is_named(tmp_path):
+    (tmp_path / "7.source.json").write_text('{"commit": ')
+    with pytest.raises(HarnessError, match="not what fetch wrote"):
+        read_commit(tmp_path / "7")
 
 
 def test_a_link_out_of_the_folder_is_refused(remote, tmp_path):

@@ -12,7 +12,7 @@ import click
 from verifier import pipeline
 from verifier.commands.options import Options, result_console, submission_path, track_of
 from verifier.commands.rendering import Told, exit_code, show, write_reports
-from verifier.errors import PgolfError, UsageError
+from verifier.errors import PgolfError, as_told
 from verifier.fetching import changed_submissions
 from verifier.reports.console import print_overview
 from verifier.reports.foreign_text import visible
@@ -39,7 +39,8 @@ def check_changed(base: str, options: Options) -> int:
 def check(submissions: Sequence[str], options: Options) -> int:
     """Every submission on paper; the gravest verdict decides the exit code.
 
-    Of several, one that cannot be read is named and the others go on; the exit code is then 2.
+    Of several, one that cannot be read is named and the others go on; the exit code is then 2, or
+    4 where it was our fault.
     """
     _rulebook(options["track"] or DEFAULT_TRACK).profile(options["profile"])  # no wrong names
     if len(submissions) == 1:
@@ -96,11 +97,13 @@ def _check_many(submissions: Sequence[str], options: Options) -> int:
     from concurrent.futures import ProcessPoolExecutor
 
     told: list[Told] = []
+    failed = 0
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        one = partial(_check_one, track=options["track"], profile=options["profile"])
+        one = partial(_check_guarded, track=options["track"], profile=options["profile"])
         for submission, result in zip(submissions, pool.map(one, submissions), strict=True):
             if isinstance(result, PgolfError):
                 click.echo(f"pgolf-verify: {visible(str(result), 2_000)}", err=True)
+                failed = max(failed, result.exit_code)
                 continue
             told.append(Told(verdict=result, submission=submission_path(submission)))
             if options["out"]:
@@ -113,7 +116,7 @@ def _check_many(submissions: Sequence[str], options: Options) -> int:
         show(told, options)
     words = (one.verdict.verdict for one in told)
     gravest: Decision = max(words, key=GRAVITY.index, default="accepted")
-    return UsageError.exit_code if len(told) < len(submissions) else exit_code(gravest, options)
+    return failed or exit_code(gravest, options)
 
 
 def _file_name(submission: str) -> str:
@@ -121,6 +124,15 @@ def _file_name(submission: str) -> str:
     path = submission_path(submission).resolve()
     plain = "".join(c if c.isascii() and c.isalnum() or c in "._-" else "_" for c in path.name)
     return f"{plain[:80]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
+def _check_guarded(submission: str, track: str | None, profile: str) -> VerdictFile | PgolfError:
+    """One of several: no fault of ours on one of them takes the others along."""
+    try:
+        return _check_one(submission, track, profile)
+    except Exception as error:
+        told = as_told(error)
+        return type(told)(f"{submission}: {told}")
 
 
 def _check_one(submission: str, track: str | None, profile: str) -> VerdictFile | PgolfError:

@@ -12,7 +12,7 @@ from verifier import ledger as ledger_of
 from verifier.claims import collect_claims
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
-from verifier.ledger import LedgerRow
+from verifier.ledger import BoardRow, LedgerRow
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_folder
@@ -39,11 +39,19 @@ def records(options: Options) -> int:
     console = result_console(options)
     # On a narrow terminal a row is worth more whole than with its folder, which JSON gives.
     columns = RECORD_COLUMNS if console.width >= WIDTH_WITH_FOLDERS else RECORD_COLUMNS[:-1]
-    for column in columns:
+    cells = [_record_cells(row) for row in rows]
+    for position, column in enumerate(columns):
         justify: JustifyMethod = "right" if column in FIGURE_COLUMNS else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column != "record")
-    for row in rows:
-        table.add_row(*_record_cells(row)[: len(columns)])
+        widest = max(len(row[position]) for row in cells)
+        # A long folder is folded; the columns of figures never make room for it.
+        table.add_column(
+            column,
+            justify=justify,
+            overflow="fold",
+            min_width=None if column in ("record", "folder") else widest,
+        )
+    for row_cells in cells:
+        table.add_row(*row_cells[: len(columns)])
     console.print(table)
     return 0
 
@@ -52,10 +60,15 @@ def board(options: Options) -> int:
     """The board as the profile would have kept it."""
     rulebook, ledger = _load(options)
     profile = rulebook.profile(options["profile"])
+    rows = ledger_of.board(ledger, profile, _noise(rulebook))
+    if options["format_"] == "json":
+        for row in rows:
+            print(json.dumps(_board_object(row)))
+        return 0
     table = Table(box=box.SIMPLE_HEAD, title=f"profile {profile.id}", title_justify="left")
     for column in ("record", "date", "BPB", "gain", "p-value", "admitted", "note"):
         table.add_column(column, overflow="fold", no_wrap=column not in ("record", "note"))
-    for row in ledger_of.board(ledger, profile, _noise(rulebook)):
+    for row in rows:
         test = row.significance
         table.add_row(
             row.record.name,
@@ -147,8 +160,10 @@ def _print_comparison(
     if test.external:
         word = test.external.refused or f"p = {figures.p_value(test.external.p_value)}"
         lines.append(f"with the ledger's deviation {test.external.std_bpb:.5f}: {word}")
-    needed = test.seeds_for_80_power
-    lines.append(f"seeds for 80 % power at this gain and spread: {needed or 'over 100'}")
+    too_small = test.gain_bpb is not None and test.gain_bpb <= test.margin_bpb
+    enough = "no number, as the gain is within the margin" if too_small else "over 100"
+    needed = test.seeds_for_80_power or enough
+    lines.append(f"seeds for 80 % power at this gain and spread: {needed}")
     for line in (*lines, *test.warnings):
         console.print(line, markup=False)
 
@@ -165,6 +180,20 @@ def _record_cells(row: LedgerRow) -> tuple[str, ...]:
         record.status,
         record.folder,
     )
+
+
+def _board_object(row: BoardRow) -> dict[str, object]:
+    test = row.significance
+    return {
+        "record": row.record.name,
+        "prior": row.prior.name if row.prior else None,
+        "date": str(row.record.date),
+        "mean_bpb": row.record.mean_bpb,
+        "gain_bpb": test.gain_bpb if test else None,
+        "p_value": test.p_value if test else None,
+        "admitted": row.admitted,
+        "note": row.note,
+    }
 
 
 def _record_object(row: LedgerRow) -> dict[str, object]:

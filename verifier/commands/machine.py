@@ -73,8 +73,8 @@ def _survey_one(name: str, progress: Progress) -> Survey:
     return Survey(sandbox=name, answers=answers, guarantees=grade_guarantees(answers))
 
 
-def fetch(number: int, remote: str, into: Path) -> int:
+def fetch(number: int, remote: str, into: Path, folder: str | None) -> int:
     """Bring one pull request's submission folder, and note its commit."""
-    fetched = fetch_pull_request(number, remote, into)
+    fetched = fetch_pull_request(number, remote, into, folder)
     print(f"{into / str(number)}: {fetched.path} at commit {fetched.commit}")
     return 0

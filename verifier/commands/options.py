@@ -15,6 +15,8 @@ from verifier.schemas.run_record_json import Rung
 from verifier.source_record import read_commit
 
 Options = dict[str, Any]
+RESULT_WIDTH = 140
+"""Columns of a table that goes into a file or a pipe."""
 
 
 def submission_path(submission: str) -> Path:
@@ -55,7 +57,7 @@ def progress_console(options: Options) -> Console:
 
 def result_console(options: Options) -> Console:
     """Where results go; wide enough for its tables when nobody looks."""
-    width = None if sys.stdout.isatty() else 140
+    width = None if sys.stdout.isatty() else RESULT_WIDTH
     return Console(no_color=options["no_color"] or None, highlight=False, width=width)
 
 

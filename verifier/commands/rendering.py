@@ -146,11 +146,8 @@ def _write_plots(dossier: Dossier, folder: Path) -> None:
     from verifier.reports.charts.all_charts import make_charts
     from verifier.reports.charts.png import draw_png
 
-    folder.mkdir(exist_ok=True)
     for chart in make_charts(dossier):
-        unfinished = folder / f".{chart.name}.unfinished"
-        unfinished.write_bytes(draw_png(chart))
-        unfinished.replace(folder / f"{chart.name}.png")
+        write_atomically(folder / f"{chart.name}.png", draw_png(chart))
 
 
 def exit_code(decision: Decision, options: Options) -> int:

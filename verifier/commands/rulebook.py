@@ -1,6 +1,7 @@
 """rules: the track's rules as a table, or one of them explained."""
 
 import difflib
+import json
 
 from rich import box
 from rich.table import Table
@@ -32,26 +33,38 @@ def rules(name: str | None, options: Options) -> int:
     Raises:
         UsageError: no rule of that name.
     """
-    console = result_console(options)
-    if options["format_"] == "markdown" and name is None:
-        print(rules_page(load_rules()), end="")
-        return 0
     if name is None:
-        rulebook = load_rulebook(options["track"] or DEFAULT_TRACK)
-        table = Table(box=box.SIMPLE_HEAD, title=rulebook.track.title, title_justify="left")
-        for column in ("rule", "severity", "stage", "title"):
-            table.add_column(column)
-        for rule in rulebook.rules.values():
-            table.add_row(rule.id, rulebook.severity(rule.id).value, rule.stage, rule.title)
-        console.print(table)
+        _list_rules(options)
         return 0
     known = load_rules()
     if name not in known:
         near = " or ".join(difflib.get_close_matches(name, known))
         guess = f"did you mean {near}? " if near else ""
         raise UsageError(f"no rule '{name}': {guess}'pgolf-verify rules' lists them")
-    console.print(explain(known[name]), markup=False)
+    if options["format_"] == "json":
+        print(json.dumps(known[name].model_dump(mode="json")))
+    else:
+        result_console(options).print(explain(known[name]), markup=False)
     return 0
+
+
+def _list_rules(options: Options) -> None:
+    """The track's rules; as Markdown those of all tracks, for the page that ships with them."""
+    if options["format_"] == "markdown":
+        print(rules_page(load_rules()), end="")
+        return
+    rulebook = load_rulebook(options["track"] or DEFAULT_TRACK)
+    if options["format_"] == "json":
+        for rule in rulebook.rules.values():
+            severity = {"severity": rulebook.severity(rule.id).value}
+            print(json.dumps(rule.model_dump(mode="json") | severity))
+        return
+    table = Table(box=box.SIMPLE_HEAD, title=rulebook.track.title, title_justify="left")
+    for column in ("rule", "severity", "stage", "title"):
+        table.add_column(column, no_wrap=column == "rule")
+    for rule in rulebook.rules.values():
+        table.add_row(rule.id, rulebook.severity(rule.id).value, rule.stage, rule.title)
+    result_console(options).print(table)
 
 
 def rules_page(known: dict[str, Rule]) -> str:

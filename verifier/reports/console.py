@@ -21,7 +21,7 @@ VERDICT_STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusiv
 
 def print_verdict(verdict: VerdictFile, console: Console) -> None:
     """Write the whole report to `console`."""
-    console.print(Group(*_parts(verdict)))
+    console.print(Group(*_parts(verdict, console.width)))
 
 
 def print_overview(verdicts: Sequence[VerdictFile], console: Console) -> None:
@@ -45,10 +45,10 @@ def print_overview(verdicts: Sequence[VerdictFile], console: Console) -> None:
     console.print(f"{len(verdicts)} submissions: {counts}")
 
 
-def _parts(verdict: VerdictFile) -> list[RenderableType]:
+def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text.assemble((visible(verdict.submission), "bold"), f"  {_context(verdict)}"),
-        _rules_table(verdict.rules),
+        _rules_table(verdict.rules, width),
     ]
     parts += [Text(f"unread  {visible(line)}", style="yellow") for line in verdict.unread]
     if verdict.measurements:
@@ -79,11 +79,13 @@ def _context(verdict: VerdictFile) -> str:
     )
 
 
-def _rules_table(rules: tuple[RuleRecord, ...]) -> Table:
+def _rules_table(rules: tuple[RuleRecord, ...], console_width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("answer", no_wrap=True)
-    table.add_column("rule", overflow="fold", ratio=2)
-    table.add_column("what was seen", overflow="fold", ratio=3)
+    # A rule's name is looked up by copying it, so it is never cut in two.
+    longest = max((len(rule.rule) for rule in rules), default=0)
+    table.add_column("rule", overflow="fold", width=max(longest, console_width * 3 // 8))
+    table.add_column("what was seen", overflow="fold", ratio=1)
     for answer in figures.answers(rules):
         table.add_row(
             Text(figures.WORDS[answer.outcome], style=STYLES[answer.outcome]),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from verifier.errors import HarnessError, RunDirectoryError
+from verifier.runs.journal import DISK_HINT
 from verifier.sandbox.scratch import remove_tree
 from verifier.submission import FileKind, Submission
 from verifier.track_data import file_sha256
@@ -37,7 +38,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunDirectoryError(f"{path}: {error.strerror}; finished seeds are kept") from error
+        raise RunDirectoryError(f"{path}: {error.strerror}; {DISK_HINT}") from error
 
 
 def deliver_submission(submission: Submission, workdir: Path) -> dict[str, int]:

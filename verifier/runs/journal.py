@@ -17,6 +17,7 @@ from verifier.schemas.run_record_json import Attempt, AttemptLog, Evidence, RunP
 
 SEALS = "SHA256SUMS"
 """In each folder, the hash of every record that was written there, as sha256sum prints it."""
+DISK_HINT = "finished seeds are kept: make room, or give another --out"
 Model = TypeVar("Model", bound=StrictModel)
 
 
@@ -140,9 +141,7 @@ class SeedFiles:
         try:
             yield
         except OSError as error:
-            raise RunDirectoryError(
-                f"{self._folder}: {error.strerror}; finished seeds are kept"
-            ) from error
+            raise RunDirectoryError(f"{self._folder}: {error.strerror}; {DISK_HINT}") from error
 
 
 def write_record(path: Path, record: StrictModel) -> None:
@@ -157,7 +156,7 @@ def write_record(path: Path, record: StrictModel) -> None:
         with (path.parent / SEALS).open("a", encoding="ascii") as seals:
             seals.write(_seal(path, text.encode()) + "\n")
     except OSError as error:
-        raise RunDirectoryError(f"{path}: {error.strerror}; finished seeds are kept") from error
+        raise RunDirectoryError(f"{path}: {error.strerror}; {DISK_HINT}") from error
     write_atomically(path, text)
 
 
@@ -165,8 +164,8 @@ def _seal(path: Path, content: bytes) -> str:
     return f"{hashlib.sha256(content).hexdigest()}  {path.name}"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write text to a neighbour, then rename it into place.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write to a neighbour, then rename it into place.
 
     Raises:
         RunDirectoryError: the disk is full or refuses; what was there before is untouched.
@@ -175,15 +174,15 @@ def write_atomically(path: Path, text: str) -> None:
     neighbour = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with neighbour.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with neighbour.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         neighbour.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             neighbour.unlink()
-        raise RunDirectoryError(f"{path}: {error.strerror}; finished seeds are kept") from error
+        raise RunDirectoryError(f"{path}: {error.strerror}; {DISK_HINT}") from error
 
 
 def recorded(path: Path, model: type[Model]) -> Model | None:
@@ -193,6 +192,15 @@ def recorded(path: Path, model: type[Model]) -> Model | None:
         RunDirectoryError: the file is there but is not what was written.
     """
     return read_record(path, model) if path.exists() else None
+
+
+def _way_on(folder: Path) -> str:
+    """What to do about a record that a folder lacks."""
+    if not (folder / "plan.json").is_file():
+        return f"is {folder} a run directory?"
+    if (folder / "evidence.json").is_file():
+        return f"`pgolf-verify judge {folder}` gives the verdict"
+    return "the run was not finished: repeat its command with --resume"
 
 
 def read_record(path: Path, model: type[Model]) -> Model:
@@ -207,9 +215,7 @@ def read_record(path: Path, model: type[Model]) -> Model:
         # Anywhere in the file: a full disk may have left half a line before it.
         sealed = _seal(path, content) in (path.parent / SEALS).read_text(encoding="ascii")
     except OSError as error:
-        raise RunDirectoryError(
-            f"{path}: {error.strerror}; is {path.parent} a run directory?"
-        ) from error
+        raise RunDirectoryError(f"{path}: {error.strerror}; {_way_on(path.parent)}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
