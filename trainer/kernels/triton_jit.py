@@ -34,9 +34,10 @@ class Saved(Protocol):
 
     saved_tensors: tuple[Tensor, ...]
     number: float  # one that is no tensor
+    needs_input_grad: tuple[bool, ...]  # of what it was called with: whose gradient is asked for
 
-    def save_for_backward(self, *tensors: Tensor) -> None:
-        """Keep tensors."""
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors; None in the place of one that will not be needed."""
 
 
 def jit(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - launched as kernel[grid](…)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from assert_matches_reference import TOLERANCES, assert_matches_reference
+from assert_matches_reference import TOLERANCES, assert_matches_reference, backward_calls
 
 from trainer.kernels.query_key_rotation.reference import normed_and_turned
 from trainer.kernels.query_key_rotation.triton_kernel import fused_normed_and_turned
@@ -20,6 +20,11 @@ def test_the_reference_is_what_the_model_computes():
     ("shape", "rope_dims"), [((2, 5, 3, 16), 4), ((1, 70, 2, 24), 24), ((3, 33, 1, 8), 2)]
 )
 def test_outputs_and_gradients_are_the_references(device, shape, rope_dims, dtype):
+    assert_matches_reference(*case(device, shape, rope_dims), dtype)
+
+
+def case(device, shape, rope_dims):
+    """Kernel, reference and inputs."""
     torch.manual_seed(0)
     heads = torch.randn(shape, dtype=torch.float64, device=device)
     gains = torch.randn(shape[2], dtype=torch.float64, device=device)
@@ -31,4 +36,10 @@ def test_outputs_and_gradients_are_the_references(device, shape, rope_dims, dtyp
     def plain(heads, gains):
         return normed_and_turned(heads, *(table.double() for table in tables), gains)
 
-    assert_matches_reference(kernel, plain, [heads, gains], dtype)
+    return kernel, plain, [heads, gains]
+
+
+def test_gains_that_nobody_asks_for_are_not_summed(device):
+    calls = backward_calls(*case(device, (2, 5, 3, 16), 4))
+    sums = {asked: calls[asked]["sum"] for asked in calls}
+    assert sums == {(True, False): 0, (False, True): 1, (True, True): 1}

@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 import torch
-from assert_matches_reference import TOLERANCES, assert_matches_reference
+from assert_matches_reference import TOLERANCES, assert_matches_reference, backward_calls
 
 from trainer.kernels.residual_norm.reference import mixed_and_normed
 from trainer.kernels.residual_norm.triton_kernel import fused_mixed_and_normed
@@ -25,3 +25,13 @@ def test_outputs_and_gradients_are_the_references(device, shape, dtype):
     ]
     fused = partial(fused_mixed_and_normed, scale=0.5, norm_type=dtype)
     assert_matches_reference(fused, partial(mixed_and_normed, scale=0.5), inputs, dtype)
+
+
+def test_mixes_that_nobody_asks_for_are_not_summed(device):
+    inputs = [
+        torch.randn(size, dtype=torch.float64, device=device)
+        for size in ((5, 16), (5, 16), (2, 16))
+    ]
+    fused = partial(fused_mixed_and_normed, scale=0.5, norm_type=torch.float32)
+    calls = backward_calls(fused, partial(mixed_and_normed, scale=0.5), inputs)
+    assert len(calls) == 7 and all(calls[asked]["sum"] == asked[2] for asked in calls)

@@ -3,7 +3,12 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from assert_matches_reference import TOLERANCES, assert_matches_reference, relative_error
+from assert_matches_reference import (
+    TOLERANCES,
+    assert_matches_reference,
+    backward_calls,
+    relative_error,
+)
 
 from trainer.kernels.softcapped_cross_entropy.reference import softcapped_cross_entropy
 from trainer.kernels.softcapped_cross_entropy.triton_kernel import head_losses, losses_over_logits
@@ -30,6 +35,17 @@ def test_losses_and_gradients_are_the_references(device, shape, dtype):
     targets = torch.randint(vocabulary, (num_tokens,))
     inputs = [tensor.to(device) for tensor in (stream, head, targets)]
     assert_matches_reference(partial(head_losses, softcap=30.0), plain, inputs, dtype)
+
+
+def test_a_gradient_that_nobody_asks_for_takes_no_product(device):
+    stream, head = (torch.randn(n, 8, dtype=torch.float64, device=device) for n in (3, 24))
+    inputs = [stream, head, torch.randint(24, (3,), device=device)]
+    calls = backward_calls(partial(head_losses, softcap=30.0), plain, inputs)
+    assert {asked: calls[asked]["mm"] for asked in calls} == {
+        (True, False, False): 1,
+        (False, True, False): 1,
+        (True, True, False): 2,
+    }
 
 
 @pytest.mark.filterwarnings("ignore:overflow")

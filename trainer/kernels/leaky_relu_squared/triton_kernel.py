@@ -4,7 +4,9 @@
     w = x Wᵀ    h = leaky(w)²    y = h Vᵀ        dh/dw = 2w above zero, 2 slope² w below
 
 Forward, one kernel writes w and h; backward, the same kernel turns (dy V) into dw on its way to
-memory. The other four products are plain ones.
+memory. The other four products are plain ones. A gradient that nobody asks for is not computed and
+keeps nothing: with both matrices frozen, as in test-time training, two products of the backward
+pass are left of four, and x and h need not be kept.
 
 Floor, forward and backward: 6 products of 2NCH operations. What fusing saves is traffic: one read
 of w forward, one write and one read of dy V backward, 6NH bytes in bf16. At 98,304 x 512 x 2,048 a
@@ -45,7 +47,14 @@ class _FusedFeedForward(torch.autograd.Function):
         wide = inputs.new_empty(inputs.size(0), widen.size(0))
         hidden = torch.empty_like(wide)
         _product_and_square(inputs, widen.T, (wide, hidden), slope, is_backward=False)
-        ctx.save_for_backward(inputs, widen, narrow, wide, hidden)
+        wants_inputs, wants_widen, wants_narrow, _ = ctx.needs_input_grad
+        ctx.save_for_backward(
+            inputs if wants_widen else None,
+            widen if wants_inputs else None,
+            narrow,
+            wide if wants_inputs or wants_widen else None,
+            hidden if wants_narrow else None,
+        )
         ctx.number = slope
         return hidden @ narrow.T
 
@@ -53,12 +62,19 @@ class _FusedFeedForward(torch.autograd.Function):
     def backward(
         ctx: Saved,
         upstream: Tensor,  # (N, C)
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         inputs, widen, narrow, wide, hidden = ctx.saved_tensors
+        wants_inputs, wants_widen, wants_narrow, _ = ctx.needs_input_grad
         upstream = upstream.contiguous()
-        to_wide = torch.empty_like(wide)
-        _product_and_square(upstream, narrow, (wide, to_wide), ctx.number, is_backward=True)
-        return to_wide @ widen, to_wide.T @ inputs, upstream.T @ hidden, None
+        to_inputs, to_widen, to_narrow = None, None, None
+        if wants_inputs or wants_widen:
+            to_wide = torch.empty_like(wide)
+            _product_and_square(upstream, narrow, (wide, to_wide), ctx.number, is_backward=True)
+            to_inputs = to_wide @ widen if wants_inputs else None
+            to_widen = to_wide.T @ inputs if wants_widen else None
+        if wants_narrow:
+            to_narrow = upstream.T @ hidden
+        return to_inputs, to_widen, to_narrow, None
 
 
 def _product_and_square(
