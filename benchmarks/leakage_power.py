@@ -4,6 +4,7 @@
     python benchmarks/leakage_power.py honest DATA    # the same, 50 drawings of each honest way
     python benchmarks/leakage_power.py overlap DATA   # edited validation documents in training data
     python benchmarks/leakage_power.py sampled DATA   # leaks in evaluation, on a text of one's own
+    python benchmarks/leakage_power.py calibration DATA   # honest evaluations of such a text
 
 DATA is a folder of the track's layout with a few thousand validation documents; half of them are
 the validation data here, the other half nobody was shown. Tables are printed as Markdown.
@@ -13,6 +14,7 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/verifier/probe")]
 
 import scored_script  # noqa: E402
 
+from verifier.probe import sampled as probe_sampled  # noqa: E402
 from verifier.probe.assessment import Scored  # noqa: E402
 from verifier.probe.exchange import PairTable  # noqa: E402
 from verifier.probe.fresh import assess_fresh, draw, mix  # noqa: E402
 from verifier.probe.fresh_documents import Document, Speller, split  # noqa: E402
 from verifier.probe.overlap import search  # noqa: E402
-from verifier.probe.sampled import MAX_TARGETS, Drawn, assess_sampled  # noqa: E402
+from verifier.probe.sampled import Drawn, assess_sampled, draw_tape, template, turns  # noqa: E402
 from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
-from verifier.schemas.run_record_json import DataFile  # noqa: E402
+from verifier.schemas.run_record_json import DataFile, StreamPlan  # noqa: E402
+from verifier.stream.predictor import Reveal  # noqa: E402
 from verifier.track_data import TrackData, count_tokens, locate_data  # noqa: E402
 
 TRAINING_TOKENS = 20_000_000
@@ -50,7 +54,20 @@ LEAKS = (
     *(("none", 0.0), ("target_peek", 0.00003), ("target_peek", 0.0001), ("target_peek", 0.0003)),
     *(("target_gate", 0.0001), ("target_gate", 0.0003), ("target_gate", 0.001)),
     *(("tilted", 0.001), ("tilted", 0.003), ("tilted", 0.01)),
+    *(("unpaid_cache", 0.001), ("unpaid_cache", 0.003), ("unpaid_cache", 0.01)),
+    *(("target_peek@real", 0.0003), ("target_gate@real", 0.001), ("tilted@real", 0.03)),
+    ("unpaid_cache@real", 0.01),
 )
+"""`@real`: where the first eight words of a document are those of the real text alone."""
+ODDS = (2, 5, 10, 100, 1_000)
+STARTED = StreamPlan(argv=(), environment={}, piece_tokens=None, context_tokens=0, num_lanes=64)
+OVERLAPPING = STARTED.model_copy(update={"piece_tokens": 128, "context_tokens": 256})
+SAMPLED = {
+    "from nothing": (STARTED, 0.0),
+    "half goes on from real text": (STARTED, probe_sampled.CONTINUED_SHARE),
+    "windows of 128 behind 256": (OVERLAPPING, 0.0),
+}
+"""How pieces are given, and which share of those that are given nothing keeps its first half."""
 
 
 class Text:
@@ -183,59 +200,152 @@ def edited(tokens: np.ndarray, share: float, rng: np.random.Generator) -> np.nda
     return np.where(is_other, rng.integers(10, 1_000, len(tokens)), tokens)
 
 
+class Writer:
+    """Table and counts of pairs that a piece has had, mixed: a predictor that uses its context.
+
+    Held like a session of the rung 'stream', within this process.
+    """
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.table = table
+
+    def run_round(self, given: list[np.ndarray], lengths: np.ndarray, reveal: Reveal) -> None:
+        lanes = np.arange(len(given))
+        seen = [Counts() for _ in given]
+        last = np.array([tokens[-1] for tokens in given])
+        for counts, tokens in zip(seen, given, strict=True):
+            for before, target in zip(tokens[:-1], tokens[1:], strict=True):
+                counts.learn(int(before), int(target))
+        for step in range(int(lengths.max())):
+            lanes = lanes[lengths[lanes] > step]
+            rows = self.table[last[lanes]].copy()
+            for row, lane in zip(rows, lanes, strict=True):
+                seen[lane].mix(int(last[lane]), row)
+            drawn = reveal(step, lanes, np.log(np.maximum(rows, 1e-30))).astype(int)
+            for lane, target in zip(lanes, drawn, strict=True):
+                seen[lane].learn(int(last[lane]), int(target))
+            last[lanes] = drawn
+
+
+class Counts:
+    """How often each word has followed each, in one piece."""
+
+    def __init__(self) -> None:
+        self.followers: dict[int, dict[int, int]] = {}
+
+    def learn(self, before: int, target: int) -> None:
+        own = self.followers.setdefault(before, {})
+        own[target] = own.get(target, 0) + 1
+
+    def share(self, before: int, target: int) -> float:
+        own = self.followers.get(before, {})
+        return own.get(target, 0) / max(sum(own.values()), 1)
+
+    def mix(self, before: int, row: np.ndarray) -> None:
+        """A fifth for the counts, where there are any; a document's start is never counted."""
+        own = {word: count for word, count in self.followers.get(before, {}).items() if word != 1}
+        if own:
+            row *= 0.8
+            row[list(own)] += 0.2 * np.array(list(own.values())) / sum(own.values())
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A written text, and what a leak may go by."""
+
+    drawn: Drawn
+    known: np.ndarray  # (N,) what the piece's counts said of each target
+    is_real: np.ndarray  # (N,) whether the document's first eight words are those of the text
+
+
 def sampled(folder: Path) -> None:
-    """A table of pairs writes a text; evaluation adds a leak, and noise as of half precision."""
-    text = Text(folder)
-    table = text.pairs + 0.1
-    table[:, 1] = 0.0
-    table /= table.sum(axis=1, keepdims=True)
-    rule = load_rulebook("demo").rules["streamed_score_differs"].parameters
-    print("| leak | nats a token | comparison with noise of 0.01 | bets | seen |")
-    print("| --- " * 5 + "|")
+    """The predictor writes a text; evaluation adds a leak, and noise as of half precision."""
+    text = np.concatenate(tokens_of(Text(folder).data, "val"))
+    table = _without_starts(Text(folder).pairs)
+    heads = ["leak", "nats a token"]
+    heads += [f"{name}, {unit}" for name in SAMPLED for unit in ("bets", "seen")]
+    print(f"| {' | '.join(heads)} |\n" + "| --- " * len(heads) + "|")
+    tapes = {
+        name: [written(text, table, way, np.random.default_rng(seed)) for seed in range(5)]
+        for name, way in SAMPLED.items()
+    }
     for leak, size in LEAKS:
-        odds, gains, differs = [], [], 0
-        for seed in range(5):
-            rng = np.random.default_rng(seed)
-            drawn = write(table, rng)
-            own = leaky(drawn, leak, size, rng) + rng.normal(0, 0.01, len(drawn.surprisal))
-            scored = Scored(losses=np.maximum(own, 0).astype("<f4"), detail="", wall_seconds=0.0)
-            odds.append(assess_sampled(drawn, scored)["betting_odds_nats"])
-            gain = drawn.surprisal - own
-            noise = rule["noise_factor"] * np.median(np.abs(gain))
-            error = gain.reshape(-1, 1_024).mean(axis=1).std(ddof=1) / np.sqrt(gain.size / 1_024)
-            limit = rule["tolerance_nats"] + rule["standard_errors"] * error
-            differs += gain.max() > max(noise, rule["tolerance_nats"]) or gain.mean() > limit
-            gains.append(gain.mean())
-        seen = sum(o > np.log(1e6) for o in odds)
-        cells = [f"{leak} {size:g}", f"{-np.mean(gains):+.5f}", f"{differs} of 5"]
-        print(f"| {' | '.join(cells)} | e^{np.median(odds):,.1f} | {seen} of 5 |", flush=True)
+        cells, gains = [f"{leak} {size:g}"], []
+        for own in tapes.values():
+            told = [odds_of(t, leak, size, np.random.default_rng(i)) for i, t in enumerate(own)]
+            odds = [odds for odds, _ in told]
+            gains += [gain for _, gain in told]
+            seen = sum(o > np.log(1e6) for o in odds)
+            cells += [f"e^{np.median(odds):,.1f}", f"{seen} of {len(odds)}"]
+        print(f"| {' | '.join([cells[0], f'{-np.mean(gains):+.5f}', *cells[1:]])} |", flush=True)
 
 
-def write(table: np.ndarray, rng: np.random.Generator) -> Drawn:
-    """A text of the table's own, in 32 pieces."""
-    cumulated, lanes = table.cumsum(axis=1), 32
-    tokens = np.full((MAX_TARGETS // lanes + 1, lanes), 10)
-    for step in range(1, len(tokens)):
-        rows = cumulated[tokens[step - 1]]
-        tokens[step] = (rows <= rng.random(lanes)[:, None] * rows[:, -1:]).sum(axis=1)
-    surprisal = -np.log(table[tokens[:-1], tokens[1:]]).T.ravel()
-    whole = np.append(10, tokens[1:].T.ravel()).astype(np.uint16)
-    return Drawn(tokens=whole, surprisal=surprisal, entropy=surprisal)
+def calibration(folder: Path, num_draws: int = 200) -> None:
+    """Honest evaluations of texts of their own, other draws and other noise each time."""
+    text = np.concatenate(tokens_of(Text(folder).data, "val"))[:8_193]
+    table = _without_starts(Text(folder).pairs)
+    print("| way | " + " | ".join(f"odds of {k}" for k in ODDS) + " | largest |")
+    print("| --- " * (len(ODDS) + 2) + "|")
+    for name, way in SAMPLED.items():
+        rngs = [np.random.default_rng(seed) for seed in range(num_draws)]
+        odds = [odds_of(written(text, table, way, rng), "none", 0.0, rng)[0] for rng in rngs]
+        shares = [f"{np.mean(np.array(odds) >= np.log(k)):.1%}" for k in ODDS]
+        print(f"| {name} | {' | '.join(shares)} | e^{max(odds):.2f} |", flush=True)
 
 
-def leaky(drawn: Drawn, leak: str, size: float, rng: np.random.Generator) -> np.ndarray:
-    p, target = np.exp(-drawn.surprisal), drawn.tokens[1:]
+def _without_starts(pairs: np.ndarray) -> np.ndarray:
+    table = pairs + 0.1
+    table[:, 1] = 0.0
+    return table / table.sum(axis=1, keepdims=True)
+
+
+def written(
+    text: np.ndarray, table: np.ndarray, way: tuple[StreamPlan, float], rng: np.random.Generator
+) -> Tape:
+    plan, probe_sampled.CONTINUED_SHARE = way
+    pieces = template(text, plan)
+    drawn = draw_tape(text, turns(pieces, plan), Writer(table), rng)
+    tokens = drawn.tokens.astype(int)
+    known, is_real = np.zeros(len(tokens) - 1), np.zeros(len(tokens) - 1, dtype=bool)
+    for piece in pieces:
+        counts = Counts()
+        for place in range(piece.given_from + 1, min(piece.end + 1, len(tokens))):
+            if place > piece.begin:
+                known[place - 1] = counts.share(tokens[place - 1], tokens[place])
+            counts.learn(tokens[place - 1], tokens[place])
+    starts = [*np.flatnonzero(text[: len(tokens)] == 1).tolist(), len(tokens)]
+    for begin, end in zip(starts, starts[1:], strict=False):
+        is_real[begin : end - 1] = (tokens[begin:end] == text[begin:end])[:9].all()
+    return Tape(drawn=drawn, known=known, is_real=is_real)
+
+
+def odds_of(tape: Tape, leak: str, size: float, rng: np.random.Generator) -> tuple[float, float]:
+    """What bets won on the leaky evaluation, and by how much it was lower, in nats a token."""
+    drawn = tape.drawn
+    own = leaky(tape, leak, size, rng) + rng.normal(0, 0.01, len(drawn.surprisal))
+    losses = np.maximum(np.nan_to_num(own, nan=3.0), 0).astype("<f4")
+    told = assess_sampled(drawn, Scored(losses=losses, detail="", wall_seconds=0.0))
+    return told["betting_odds_nats"], float(np.nanmean(drawn.surprisal - own))
+
+
+def leaky(tape: Tape, leak: str, size: float, rng: np.random.Generator) -> np.ndarray:
+    p, target = np.exp(-tape.drawn.surprisal), tape.drawn.tokens[1:].astype(int)
+    leak, _, where = leak.partition("@")
+    cheated = p
     if leak == "target_peek":
-        p = np.where(rng.random(len(p)) < size, 0.9 + 0.1 * p, p)
+        cheated = np.where(rng.random(len(p)) < size, 0.9 + 0.1 * p, p)
     if leak == "target_gate":
-        p = np.where(target % 50 == 7, (1 - size) * p + size, p)
+        cheated = np.where(target % 50 == 7, (1 - size) * p + size, p)
     if leak == "tilted":
-        p = np.where(target % 10 == 3, np.minimum((1 + size) * p, 1), p)
-    return -np.log(p)
+        cheated = np.where(target % 10 == 3, np.minimum((1 + size) * p, 1), p)
+    if leak == "unpaid_cache":
+        cheated = np.minimum(p + size * tape.known, 1)
+    return -np.log(np.where(tape.is_real, cheated, p) if where else cheated)
 
 
 if __name__ == "__main__":
     tables = {"fresh": fresh, "honest": honest, "overlap": overlap, "sampled": sampled}
+    tables["calibration"] = calibration
     if len(sys.argv) != 3 or sys.argv[1] not in tables:
         sys.exit(__doc__)
     tables[sys.argv[1]](Path(sys.argv[2]))

@@ -3,11 +3,15 @@
 The predictor of the rung 'stream' says how likely each next token is, we draw one, and so on. Of
 such a tape every probability is known, and no model is better on it than the one that wrote it. So
 what its evaluation gains is no skill, however little it is: there is no regret to hide behind.
+
+Half of what is drawn begins with nothing, half goes on from real text, because a model or a cache
+may only speak up when it has something to go by.
 """
 
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +34,17 @@ from verifier.stream.protocol import BrokenStreamError
 from verifier.stream.streaming import Streaming
 
 SECRET_BYTES = 16
-MAX_TARGETS = 32_768
+MAX_TARGETS = 49_152
+"""Of the tape; of three in four of them the tokens are drawn, or of every other one."""
+CONTINUED_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
-    """A tape with −ln of each target's probability; what was not drawn has none."""
+    """A tape with −ln of each target's probability; what stays of the text has none."""
 
     tokens: Tokens  # (N + 1,)
-    surprisal: NDArray[np.float64]  # (N,) nats, NaN where a piece ends or begins
+    surprisal: NDArray[np.float64]  # (N,) nats, NaN where nothing was drawn
     entropy: NDArray[np.float64]  # (N,) nats, of the distribution that it was drawn from
 
 
@@ -75,35 +81,59 @@ def template(tape: Tokens, plan: StreamPlan) -> list[Piece]:
     return pieces[: max(int(ends.searchsorted(MAX_TARGETS, side="right")), 1)]
 
 
+def turns(pieces: Sequence[Piece], plan: StreamPlan) -> list[Sequence[Piece]]:
+    """Pieces that are drawn, in rounds: what is given for each stays, or was drawn before.
+
+    Where pieces are given tokens of others, stretches as long as that are drawn, piece after piece,
+    and behind each as much is left as it is, so that the next one continues real text. Stretches
+    know nothing of each other and are drawn side by side.
+    """
+    stretches: list[list[Piece]] = []
+    for piece in pieces:
+        last = stretches[-1] if stretches else [piece]
+        if stretches and last[-1].end - last[0].begin < plan.context_tokens:
+            last.append(piece)
+        elif not stretches or piece.given_from >= last[-1].end:
+            stretches.append([piece])
+    in_turn = [[p for p in turn if p is not None] for turn in zip_longest(*stretches)]
+    return [batch for turn in in_turn for batch in rounds(turn, plan.num_lanes)]
+
+
 def draw_tape(
     tape: Tokens, groups: Sequence[Sequence[Piece]], predictor: Predictor, rng: np.random.Generator
 ) -> Drawn:
-    """Fill the pieces with tokens as the predictor says.
+    """Fill pieces with tokens as the predictor says.
 
     Where a piece begins, and so the one before it ends, stays the token of the tape: it is given,
     not predicted. No start of a document is drawn elsewhere, because evaluation would begin anew.
+    Of pieces that are given nothing else, every other one keeps its first half.
 
     Args:
         tape: (M + 1,) what the pieces are of.
-        groups: pieces that are drawn side by side; none is given tokens of another.
+        groups: pieces that are drawn side by side; none is given tokens of another or of a later
+            one.
         predictor: a session, as its rung holds it.
         rng: draws.
 
     Raises:
         BrokenStreamError: the submission broke the protocol.
     """
-    tokens = tape[: groups[-1][-1].end + 1].copy()
+    tokens = tape[: max(piece.end for group in groups for piece in group) + 1].copy()
     surprisal, entropy = (np.full(len(tokens) - 1, np.nan) for _ in range(2))
     drawn = Drawn(tokens=tokens, surprisal=surprisal, entropy=entropy)
     for pieces in groups:
+        lengths = np.array([piece.num_targets for piece in pieces])
+        is_alone = np.array([piece.given_from == piece.begin for piece in pieces])
+        is_continued = is_alone & (rng.random(len(pieces)) < CONTINUED_SHARE)
         drawing = _Drawing(
             begins=np.array([piece.begin for piece in pieces]),
-            lengths=np.array([piece.num_targets for piece in pieces]),
+            lengths=lengths,
+            kept=np.where(is_continued, lengths // 2, 0),
             drawn=drawn,
             rng=rng,
         )
-        given = [piece.given(tape) for piece in pieces]
-        predictor.run_round(given, drawing.lengths, drawing.reveal)
+        given = [piece.given(tokens) for piece in pieces]
+        predictor.run_round(given, lengths, drawing.reveal)
     return drawn
 
 
@@ -113,6 +143,7 @@ class _Drawing:
 
     begins: NDArray[np.int64]  # (L,)
     lengths: NDArray[np.int64]  # (L,)
+    kept: NDArray[np.int64]  # (L,) first targets that stay those of the tape
     drawn: Drawn
     """Filled in place."""
     rng: np.random.Generator
@@ -121,7 +152,7 @@ class _Drawing:
         self, step: int, lanes: NDArray[np.intp], log_probabilities: NDArray[np.float64]
     ) -> Tokens:
         places = self.begins[lanes] + step + 1
-        goes_on = self.lengths[lanes] > step + 1
+        goes_on = (self.lengths[lanes] > step + 1) & (self.kept[lanes] <= step)
         drawn = _draw(log_probabilities[goes_on], self.rng)
         at = places[goes_on]
         self.drawn.tokens[at], self.drawn.surprisal[at - 1], self.drawn.entropy[at - 1] = drawn
@@ -155,12 +186,10 @@ def _sampled(
     """Both sessions, of drawing and of scoring."""
     evaluation, plan = plans
     tape = np.concatenate(tokens_of(setting.prepared.data, "val"))
-    if plan.context_tokens:
-        return {"not_evaluated": "its pieces are given tokens of others, which are not drawn yet"}
     streaming = Streaming(
         setting=setting, seed=record.seed, evaluation=evaluation, plan=plan, tape=tape
     )
-    groups = rounds(template(tape, plan), plan.num_lanes)
+    groups = turns(template(tape, plan), plan)
     rng, results = np.random.default_rng(int(record.secret, 16)), list[Drawn]()
     setting.harness.observer.run_started(f"seed {record.seed} writes a text of its own")
 

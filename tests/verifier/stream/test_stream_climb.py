@@ -1,7 +1,8 @@
 """The whole rung in the sandbox: what it proves of the page's example, and whom it catches."""
 
+import numpy as np
 import pytest
-from stream_text import CONTRACT, NUM_DOCUMENTS
+from stream_text import CONTRACT, NUM_DOCUMENTS, text
 
 SEES_THE_TARGET = (
     'losses.astype("<f4")',
@@ -53,3 +54,17 @@ def test_a_folder_without_a_stream_is_left_as_it_is(climb):
     verdict = climb(contract=contract)
     assert rule(verdict)["severity"] == "info"
     assert "offers no stream" in rule(verdict)["reason"]
+
+
+def test_a_text_of_its_own_goes_on_from_documents_that_it_recognises(climb):
+    starts = np.flatnonzero(text(1) == 1)
+    known = {tuple(text(1)[start : start + 3].tolist()) for start in starts}
+    verdict = climb(
+        '    losses.astype("<f4")',
+        "    document = np.cumsum(text == 1)[1:]\n"
+        f"    known = [tuple(text[at : at + 3].tolist()) in {known} for at in "
+        "np.flatnonzero(text == 1)]\n"
+        "    losses = np.where(np.array(known)[document - 1], 0.7 * losses, losses)\n"
+        '    losses.astype("<f4")',
+    )
+    assert rule(verdict, "below_own_entropy")["outcome"] == "broken"
