@@ -67,7 +67,12 @@ def changed_submissions(repository: Path, base: str) -> tuple[str, ...]:
     Raises:
         HarnessError: git failed, or there is no such revision.
     """
-    commit = _git(repository, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
+    _git(repository, "rev-parse")
+    try:
+        words = ("--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+        commit = _git(repository, "rev-parse", *words)
+    except HarnessError as error:
+        raise HarnessError(f"--changed {base}: no such revision here; fetch it first") from error
     changed = _git(repository, "diff", "--name-only", "-z", commit.decode().strip(), "--")
     top = Path(os.fsdecode(_git(repository, "rev-parse", "--show-toplevel")).rstrip("\n"))
     added = _git(top, "ls-files", "--others", "--exclude-standard", "-z")

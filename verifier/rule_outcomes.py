@@ -84,6 +84,7 @@ def _record(rulebook: Rulebook, rule: Rule, result: CheckResult) -> RuleRecord:
         rule=rule.id,
         title=rule.title,
         since=rule.since,
+        mend=rule.mend,
         source=rule.source,
         outcome=result.outcome,
         severity=rulebook.severity(rule.id) if is_open else Severity.INFO,

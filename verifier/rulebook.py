@@ -87,12 +87,6 @@ def load_rules(folder: Path | None = None) -> dict[str, Rule]:
     return rules
 
 
-def load_rule(rule_id: str) -> Rule | None:
-    """One rule by its id, None where no file of ours is named for it."""
-    paths = {path.stem: path for path in rules_folder().glob("*.yaml")}
-    return read_yaml(paths[rule_id], Rule) if rule_id in paths else None
-
-
 def _hash(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(paths):

@@ -111,9 +111,10 @@ def test_a_disk_that_refuses_is_named_in_one_line(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Path, "write_bytes", write)
     result = invoke("init", str(tmp_path / "mine"))
-    assert result.exit_code == 4
+    assert result.exit_code == 2
     assert result.output.startswith(f"pgolf-verify: {tmp_path}")
     assert "No space left on device" in result.output
+    assert not (tmp_path / "mine").exists()
 
 
 @pytest.mark.parametrize(("command", "key"), [("rules", "id"), ("board", "record")])

@@ -103,6 +103,11 @@ def test_changes_are_seen_from_within_a_folder_too(remote):
     assert within == ("t/mine", "../submissions/mine")
 
 
+def test_a_revision_that_was_not_fetched_is_named(remote):
+    with pytest.raises(HarnessError, match="--changed origin/main: no such revision here; fetch it"):
+        changed_submissions(remote, "origin/main")
+
+
 def test_a_damaged_note_of_the_commit_is_named(tmp_path):
     (tmp_path / "7.source.json").write_text('{"commit": ')
     with pytest.raises(HarnessError, match="not what fetch wrote"):

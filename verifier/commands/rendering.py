@@ -14,14 +14,13 @@ from rich.console import Console
 
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
-from verifier.findings import Outcome
 from verifier.ledger import load_ledger
 from verifier.reports.console import print_verdict
 from verifier.reports.dossier import Dossier
 from verifier.reports.github import render_github
 from verifier.reports.markdown import SUMMARY_CHARACTERS, render_markdown
 from verifier.reports.verdict_file import render_json
-from verifier.rulebook import Rulebook, load_rule, load_rulebook, load_rules, rules_folder
+from verifier.rulebook import Rulebook, load_rulebook, load_rules, rules_folder
 from verifier.runs.journal import write_atomically, write_record
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import Evidence
@@ -93,20 +92,10 @@ def show(told: Sequence[Told], options: Options) -> None:
     if form == "text":
         for one in told:
             print_verdict(one.verdict, result_console(options))
-            _print_mends(one.verdict, result_console(options))
         return
     if form == "html" and len(told) != 1:
         raise UsageError("--format html tells of one submission; give --out DIR for several")
     click.echo(_rendered(form, told), nl=False)
-
-
-def _print_mends(verdict: VerdictFile, console: Console) -> None:
-    """What an author does about each broken rule."""
-    for rule in verdict.rules:
-        if rule.outcome is Outcome.BROKEN:
-            known = load_rule(rule.rule)  # reading all of them takes as long as the table
-            if known:
-                console.print(f"to mend {rule.rule}: {known.mend}", markup=False)
 
 
 def _rendered(form: str, told: Sequence[Told]) -> str:

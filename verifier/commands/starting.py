@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,12 @@ def init(folder: Path, author: Author) -> int:
         raise UsageError(f"{folder}: exists; name a folder that does not") from None
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; name another folder") from error
-    for file in sorted(path for path in TEMPLATE.iterdir() if path.is_file()):
-        (folder / file.name).write_bytes(_filled(file, folder.name, author))
+    try:
+        for file in sorted(path for path in TEMPLATE.iterdir() if path.is_file()):
+            (folder / file.name).write_bytes(_filled(file, folder.name, author))
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(f"{folder}: {error.strerror}; name another folder") from error
     click.echo(f"{folder}: a submission of the demo track; now edit {folder / 'train_gpt.py'}")
     click.echo(f"pgolf-verify check {folder} --watch    tells while you edit what a gate will say")
     return 0

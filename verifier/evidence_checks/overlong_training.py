@@ -113,6 +113,10 @@ def _untimed_calibration(seed: SeedClaimed, budget: float, clock: str) -> Findin
     )
 
 
+def _stated(phase: str, seconds: float | None) -> str:
+    return "" if seconds is None else f", {phase} {seconds:.1f} s"
+
+
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """A budget with the overrun that a last step may have."""
     limits, clock = case.track.limits, case.profile.clock
@@ -132,8 +136,9 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             f"{seconds - limits.train_seconds.value:.1f} s over the budget",
             file=seed.source,
             line=seed.lines.get("train_seconds"),
-            evidence=f"clock '{clock}': loop {loop:.1f} s, "
-            f"calibration {seed.calibration_seconds} s, packing {seed.serialize_seconds} s",
+            evidence=f"clock '{clock}': loop {loop:.1f} s"
+            + _stated("calibration", seed.calibration_seconds)
+            + _stated("packing", seed.serialize_seconds),
         )
 
     def on_measurement(seed: SeedMeasurement) -> Finding | str | None:

@@ -65,6 +65,11 @@ def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
         Text(f"under {p.profile}: {p.verdict} ({p.because})", style="dim")
         for p in verdict.other_profiles
     ]
+    parts += [
+        Text(f"to mend {rule.rule}: {visible(rule.mend)}")
+        for rule in figures.by_gravity(verdict.rules)
+        if rule.outcome is Outcome.BROKEN and rule.mend
+    ]
     parts.append(Text(figures.headline(verdict), style=VERDICT_STYLES[verdict.verdict]))
     if verdict.next_command:
         parts.append(Text(f"to decide it: {visible(verdict.next_command)}"))

@@ -34,7 +34,7 @@ def render_github(verdict: VerdictFile, folder: str = "") -> str:
         left_out += len(findings) - len(shown)
         lines += [_annotation(rule, finding, folder) for rule, finding in shown]
     more = f" ({left_out} more findings in the report)" if left_out else ""
-    said = github_command(figures.headline(verdict)) + more
+    said = github_command(f"{verdict.submission}: {figures.headline(verdict)}") + more
     return "\n".join([*lines, f"::notice title=pgolf-verify::{said}"]) + "\n"
 
 

@@ -67,7 +67,9 @@ def _is_failure(rule: RuleRecord) -> bool:
 def _findings(rule: RuleRecord) -> str:
     lines = [_finding(finding) for finding in rule.findings[:MAX_FINDINGS]]
     left_out = len(rule.findings) - len(lines)
-    return "\n".join([*lines, *([f"and {left_out} more"] if left_out else [])])
+    more = [f"and {left_out} more"] if left_out else []
+    mend = [f"to mend it: {visible(rule.mend)}"] if rule.mend else []
+    return "\n".join([*lines, *more, *mend])
 
 
 def _finding(finding: FindingRecord) -> str:

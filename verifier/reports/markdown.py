@@ -106,7 +106,8 @@ def _broken(verdict: VerdictFile, max_characters: int) -> str:
 
 def _rule_findings(rule: RuleRecord) -> Iterator[str]:
     """A finding an entry; the clause stands before the first, so that neither comes alone."""
-    clause = f"\n{markdown(rule.title)} (since {rule.since}: {markdown(rule.source)})\n\n"
+    clause = f"\n{markdown(rule.title)} (since {rule.since}: {markdown(rule.source)})"
+    clause += f"\nTo mend it: {markdown(rule.mend)}\n\n" if rule.mend else "\n\n"
     for position, finding in enumerate(rule.findings):
         yield (clause if position == 0 else "") + _finding(finding)
 

@@ -24,6 +24,8 @@ class RuleRecord(StrictModel):
     """From which day the clause was in the rules."""
     source: str
     """Where the clause stands."""
+    mend: str = ""
+    """What an author does about a breach."""
     outcome: Outcome
     severity: Severity
     violation_class: str
