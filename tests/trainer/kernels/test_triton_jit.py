@@ -24,5 +24,12 @@ def test_no_argument_of_a_kernel_is_called_like_one_of_its_launch(source):
         assert not names & LAUNCH_ARGUMENTS, kernel.name
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_no_kernel_takes_a_number_that_torch_compile_would_widen_to_fp64(source):
+    for kernel in kernels(source):
+        kinds = {ast.unparse(argument.annotation) for argument in kernel.args.args}
+        assert "float" not in kinds, kernel.name
+
+
 def test_there_are_kernels_to_look_at():
     assert sum(1 for source in SOURCES for _ in kernels(source)) >= 10

@@ -118,7 +118,7 @@ def _matmul_leaky_relu_squared(
     right: tl.pointer_type,
     wide: tl.pointer_type,
     written: tl.pointer_type,
-    slope: float,
+    slope: tl.constexpr,
     num_rows: int,
     num_columns: tl.constexpr,
     num_inner: tl.constexpr,

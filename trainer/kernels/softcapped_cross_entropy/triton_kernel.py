@@ -107,7 +107,7 @@ def _softcapped_cross_entropy(
     logits: tl.pointer_type,
     targets: tl.pointer_type,
     losses: tl.pointer_type,
-    softcap: float,
+    softcap: tl.constexpr,
     num_columns: tl.constexpr,
     wants_slopes: tl.constexpr,
     block: tl.constexpr,
