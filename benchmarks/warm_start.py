@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.data.token_shards import read_shard, shard_paths  # noqa: E402
-from trainer.evaluation.adapters import Adapter, Adapters  # noqa: E402
+from trainer.evaluation.adapters import Abreast, Adapter, Adapters  # noqa: E402
 from trainer.evaluation.document_batches import Document, find_documents  # noqa: E402
 from trainer.evaluation.global_sgd import WeightLearner  # noqa: E402
 from trainer.evaluation.test_time_training import (  # noqa: E402
@@ -49,7 +50,7 @@ from trainer.evaluation.test_time_training import (  # noqa: E402
     learn,
     score,
 )
-from trainer.model.deltas import BlockDeltas, Deltas  # noqa: E402
+from trainer.model.deltas import AttentionDeltas, BlockDeltas, Deltas  # noqa: E402
 from trainer.model.transformer import GPT  # noqa: E402
 from trainer.recipe import EvaluationOptions  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
@@ -167,16 +168,15 @@ class Reach:
 def with_reach(adapters: Adapters) -> tuple[Deltas, list[Reach]]:
     """The same additions to the model, and what notes their reach in a pass."""
     noted = {id(adapter): Reach(adapter) for adapter in adapters.all}
-    blocks = [
-        BlockDeltas(
-            **{
-                name: noted[id(getattr(block, name))]
-                for name in BlockDeltas.__slots__
-                if getattr(block, name) is not None
-            }
-        )
-        for block in adapters.deltas.blocks
-    ]
+
+    def onto_attention(own: Abreast, inputs: Tensor) -> AttentionDeltas:
+        return AttentionDeltas(**{n: noted[id(one)](inputs) for n, one in own.adapters.items()})
+
+    blocks = []
+    for block in adapters.deltas.blocks:
+        attention = block.attention and partial(onto_attention, block.attention.__self__)
+        mlp = block.mlp and noted[id(block.mlp)]
+        blocks.append(BlockDeltas(attention=attention, mlp=mlp))
     head = adapters.deltas.head
     deltas = Deltas(blocks=blocks, head=None if head is None else noted[id(head)])
     return deltas, list(noted.values())

@@ -4,11 +4,13 @@ One for each document in a batch and each use of a block; `trainer.model.deltas`
 stand. B documents, T tokens, K rank.
 """
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.model.deltas import BlockDeltas, Deltas
+from trainer.model.deltas import AttentionDeltas, BlockDeltas, Deltas
 from trainer.model.transformer import GPT
 from trainer.recipe import EvaluationOptions
 
@@ -29,21 +31,25 @@ def fresh_norm(rank: int, num_inputs: int) -> float:
 class Adapter:
     """A low-rank addition to a layer, one for each document: x ↦ scale (x Aᵀ) Bᵀ, at first 0.
 
-    Batches of any size use the same memory: as much of it as they have documents.
+    Batches of any size use the same memory: as much of it as they have documents. A may lie beside
+    that of other adapters which see the same inputs.
     """
 
-    def __init__(
-        self, shape: tuple[int, int], options: EvaluationOptions, device: torch.device
-    ) -> None:
-        num_outputs, self.num_inputs = shape
-        most, rank = options.ttt_batch_size, options.ttt_lora_rank
-        self.scale = options.ttt_lora_alpha / rank if options.ttt_lora_alpha else 1.0
-        self._all_down = torch.zeros(most, rank, self.num_inputs, device=device)
-        self._all_up = torch.zeros(most, num_outputs, rank, device=device)
-        self.begin(most)
+    down: Tensor  # A: (B, K, inputs)
+    up: Tensor  # B: (B, outputs, K)
+
+    def __init__(self, all_down: Tensor, num_outputs: int, options: EvaluationOptions) -> None:
+        most, self.rank, self.num_inputs = all_down.shape
+        self.scale = options.ttt_lora_alpha / self.rank if options.ttt_lora_alpha else 1.0
+        self._all_down = all_down
+        self._all_up = torch.zeros(most, num_outputs, self.rank, device=all_down.device)
 
     def __call__(self, inputs: Tensor) -> Tensor:  # (B, T, inputs) → (B, T, outputs)
-        added = (inputs @ self.down.transpose(1, 2)) @ self.up.transpose(1, 2)
+        return self.widened(inputs @ self.down.transpose(1, 2))
+
+    def widened(self, narrow: Tensor) -> Tensor:  # x Aᵀ (B, T, K) → (B, T, outputs)
+        """The second half of the way."""
+        added = narrow @ self.up.transpose(1, 2)
         return added if self.scale == 1.0 else added * self.scale
 
     def renew(self, random: torch.Generator) -> None:
@@ -70,19 +76,59 @@ class Adapter:
         """Shrink each A that has grown beyond a limit back to it; its directions stay."""
         self._all_down.mul_((limit / self.growth()).clamp(max=1.0)[:, None, None])
 
-    def begin(self, num_documents: int) -> None:
-        """B zero, for so many documents."""
+    def forget(self) -> None:
+        """B zero."""
         self._all_up.zero_()
-        self.keep(num_documents)
 
-    def keep(self, num_documents: int) -> None:
-        """Be the adapter of the first so many documents."""
-        self.down = self._all_down[:num_documents].detach().requires_grad_()  # A: (B, K, inputs)
-        self.up = self._all_up[:num_documents].detach().requires_grad_()  # B: (B, outputs, K)
+    def keep(self, down: Tensor) -> None:
+        """Be the adapter of the first documents, as many as this part of A has."""
+        self.down = down
+        self.up = self._all_up[: len(down)].detach().requires_grad_()
 
     def shrink(self, documents: slice, factor: float) -> None:
         """Multiply A of some documents."""
         self._all_down[documents].mul_(factor)
+
+
+class Abreast:
+    """Adapters that see the same inputs, by the names of what they are added to.
+
+    Their As are one tensor: inputs are read once, and by one product, on the way there and back.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Tensor], options: EvaluationOptions, device: torch.device
+    ) -> None:  # layers: name → a weight (outputs, inputs) of its shape
+        rank, num_inputs = options.ttt_lora_rank, next(iter(layers.values())).size(1)
+        self._all_down = torch.zeros(
+            options.ttt_batch_size, rank * len(layers), num_inputs, device=device
+        )
+        parts = self._all_down.chunk(len(layers), dim=1)
+        self.adapters = {
+            name: Adapter(part, weight.size(0), options)
+            for part, (name, weight) in zip(parts, layers.items(), strict=True)
+        }
+
+    def keep(self, num_documents: int) -> None:
+        """Be the adapters of the first so many documents."""
+        self.down = self._all_down[:num_documents].detach().requires_grad_()
+        for index, adapter in enumerate(self.adapters.values()):
+            own = slice(index * adapter.rank, (index + 1) * adapter.rank)
+            adapter.keep(self.down if len(self.adapters) == 1 else self.down[:, own])
+
+    def onto_attention(self, inputs: Tensor) -> AttentionDeltas:  # (B, T, inputs)
+        """What each of them adds."""
+        narrow = (inputs @ self.down.transpose(1, 2)).chunk(len(self.adapters), dim=-1)
+        return AttentionDeltas(
+            **{
+                name: adapter.widened(part)
+                for part, (name, adapter) in zip(narrow, self.adapters.items(), strict=True)
+            }
+        )
+
+    def parts(self) -> list[Tensor]:
+        """What an optimizer moves."""
+        return [self.down, *(adapter.up for adapter in self.adapters.values())]
 
 
 class Adapters:
@@ -91,32 +137,41 @@ class Adapters:
     def __init__(self, model: GPT, options: EvaluationOptions) -> None:
         self.options = options
         self.device = model.tok_emb.weight.device
-        self.all: list[Adapter] = []
+        self.groups: list[Abreast] = []
         self.num_begun = self.num_documents = self.steps_missed = 0
-        head = "tok_emb" if model.lm_head is None else "lm_head"
+        head = model.tok_emb.weight if model.lm_head is None else model.lm_head.weight
         self.deltas = Deltas(
             blocks=[self._of_block(model, f"blocks.{step.layer}") for step in model.steps],
-            head=self._new(model, head) if options.ttt_head_lora else None,
+            head=self._alone(head) if options.ttt_head_lora else None,
         )
+        self.all = [adapter for group in self.groups for adapter in group.adapters.values()]
         self.renew()
         self.begin(options.ttt_batch_size)
 
     def _of_block(self, model: GPT, block: str) -> BlockDeltas:
         """What the recipe adds in one use of a block; the feed-forward layer is gone round."""
         wanted = self.options
-        queries = f"{block}.attn.c_q"  # as wide at both ends as the stream
+        queries = model.get_parameter(f"{block}.attn.c_q.weight")  # as wide at both ends
+        layers = {}
+        if wanted.ttt_q_lora:
+            layers["query"] = queries
+        if wanted.ttt_k_lora:
+            layers["key"] = model.get_parameter(f"{block}.attn.c_k.weight")
+        if wanted.ttt_v_lora:
+            layers["value"] = model.get_parameter(f"{block}.attn.c_v.weight")
+        if wanted.ttt_o_lora:
+            layers["out"] = queries
         return BlockDeltas(
-            query=self._new(model, queries) if wanted.ttt_q_lora else None,
-            key=self._new(model, f"{block}.attn.c_k") if wanted.ttt_k_lora else None,
-            value=self._new(model, f"{block}.attn.c_v") if wanted.ttt_v_lora else None,
-            out=self._new(model, queries) if wanted.ttt_o_lora else None,
-            mlp=self._new(model, queries) if wanted.ttt_mlp_lora else None,
+            attention=self._abreast(layers).onto_attention if layers else None,
+            mlp=self._alone(queries) if wanted.ttt_mlp_lora else None,
         )
 
-    def _new(self, model: GPT, layer: str) -> Adapter:
-        num_outputs, num_inputs = model.get_parameter(f"{layer}.weight").shape
-        self.all.append(Adapter((num_outputs, num_inputs), self.options, self.device))
-        return self.all[-1]
+    def _alone(self, weight: Tensor) -> Adapter:
+        return self._abreast({"alone": weight}).adapters["alone"]
+
+    def _abreast(self, layers: Mapping[str, Tensor]) -> Abreast:
+        self.groups.append(Abreast(layers, self.options, self.device))
+        return self.groups[-1]
 
     def renew(self) -> None:
         """Forget everything that was learnt from any document."""
@@ -136,7 +191,9 @@ class Adapters:
         for adapter in self.all:
             if self.options.ttt_warm_start_limit > 0:
                 adapter.hold(self.options.ttt_warm_start_limit)
-            adapter.begin(num_documents)
+            adapter.forget()
+        for group in self.groups:
+            group.keep(num_documents)
         self.num_begun = self.num_documents = num_documents
         self.optimizer = self._new_optimizer()
 
@@ -150,8 +207,8 @@ class Adapters:
             return
         self._decay_of_those_over()
         states = [self.optimizer.state[part] for part in self.parts()]
-        for adapter in self.all:
-            adapter.keep(num_documents)
+        for group in self.groups:
+            group.keep(num_documents)
         self.num_documents = num_documents
         self.optimizer = self._new_optimizer()
         for part, state in zip(self.parts(), states, strict=True):
@@ -187,4 +244,4 @@ class Adapters:
 
     def parts(self) -> list[Tensor]:
         """What the optimizer moves."""
-        return [part for adapter in self.all for part in (adapter.down, adapter.up)]
+        return [part for group in self.groups for part in group.parts()]

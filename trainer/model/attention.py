@@ -19,7 +19,7 @@ from trainer.kernels.own_value_gate.triton_kernel import fused_gated_without_own
 from trainer.kernels.query_key_rotation.triton_kernel import fused_normed_and_turned
 from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention_kernels import Attention
-from trainer.model.deltas import BlockDeltas, with_delta
+from trainer.model.deltas import BlockDeltas, plus
 from trainer.model.linear import CastedLinear, rms_norm
 from trainer.model.rotary import apply_rotary
 from trainer.recipe import ModelOptions
@@ -63,8 +63,9 @@ class CausalSelfAttention(nn.Module):
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
         projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
-        if deltas is not None:
-            projected = deltas.onto_heads(projected, inputs)
+        added = None if deltas is None or deltas.attention is None else deltas.attention(inputs)
+        if added is not None:
+            projected = added.onto_heads(projected)
         queries, keys, values = map(self._heads, projected)
         if around.value_embeddings is not None and self.layer in around.value_embeddings:
             values = values + self._heads(around.value_embeddings[self.layer])
@@ -74,7 +75,7 @@ class CausalSelfAttention(nn.Module):
         if self.gate is not None and self.attn_gate_w is not None:
             factors = self.gate.factors(self.attn_gate_w, inputs)
         merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2))
-        return merged if deltas is None else with_delta(merged, deltas.out, inputs)
+        return merged if added is None else plus(merged, added.out)
 
     def _turned(
         self,

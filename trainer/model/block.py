@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trainer.kernels.residual_norm.triton_kernel import fused_mixed_and_normed
 from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention import CausalSelfAttention, Surroundings
-from trainer.model.deltas import BlockDeltas, with_delta
+from trainer.model.deltas import BlockDeltas
 from trainer.model.feed_forward import FeedForward
 from trainer.model.linear import product_type, rms_norm
 from trainer.recipe import ModelOptions
@@ -68,8 +68,8 @@ class Block(nn.Module):
         """What the feed-forward layer adds to a stream."""
         normed = self._normed(stream)
         fed: Tensor = self.mlp(normed)
-        if deltas is not None:
-            fed = with_delta(fed, deltas.mlp, normed)
+        if deltas is not None and deltas.mlp is not None:
+            fed = fed + deltas.mlp(normed)
         return self.mlp_scale.to(stream.dtype) * fed
 
     def _normed(self, stream: Tensor) -> Tensor:

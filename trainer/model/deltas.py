@@ -9,29 +9,30 @@ Delta = Callable[[Tensor], Tensor]  # (B, T, inputs) → (B, T, outputs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BlockDeltas:
-    """Additions in one use of a block.
+class AttentionDeltas:
+    """Additions to attention's layers, (B, T, outputs) each.
 
-    All are functions of the normed input of their sublayer, `out` too: it stands beside the output
+    All are made of the normed input of attention, `out` too: it stands beside the output
     projection and not before it (#1530).
     """
 
-    query: Delta | None = None
-    key: Delta | None = None
-    value: Delta | None = None
-    out: Delta | None = None
-    mlp: Delta | None = None
+    query: Tensor | None = None
+    key: Tensor | None = None
+    value: Tensor | None = None
+    out: Tensor | None = None
 
-    def onto_heads(
-        self, projected: tuple[Tensor, Tensor, Tensor], inputs: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def onto_heads(self, projected: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values with what is added to them."""
         queries, keys, values = projected
-        return (
-            with_delta(queries, self.query, inputs),
-            with_delta(keys, self.key, inputs),
-            with_delta(values, self.value, inputs),
-        )
+        return plus(queries, self.query), plus(keys, self.key), plus(values, self.value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockDeltas:
+    """Additions in one use of a block, each from the normed input of its sublayer."""
+
+    attention: Callable[[Tensor], AttentionDeltas] | None = None
+    mlp: Delta | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,6 @@ class Deltas:
     head: Delta | None = None  # to the logits, from the final stream
 
 
-def with_delta(outputs: Tensor, delta: Delta | None, inputs: Tensor) -> Tensor:
+def plus(outputs: Tensor, added: Tensor | None) -> Tensor:
     """Outputs of a layer and what an adapter adds to them."""
-    return outputs if delta is None else outputs + delta(inputs)
+    return outputs if added is None else outputs + added

@@ -56,10 +56,20 @@ def test_what_they_add_is_scaled_by_alpha_over_rank(tiny_settings):
 def test_they_stand_where_the_recipe_says(tiny_settings):
     wanted = {"evaluation.ttt_q_lora": False, "evaluation.ttt_o_lora": True}
     deltas = adapters_of(tiny_settings | TTT | wanted).deltas
-    assert [d.query is None and d.key is None and d.mlp is None for d in deltas.blocks] == [
-        True
-    ] * 2
-    assert all(d.value is not None and d.out is not None for d in deltas.blocks)
+    for block in deltas.blocks:
+        added = block.attention(torch.randn(3, 5, 16))
+        assert block.mlp is None and added.query is None and added.key is None
+        assert added.value.shape == (3, 5, 8) and added.out.shape == (3, 5, 16)
+
+
+def test_those_abreast_add_what_each_would_alone(tiny_settings):
+    adapters = adapters_of(tiny_settings | TTT | {"evaluation.ttt_k_lora": True})
+    for adapter in adapters.all:
+        learn_something(adapter)
+    inputs = torch.randn(3, 5, 16)
+    added = adapters.deltas.blocks[0].attention(inputs)
+    for adapter, own in zip(adapters.all, (added.query, added.key, added.value), strict=False):
+        assert torch.allclose(adapter(inputs), own, atol=1e-5)
 
 
 def warm_head(tiny_settings, **options):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from trainer.model.deltas import BlockDeltas, Deltas
+from trainer.model.deltas import AttentionDeltas, BlockDeltas, Deltas
 from trainer.model.rotary import apply_rotary, ntk_base, rotary_tables
 from trainer.model.transformer import GPT
 from trainer.recipe import BOS_ID, ModelOptions
@@ -94,11 +94,18 @@ def test_adapters_that_add_nothing_change_nothing_and_others_do(options):
     def deltas(**own):
         return Deltas(blocks=[BlockDeltas(**own) for _ in model.steps])
 
+    def to_attention(**own):
+        def attention(inputs):
+            return AttentionDeltas(**{name: added(inputs) for name, added in own.items()})
+
+        return deltas(attention=attention)
+
     nothing = dict.fromkeys(("query", "key", "out"), lambda inputs: torch.zeros(1))
-    assert torch.equal(model(ids, ids, deltas=deltas(**nothing)), plain)
-    for place, width in (("query", 16), ("key", 8), ("value", 8), ("out", 16), ("mlp", 16)):
-        added = deltas(**{place: lambda inputs, width=width: inputs[..., :width]})
-        assert not torch.allclose(model(ids, ids, deltas=added), plain), place
+    assert torch.equal(model(ids, ids, deltas=to_attention(**nothing)), plain)
+    changes = [deltas(mlp=lambda inputs: inputs)]
+    for place, width in (("query", 16), ("key", 8), ("value", 8), ("out", 16)):
+        changes.append(to_attention(**{place: lambda inputs, width=width: inputs[..., :width]}))
+    assert not any(torch.allclose(model(ids, ids, deltas=own), plain) for own in changes)
 
 
 def test_each_use_of_a_looped_block_has_adapters_of_its_own():
