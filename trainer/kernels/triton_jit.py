@@ -2,7 +2,7 @@
 """Triton where it is installed; elsewhere kernels are plain functions that nothing calls.
 
 Every kernel reads and writes whatever floating-point type its tensors have, and computes in fp32;
-its numbers are constants, because torch.compile hands them over in fp64, and all they touch follows.
+its numbers are constants: torch.compile hands others over in fp64, and all that they meet follows.
 A function that kernels call returns places or what lies there, never both: torch.compile looks at a
 call as a whole, takes what is read for written where places come out with it, and copies it first.
 """
