@@ -2,6 +2,7 @@
 
     python benchmarks/kernels.py
     python benchmarks/kernels.py --only leaky_relu_squared --tiles
+    python benchmarks/kernels.py --frozen       as in test-time training: one gradient is asked for
 
 Shapes are those of the records from PR 1218 on: 98,304 tokens a micro-batch, 512 channels, 8 heads
 on 4 key-value heads, vocabularies of 1,024 and 8,192. Each line of output is a JSON object: median
@@ -70,7 +71,7 @@ class Case:
     shape: str
     fused: Callable[..., object]
     plain: Callable[..., object]
-    inputs: list[Tensor]  # floating-point ones get gradients
+    inputs: list[Tensor]  # floating-point ones get gradients, or the first alone
     moved_elements: int  # that must go through memory, forward and backward
     operations: int = 0  # of matrix products
 
@@ -172,10 +173,13 @@ def measured_rates() -> tuple[float, float]:
 
 
 def forward_and_backward(
-    function: Callable[..., object], inputs: list[Tensor]
+    function: Callable[..., object], inputs: list[Tensor], *, is_frozen: bool = False
 ) -> Callable[[], None]:
-    """A step that leaves nothing behind."""
-    leaves = [tensor.requires_grad_(tensor.is_floating_point()) for tensor in inputs]
+    """A step that leaves nothing behind; where frozen, the first input alone gets a gradient."""
+    leaves = [
+        tensor.requires_grad_(tensor.is_floating_point() and not (is_frozen and index > 0))
+        for index, tensor in enumerate(inputs)
+    ]
     learnt = [tensor for tensor in leaves if tensor.requires_grad]
     outputs = function(*leaves)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -208,7 +212,7 @@ def report(case: Case, form: str, times: tuple[float, float], rates: tuple[float
     print(json.dumps(line), flush=True)
 
 
-def compare(case: Case, rates: tuple[float, float]) -> None:
+def compare(case: Case, rates: tuple[float, float], *, is_frozen: bool) -> None:
     """Every form of a case, one after the other, in one process."""
     forms = {
         "eager": case.plain,
@@ -217,16 +221,22 @@ def compare(case: Case, rates: tuple[float, float]) -> None:
         "fused_and_compiled": torch.compile(case.fused, dynamic=False, fullgraph=True),
     }
     for form, function in forms.items():
-        report_or_error(case, form, function, rates)
+        report_or_error(case, form, function, rates, is_frozen=is_frozen)
 
 
 def report_or_error(
-    case: Case, form: str, function: Callable[..., object], rates: tuple[float, float]
+    case: Case,
+    form: str,
+    function: Callable[..., object],
+    rates: tuple[float, float],
+    *,
+    is_frozen: bool = False,
 ) -> None:
     """What a form takes, or why it does not run: the others are still of interest."""
     torch.cuda.reset_peak_memory_stats()
     try:
-        report(case, form, median_ms(forward_and_backward(function, case.inputs)), rates)
+        step = forward_and_backward(function, case.inputs, is_frozen=is_frozen)
+        report(case, f"{form} frozen" if is_frozen else form, median_ms(step), rates)
     except Exception as error:
         print(json.dumps({"kernel": case.name, "form": form, "error": str(error)[:300]}))
 
@@ -303,6 +313,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="part of a kernel's name")
     parser.add_argument("--tiles", action="store_true", help="try tiles of the feed-forward kernel")
+    parser.add_argument("--frozen", action="store_true", help="the first input's gradient alone")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_default_device("cuda")
@@ -314,14 +325,14 @@ def main() -> None:
             {"card": card, "torch": version, "gb_per_s": gb_per_s, "tflop_per_s": tflop_per_s}
         )
     )
-    if arguments.only in "softcapped_cross_entropy":
+    if arguments.only in "softcapped_cross_entropy" and not arguments.frozen:
         loss_alone(rates)
-    if arguments.only in "attention":
+    if arguments.only in "attention" and not arguments.frozen:
         compare_attention(rates)
     for case in cases():
         if arguments.only not in case.name:
             continue
-        compare(case, rates)
+        compare(case, rates, is_frozen=arguments.frozen)
         if arguments.tiles and case.name == "leaky_relu_squared":
             compare_tiles(case, rates)
 
