@@ -127,8 +127,11 @@ class ModelOptions:
     parallel_lanes: Literal["routed", "merged"] = option("routed")
     parallel_final_lane: Literal["mean", "attn", "mlp"] = option("mean")  # of routed lanes
     # Who computes attention on GPUs. PyTorch by itself (auto, or where a library is missing) makes
-    # its own choice in rows of one document, and takes FlexAttention in rows of several.
-    attention_backend: Literal["auto", "flash_4", "flash_3", "cudnn", "flex"] = option("auto")
+    # its own choice in rows of one document, and takes FlexAttention in rows of several; flash_2 is
+    # the FlashAttention that comes with it.
+    attention_backend: Literal["auto", "flash_4", "flash_3", "flash_2", "cudnn", "flex"] = option(
+        "auto"
+    )
     # Kernels of our own where they run, on GPUs with Triton: the same in fewer passes over memory.
     fused_ce_enabled: bool = option(False)  # the loss and its gradient (#1787)
     fused_mlp_enabled: bool = option(False)  # the activation where a product ends (#1105)

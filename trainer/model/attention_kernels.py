@@ -4,6 +4,7 @@ B batch, T tokens, H query heads, K key-value heads, D channels of a head, S bou
 """
 
 import importlib.util
+import inspect
 import math
 from collections.abc import Callable
 from functools import cache, partial
@@ -45,6 +46,8 @@ def flash_function(options: ModelOptions) -> FlashDocuments | None:
         return flash_attention_4()
     if options.attention_backend == "flash_3":
         return flash_attention_3()
+    if options.attention_backend == "flash_2":
+        return flash_attention_2()
     return None
 
 
@@ -171,6 +174,28 @@ def flash_attention_3() -> FlashDocuments | None:
         gathered: Tensor = library.flash_attn_varlen_func(
             queries, keys, values, causal=True, **spans_of(boundaries, longest)
         )
+        return gathered
+
+    return documents
+
+
+@cache
+def flash_attention_2() -> FlashDocuments | None:
+    """Causal attention within each document by PyTorch's own means; None before PyTorch 2.11."""
+    if importlib.util.find_spec("torch.nn.attention.varlen") is None:
+        return None
+    attend = importlib.import_module("torch.nn.attention.varlen").varlen_attn
+    known = inspect.signature(attend).parameters
+    if "window_size" not in known:
+        return None
+    # Later versions want to be told that query heads share keys; earlier ones see it.
+    shared = {"enable_gqa": True} if "enable_gqa" in known else {}
+
+    def documents(
+        queries: Tensor, keys: Tensor, values: Tensor, boundaries: Tensor, longest: int
+    ) -> Tensor:
+        spans = (boundaries, boundaries, longest, longest)
+        gathered: Tensor = attend(queries, keys, values, *spans, window_size=(-1, 0), **shared)
         return gathered
 
     return documents

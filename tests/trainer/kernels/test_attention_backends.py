@@ -12,7 +12,7 @@ from trainer.model.attention_kernels import (
 )
 from trainer.recipe import ModelOptions
 
-BACKENDS = ["auto", "flash_4", "flash_3", "cudnn", "flex"]
+BACKENDS = ["auto", "flash_4", "flash_3", "flash_2", "cudnn", "flex"]
 BOUNDARIES = torch.tensor([0, 1, 70, 198, 256, 256], dtype=torch.int32)
 
 
