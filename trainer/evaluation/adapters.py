@@ -217,6 +217,14 @@ class Adapters:
                 for name, tensor in state.items()
             }
 
+    def put_first(self, order: Tensor) -> None:  # (B,) int64
+        """Give each document the place that the order says; `keep` then leaves out the last."""
+        for part in self.parts():
+            part.data.copy_(part.data[order])
+            for tensor in self.optimizer.state[part].values():
+                if tensor.ndim:
+                    tensor.copy_(tensor[order])
+
     def learn(self) -> None:
         """One step along the gradients, which are dropped."""
         self.optimizer.step()

@@ -129,7 +129,9 @@ class LearningRound:
         self.memory = Memory(self.options.ttt_eval_seq_len)
         first = torch.zeros(self.options.ttt_batch_size, dtype=torch.int64)
         first[: len(given)] = torch.tensor([int(tokens[-1]) for tokens in given])
-        self.columns = [first]  # the tokens of all lanes at each place, (B,) int64
+        self.columns = [first]  # the tokens of each row at each place, (B,) int64
+        self.lanes = torch.arange(len(first))  # of each row
+        self.row_of = torch.arange(len(first))  # of each lane; of those that are left out, any
         self.spans = chunks_from_the_start(self.options)
         self.span = next(self.spans)
 
@@ -143,17 +145,32 @@ class LearningRound:
             torch.no_grad(),
             torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"),
         ):
-            return self.model.read_on(ids, self.memory, deltas=self.adapters.deltas)
+            predicted = self.model.read_on(ids, self.memory, deltas=self.adapters.deltas)
+        return predicted[self.row_of.to(self.device)]
 
     def show(self, lanes: Tensor, tokens: Tensor) -> None:
-        shown = torch.zeros_like(self.columns[0])
-        shown[lanes] = tokens
+        shown, rows = torch.zeros_like(self.columns[0]), self.row_of[lanes]
+        shown[rows] = tokens
         self.columns.append(shown)
         if len(self.columns) - 1 == self.span.stop:
             goes_on = torch.zeros(len(shown), dtype=torch.bool)
-            goes_on[lanes] = True
+            goes_on[rows] = True
             self._learn(goes_on.to(self.device))
+            self._leave_out(goes_on)
             self.span = next(self.spans)
+
+    def _leave_out(self, goes_on: Tensor) -> None:  # (B,) bool
+        """Rows that are over cost as much as others: a few long documents would pay for all."""
+        staying = goes_on.nonzero().flatten()
+        if not 0 < len(staying) < len(goes_on):
+            return
+        order = torch.cat((staying, (~goes_on).nonzero().flatten()))
+        self.adapters.put_first(order.to(self.device))
+        self.adapters.keep(len(staying))
+        self.columns = [column[staying] for column in self.columns]
+        self.lanes = self.lanes[staying]
+        self.row_of.zero_()
+        self.row_of[self.lanes] = torch.arange(len(staying))
 
     def _learn(self, goes_on: Tensor) -> None:
         """One step of each lane's adapter that goes on, as in `score_part`."""

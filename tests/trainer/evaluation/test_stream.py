@@ -114,6 +114,14 @@ def test_documents_that_are_learnt_from_score_as_in_evaluation(tiny_settings, al
     assert np.abs(np.concatenate(found) - expected).max() < 1e-4
 
 
+def test_documents_that_are_over_leave_their_round(tiny_settings):
+    model, recipe = a_model(tiny_settings | TTT)
+    rows = [np.arange(5, 5 + length) for length in (9, 3, 20, 6)]
+    begun = LearningRound(model, recipe, [np.array([BOS]) for _ in rows])
+    streamed(begun, rows)
+    assert begun.adapters.num_documents == 1 and begun.lanes.tolist() == [2]
+
+
 @pytest.mark.parametrize(
     ("settings", "setting"),
     [
