@@ -2,6 +2,7 @@ import io
 import os
 import re
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,14 +156,15 @@ def test_every_stage_is_compiled_once_and_before_training(tiny_data, alone, tiny
 class Watched(torch.nn.Module):
     """A model that notes the tokens and the lengths of the sequences that it is shown."""
 
-    def __init__(self, model):
+    def __init__(self, model, seconds=0.0):
         super().__init__()
-        self.model, self.tokens, self.lengths = model, [], []
+        self.model, self.tokens, self.lengths, self.seconds = model, [], [], seconds
 
     def forward(self, input_ids, target_ids, *, boundaries):
         self.tokens.append(torch.cat((input_ids.flatten(), target_ids.flatten())))
         cuts = torch.arange(0, input_ids.numel() + 1, input_ids.size(1))
         self.lengths.append((cuts if boundaries is None else boundaries).diff().max().item())
+        time.sleep(self.seconds)
         return self.model(input_ids, target_ids, boundaries=boundaries)
 
 
@@ -197,10 +199,15 @@ def test_the_average_takes_the_weights_place_at_the_end(tiny_data, alone, tiny_s
     assert distances[0] < 0.05 * distances[1] < 0.05 * distances[2]
 
 
-def train_in_a_process(rank, data, recipe, port, path):
+def join_as(rank, port):
+    """This process as one of two."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = str(port)
-    run = make_run(data, join_process_group(), recipe)
+    return join_process_group()
+
+
+def train_in_a_process(rank, data, recipe, port, path):
+    run = make_run(data, join_as(rank, port), recipe)
     train(run, no_validation)
     if rank == 0:
         torch.save({"weights": weights(run), "losses": losses(run)}, path)
@@ -245,6 +252,25 @@ def both_train_the_same(recipe, tiny_data, alone, tmp_path, unused_port):
     assert len(losses(single)) == recipe.schedule.iterations
     moved = (weights(single) - initial).norm()
     assert (both["weights"] - weights(single)).norm() < 1e-3 * moved
+
+
+def watch_in_a_process(rank, data, recipe, port, folder):
+    run = make_run(data, join_as(rank, port), recipe)
+    watched = Watched(run.model, seconds=0.02 * rank)
+    train(replace(run, forward=watched), no_validation)
+    torch.save(watched.lengths, folder / f"lengths_{rank}")
+    leave_process_group()
+
+
+def test_processes_that_are_not_equally_fast_grow_their_sequences_in_the_same_step(
+    tiny_data, tiny_settings, tmp_path, unused_port
+):
+    timed = {"schedule.iterations": 10**6, "schedule.max_wallclock_seconds": 0.5}
+    recipe = build_recipe(tiny_settings | GROWING | timed)
+    arguments = (tiny_data, recipe, unused_port, tmp_path)
+    torch.multiprocessing.spawn(watch_in_a_process, arguments, nprocs=2)
+    slow, fast = (torch.load(tmp_path / f"lengths_{rank}") for rank in (1, 0))
+    assert slow == fast and set(slow) == {4, 8, 16}
 
 
 def test_the_same_seed_gives_the_same_bits_again(tiny_data, alone, tiny_settings):
