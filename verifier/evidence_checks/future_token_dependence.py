@@ -53,7 +53,7 @@ def _without_alarm(
 
 
 def _finding(move: MoveRecord) -> Finding:
-    what = "one token is" if move.kind == "flip" else "all tokens from one on are"
+    what = "one token is" if move.kind == "flip" else "all tokens of a document from one on are"
     return Finding(
         message=f"where {what} replaced, at token {move.cut:,}, the loss of the token "
         f"{move.distance_tokens:,} before it moves by {move.in_document_nats:.3g} nats",

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from verifier.schemas.probe_record_json import VariantKind
 
 NUM_CUTS = 3
-"""Places at which a token is flipped, and as many others from which on all is replaced."""
+"""Places at which a token is flipped, and as many others from which on a document is replaced: no
+further, because later documents may have been scored, and learned from, before it."""
 MIN_PLACES = 100
 SPLICED_SHARE = 0.25
 UNIFORM_SHARE = 0.5
@@ -110,7 +111,8 @@ def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ..
         for kind in ("base", "repeat")
     ]
     flips = [_replaced(sample, "flip", (cut, cut + 1), law, rng) for cut in cuts[1::2]]
-    poisons = [_replaced(sample, "poison", (cut, None), law, rng) for cut in cuts[2::2]]
+    ends = {cut: next(d.stop for d in sample.documents if cut < d.stop) for cut in cuts}
+    poisons = [_replaced(sample, "poison", (cut, ends[cut]), law, rng) for cut in cuts[2::2]]
     truncated = Variant(
         kind="truncated",
         name="truncated",
@@ -138,7 +140,7 @@ def _inside(sample: Sample) -> NDArray[np.int64]:
 def _replaced(
     sample: Sample,
     kind: VariantKind,
-    span: tuple[int, int | None],
+    span: tuple[int, int],
     law: Law,
     rng: np.random.Generator,
 ) -> Variant:

@@ -63,6 +63,7 @@ def changed_moves(folder: Path, **options):
 def test_what_was_scored_later_may_know_and_what_was_scored_before_may_not(tmp_path):
     moves = changed_moves(tmp_path)
     assert all(m.by_told_order and m.earlier_nats == 0 for m in moves)
+    assert not any(m.in_document_nats for m in moves), "later documents were scored before it"
     assert any(m.num_held > 0 for m in moves)
 
 
