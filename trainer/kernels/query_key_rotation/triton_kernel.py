@@ -103,11 +103,9 @@ def _norm_and_turn(
     places, partners, is_inside = _places_and_partners(
         num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
     )
-    angles, has_angle, sign = _places_of_angles(
-        num_positions, num_turned, block_tokens, block_channels
+    cosines, sines = _cosines_and_sines(
+        cosine, sine, num_positions, num_turned, block_tokens, block_channels
     )
-    cosines = tl.load(cosine + angles, is_inside & has_angle, 1.0)
-    sines = sign * tl.load(sine + angles, is_inside & has_angle, 0.0)
     own, other = load_wide(heads + places, is_inside), load_wide(heads + partners, is_inside)
     scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)
     scale *= tl.load(gains + tl.program_id(0)).to(tl.float32)
@@ -136,11 +134,9 @@ def _norm_and_turn_backward(
     places, partners, is_inside = _places_and_partners(
         num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
     )
-    angles, has_angle, sign = _places_of_angles(
-        num_positions, num_turned, block_tokens, block_channels
+    cosines, sines = _cosines_and_sines(
+        cosine, sine, num_positions, num_turned, block_tokens, block_channels
     )
-    cosines = tl.load(cosine + angles, is_inside & has_angle, 1.0)
-    sines = sign * tl.load(sine + angles, is_inside & has_angle, 0.0)
     own = load_wide(heads + places, is_inside)
     scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)[:, None]
     normed = own * scale
@@ -176,19 +172,20 @@ def _places_and_partners(
 
 
 @jit
-def _places_of_angles(
+def _cosines_and_sines(
+    cosine: tl.pointer_type,
+    sine: tl.pointer_type,
     num_positions: int,
     num_turned: tl.constexpr,
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
-) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Where the angles of a program's channels lie, which have one, and the signs of their sines.
-
-    A pair's second channel gets minus the sine.
-    """
+) -> tuple[tl.tensor, tl.tensor]:
+    """How far a program's channels are turned; a pair's second channel gets minus the sine."""
     tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
     channels = tl.arange(0, block_channels)[None, :]
     half: tl.constexpr = num_turned // 2
     pairs = tl.where(channels < half, channels, channels - half)
     angles = (tokens % num_positions)[:, None] * half + pairs
-    return angles, channels < num_turned, tl.where(channels < half, 1.0, -1.0)
+    is_turned = channels < num_turned
+    signs = tl.where(channels < half, 1.0, -1.0)
+    return tl.load(cosine + angles, is_turned, 1.0), signs * tl.load(sine + angles, is_turned, 0.0)
