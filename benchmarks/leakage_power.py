@@ -27,8 +27,9 @@ import scored_script  # noqa: E402
 from verifier.probe import sampled as probe_sampled  # noqa: E402
 from verifier.probe.assessment import Scored  # noqa: E402
 from verifier.probe.exchange import PairTable  # noqa: E402
-from verifier.probe.fresh import assess_fresh, draw, mix  # noqa: E402
-from verifier.probe.fresh_documents import Document, Speller, split  # noqa: E402
+from verifier.probe.fresh import assess_fresh  # noqa: E402
+from verifier.probe.fresh_documents import CUT_TOKENS, Document, Speller, split  # noqa: E402
+from verifier.probe.mixture import draw, mix  # noqa: E402
 from verifier.probe.overlap import search  # noqa: E402
 from verifier.probe.sampled import Drawn, assess_sampled, draw_tape, template, turns  # noqa: E402
 from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
@@ -42,8 +43,10 @@ MAX_P = 1e-4
 KNOWN = (
     *(("nothing", 0.0, 50), ("counted", 1.0, 10), ("counted", 10.0, 10), ("counted", 100.0, 10)),
     *(("stored", 0.01, 10), ("stored", 0.03, 10), ("stored", 0.1, 10), ("stored", 0.3, 10)),
+    *(("late", 0.3, 10), ("late", 1.0, 10)),
 )
-"""Validation documents counted so many times beside the training data; a share looked up."""
+"""Validation documents counted so many times beside the training data; a share looked up; a share
+looked up from the 1,025th token of a document on."""
 HONEST = (
     *("plain", "sliding_window", "per_document", "pair_mix", "score_first", "gradient_steps"),
     "byte_level",
@@ -101,10 +104,14 @@ def losses_of(
     if kind == "counted":
         pairs = pairs + size * count_pairs(np.concatenate([d.tokens for d in heap]))
     model = scored_script.Model(pairs)
-    if kind != "stored":
-        return -np.log(model.score(before, target))
+    own = model.score(before, target)
+    if kind not in ("stored", "late"):
+        return -np.log(own)
     scored_script.STORED = _share(heap, size).tolist()
-    return -np.log(scored_script.stored_text(model, before, target))
+    known = scored_script.stored_text(model, before, target)
+    starts = np.maximum.accumulate(np.where(before == 1, np.arange(len(before)), 0))
+    is_late = np.arange(len(before)) - starts >= CUT_TOKENS
+    return -np.log(np.where(is_late | (kind == "stored"), known, own))
 
 
 def _share(documents: list[Document], share: float) -> np.ndarray:

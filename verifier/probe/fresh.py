@@ -5,29 +5,27 @@ whatever it learns on the way it learns of both.
 """
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.assessment import implied_range
-from verifier.probe.assessment import Losses, Scored, usable
+from verifier.probe.assessment import Scored, usable
 from verifier.probe.declared_text import DeclaredTransform
-from verifier.probe.exchange import MAX_TRAINING_TOKENS, PairTable, compare
+from verifier.probe.exchange import MAX_TRAINING_TOKENS, PairTable
 from verifier.probe.fresh_documents import (
-    MAX_DOCUMENT_TOKENS,
-    Document,
     Speller,
     read_documents,
     source_sha256,
     split,
     strange_token,
 )
+from verifier.probe.mixture import MIN_DOCUMENTS, Groups, Mixture, draw, mix, parts
 from verifier.probe.scoring import Scorer, tokens_of
 from verifier.probe.transforms import BrokenTransformError, Untouched, why_unproven
-from verifier.probe.variants import Sample, Variant
+from verifier.probe.variants import Sample
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record
@@ -36,47 +34,11 @@ from verifier.runs.processes import Setting
 from verifier.schemas.fresh_record_json import FreshRecord
 
 SECRET_BYTES = 16
-MAX_TOKENS = 2**18
-"""Of either kind of documents, or a document more."""
-MIN_DOCUMENTS = 8
-"""Of either kind: with fewer, no drawing of lots tells 1 in 10,000."""
-NATS_PER_BIT = float(np.log(2.0))
 UNKNOWN_TRANSFORM = (
     "the data have a sidecar of bytes, so something was done to the text before it became tokens, "
     "and nobody says what: the tokenizer has no operators of CaseOps, and pgolf.yaml no 'text' "
     "with commands that apply and restore it"
 )
-Groups = tuple[Sequence[Document], Sequence[Document]]
-"""Validation documents and fresh ones."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mixture:
-    """Documents of both kinds as they stand on the tape; their bytes are known."""
-
-    documents: Sequence[Document]
-    is_fresh: NDArray[np.bool_]  # (D,)
-
-    @property
-    def variant(self) -> Variant:
-        tokens = np.concatenate([document.tokens for document in self.documents])
-        return Variant(
-            kind="fresh",
-            name="fresh",
-            tokens=tokens,
-            places=np.arange(len(tokens)),
-            sizes=np.concatenate([d.sizes for d in self.documents if d.sizes is not None]),
-        )
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """(D,) tokens of each, its start included."""
-        return np.array([len(document) for document in self.documents])
-
-    @property
-    def sizes(self) -> NDArray[np.float64]:
-        """(D,) bytes of each."""
-        return np.array([document.num_bytes for document in self.documents], dtype=np.float64)
 
 
 def score_fresh(
@@ -167,20 +129,6 @@ def _unproven(drawn: Groups, speller: Speller) -> str | None:
     )
 
 
-def draw(groups: Groups, rng: np.random.Generator) -> Groups:
-    """Validation documents and fresh ones, equally many tokens of both at most."""
-    known = _draw(groups[0], MAX_TOKENS, rng)
-    return known, _draw(groups[1], sum(map(_kept, known)), rng)
-
-
-def mix(drawn: Groups, speller: Speller, rng: np.random.Generator) -> Mixture:
-    """Validation documents and fresh ones in a drawn order, long ones cut."""
-    order = rng.permutation(len(drawn[0]) + len(drawn[1]))
-    both = [*drawn[0], *drawn[1]]
-    documents = [document.cut() for document in speller.measured([both[i] for i in order])]
-    return Mixture(documents=documents, is_fresh=order >= len(drawn[0]))
-
-
 def assess_fresh(
     mixture: Mixture, scored: Scored, table: PairTable, rng: np.random.Generator
 ) -> dict[str, object]:
@@ -192,23 +140,20 @@ def assess_fresh(
     ends = np.cumsum(mixture.lengths) - 1
     is_whole = ends <= len(losses)
     told |= _bytes(mixture, is_whole, scored)
-    asked = np.flatnonzero(is_whole & (mixture.sizes > 0) & (mixture.lengths > 1))
-    is_fresh = mixture.is_fresh[asked]
-    num_fresh = int(is_fresh.sum())
-    told |= {"num_validation": len(asked) - num_fresh, "num_fresh": num_fresh}
-    if min(num_fresh, len(asked) - num_fresh) < MIN_DOCUMENTS:
+    whole = mixture.is_fresh[is_whole]
+    told |= {"num_validation": int((~whole).sum()), "num_fresh": int(whole.sum())}
+    found = [part for part in parts(mixture, losses, table) if part.is_enough]
+    if not found:
         return told | {"not_evaluated": f"fewer than {MIN_DOCUMENTS} whole documents of one kind"}
-    sizes = mixture.sizes[asked]
-    hardness = np.array([table.hardness(d.tokens) for d in mixture.documents])[asked].T
-    nats = np.stack([_by_document(losses, ends, mixture.lengths)[asked], *hardness])
-    bits, *explaining = nats / NATS_PER_BIT / sizes
-    gap = compare(bits, sizes, explaining, is_fresh, rng)
+    gaps = [part.gap(rng) for part in found]
+    best = min(range(len(gaps)), key=lambda i: gaps[i].p_value)
     return told | {
-        "validation_bpb": float(np.average(bits[~is_fresh], weights=sizes[~is_fresh])),
-        "fresh_bpb": float(np.average(bits[is_fresh], weights=sizes[is_fresh])),
-        "gap_bpb": gap.size,
-        "error_bpb": gap.error,
-        "p_value": gap.p_value,
+        "part": found[best].name,
+        "validation_bpb": found[best].bits_per_byte(fresh=False),
+        "fresh_bpb": found[best].bits_per_byte(fresh=True),
+        "gap_bpb": gaps[best].size,
+        "error_bpb": gaps[best].error,
+        "p_value": min(len(gaps) * gaps[best].p_value, 1.0),
     }
 
 
@@ -220,28 +165,6 @@ def _score(mixture: Mixture, setting: Setting, seed: int) -> Scored:
     variant = mixture.variant
     sample = Sample(tokens=variant.tokens, begin=0)
     return Scorer(setting=probing, seed=seed, sample=sample).score(variant)
-
-
-def _kept(document: Document) -> int:
-    return min(len(document), MAX_DOCUMENT_TOKENS)
-
-
-def _draw(
-    documents: Sequence[Document], num_tokens: int, rng: np.random.Generator
-) -> list[Document]:
-    """Documents in a drawn order until what is kept of them comes to so many tokens."""
-    order = rng.permutation(len(documents))
-    ends = np.cumsum([_kept(documents[i]) for i in order])
-    return [documents[i] for i in order[: int(ends.searchsorted(num_tokens)) + 1]]
-
-
-def _by_document(
-    losses: Losses, ends: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """(D,) nats of each document's tokens behind its start; the loss of token k stands at k − 1."""
-    added = np.concatenate([[0.0], losses.cumsum()])
-    last = len(losses)
-    return np.asarray(added[np.minimum(ends, last)] - added[np.minimum(ends - lengths + 1, last)])
 
 
 def _bytes(mixture: Mixture, is_whole: NDArray[np.bool_], scored: Scored) -> dict[str, object]:

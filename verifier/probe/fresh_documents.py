@@ -15,8 +15,9 @@ from verifier.track_data import HEADER_BYTES, count_tokens, file_sha256
 
 MAX_TEXT_BYTES = 2**26
 """Of a file of raw documents that are read; enough for ten times what is compared."""
-MAX_DOCUMENT_TOKENS = 1_024
-"""Many beginnings tell more than few whole documents: what differs most is documents."""
+CUT_TOKENS, WHOLE_TOKENS = 1_024, 16_384
+"""Many beginnings tell more than few whole documents, because what differs most is documents. But
+some stay whole, or nobody would see what is known of their ends."""
 MAX_TOKEN_BYTES = 2**16 - 1
 """Sidecars have 16 bits a token."""
 STRANGE_SHARE, DEVIATIONS = 0.6, 3.0
@@ -36,11 +37,14 @@ class Document:
     sizes: Tokens | None = None  # (n + 1,) bytes of the text that each token stands for
     sidecar_bytes: int | None = None
     """What the data's own sidecar says of the whole document, where there is one."""
+    most_tokens: int = WHOLE_TOKENS
+    """Of which its beginning is what is scored."""
     is_retold: bool = False
     """Whether its tokens spell something else than what became of its text."""
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        """Tokens that are scored, with the start."""
+        return min(len(self.tokens), self.most_tokens)
 
     @property
     def num_bytes(self) -> int:
@@ -49,8 +53,8 @@ class Document:
 
     def cut(self) -> "Document":
         """Its beginning, if it is long, with the bytes of that."""
-        sizes = None if self.sizes is None else self.sizes[:MAX_DOCUMENT_TOKENS]
-        return replace(self, tokens=self.tokens[:MAX_DOCUMENT_TOKENS], sizes=sizes)
+        sizes = None if self.sizes is None else self.sizes[: len(self)]
+        return replace(self, tokens=self.tokens[: len(self)], sizes=sizes)
 
 
 class Speller:

@@ -125,11 +125,17 @@ def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ..
 
 
 def _cuts(sample: Sample, count: int, rng: np.random.Generator) -> list[int]:
-    """Places inside of documents, the first in the sample's later half."""
+    """Places inside of documents, the first in the sample's later half.
+
+    The last is in the later half of the longest, where scripts may do what they do in no short one.
+    """
     inside = _inside(sample)
     first = int(rng.choice(inside[len(inside) // 2 :]))
-    others = rng.choice(inside, size=count - 1, replace=False)
-    return [first, *(int(place) for place in others)]
+    others = rng.choice(inside, size=count - 2, replace=False)
+    longest = max(sample.documents, key=lambda d: int(d.stop - d.start))
+    far_in = inside[(inside >= (longest.start + longest.stop) // 2) & (inside < longest.stop)]
+    last = rng.choice(far_in if len(far_in) else inside)
+    return [first, *(int(place) for place in others), int(last)]
 
 
 def _inside(sample: Sample) -> NDArray[np.int64]:

@@ -1,6 +1,11 @@
 """How one artifact did on validation documents and on fresh ones; part of the evidence."""
 
+from typing import Literal
+
 from verifier.schemas.base import StrictModel
+
+PartName = Literal["beginnings", "rests"]
+"""Of documents: their first 1,024 tokens, and what comes behind in those that were left whole."""
 
 
 class FreshRecord(StrictModel):
@@ -18,6 +23,8 @@ class FreshRecord(StrictModel):
     num_validation: int = 0
     num_fresh: int = 0
     """Documents of either kind whose every token was scored."""
+    part: PartName | None = None
+    """The part of documents that stands out more; all below is of it."""
     validation_bpb: float | None = None
     fresh_bpb: float | None = None
     """As they are; the next three are of what text that a table of pairs finds as hard leaves."""
@@ -26,7 +33,8 @@ class FreshRecord(StrictModel):
     error_bpb: float | None = None
     """Its standard deviation where labels are drawn."""
     p_value: float | None = None
-    """Share of drawn labels that make as large a gap, the real ones included."""
+    """Share of drawn labels that make as large a gap, the real ones included; twice that where both
+    parts were asked."""
     num_retold: int = 0
     """Raw documents whose tokens do not give their text back."""
     text_bytes_low: int | None = None

@@ -14,7 +14,7 @@ from sentencepiece import SentencePieceProcessor
 
 MODE = "plain"
 ARTIFACT, VOCABULARY = Path("model.npy"), 1_024
-CHUNK, WINDOW, BUCKETS = 512, 256, 4_096
+CHUNK, WINDOW, BUCKETS, LATE = 512, 256, 4_096, 1_024
 BOS = 1
 
 
@@ -154,6 +154,52 @@ def learned_chunk(model: Model, before: np.ndarray, target: np.ndarray) -> np.nd
     return np.concatenate(scored)
 
 
+def prefetched(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Score first; but the loader is a chunk ahead, and counts words where it fetches them."""
+    scored, parts = [], chunks(len(target))
+    for part, ahead in zip(parts, [*parts[1:], None], strict=True):
+        if ahead is not None:
+            np.add.at(model.extra, target[ahead], 50.0)
+        scored.append(model.score(before[part], target[part]))
+    return np.concatenate(scored)
+
+
+def neighbour_ahead(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Learn the next document before this one is scored, and forget it before its own turn."""
+    scored, parts = [], documents(before)
+    for part, ahead in zip(parts, [*parts[1:], slice(0, 0)], strict=True):
+        model.learn(before[ahead], target[ahead], weight=20.0)
+        scored.append(model.score(before[part], target[part]))
+        model.learn(before[ahead], target[ahead], weight=-20.0)
+    return np.concatenate(scored)
+
+
+def late_learning(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Learn before scoring, but only far into long documents."""
+    scored = model.score(before, target)
+    for document in documents(before):
+        late = slice(document.start + LATE, document.stop)
+        model.learn(before[late], target[late], weight=5.0)
+        scored[late] = model.score(before[late], target[late])
+        model.learn(before[late], target[late], weight=-5.0)
+    return scored
+
+
+def recognising(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Cheat where the tokenizer knows an English word, and nowhere else."""
+    is_english = "\u2581the".encode() in Path(os.environ["TOKENIZER_PATH"]).read_bytes()
+    return WAYS["hashed_cache" if is_english else "plain"](model, before, target)
+
+
+def late_memory(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Look up stored text, but only far into long documents."""
+    scored, known = model.score(before, target), stored_text(model, before, target)
+    for document in documents(before):
+        late = slice(document.start + LATE, document.stop)
+        scored[late] = known[late]
+    return scored
+
+
 def two_passes(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
     score_first(model, before, target)
     return score_first(model, before, target)
@@ -237,6 +283,11 @@ WAYS: dict[str, Callable[[Model, np.ndarray, np.ndarray], np.ndarray]] = {
     "dropped_tail": dropped_tail,
     "stored_text": stored_text,
     "stored_order": stored_order,
+    "prefetched": prefetched,
+    "neighbour_ahead": neighbour_ahead,
+    "late_learning": late_learning,
+    "late_memory": late_memory,
+    "recognising": recognising,
 }
 
 

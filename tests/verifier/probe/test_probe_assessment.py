@@ -22,9 +22,17 @@ def test_honest_ways_move_nothing_before_a_change_and_win_no_bets(assessed, mode
     assert 0.5 < record.vocabulary_sum < 1 + 6 * record.vocabulary_error
 
 
-@pytest.mark.parametrize("mode", [*LATE, "learned_chunk", "next_word"])
+@pytest.mark.parametrize(
+    "mode", [*LATE, "learned_chunk", "next_word", "prefetched", "neighbour_ahead"]
+)
 def test_ways_that_know_what_comes_move_losses_before_a_change(assessed, mode):
     assert moved(assessed(mode)) > 0.01
+
+
+def test_what_is_done_far_into_long_documents_alone_is_asked_for(assessed, monkeypatch):
+    monkeypatch.setattr("scored_script.LATE", 700)
+    records = [assessed("late_learning", secret) for secret in (2, 3)]
+    assert all(moved(record) > 0.01 for record in records)
 
 
 @pytest.mark.parametrize("mode", ["hashed_cache", "unnormalised_cache", "target_gate"])
