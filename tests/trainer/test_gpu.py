@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch._dynamo.utils
 import torch.multiprocessing
 
 from trainer.data.token_shards import shard_paths
@@ -24,7 +25,7 @@ from trainer.recipe import DeviceOptions, ModelOptions
 from trainer.recipe_checks import build_recipe
 from trainer.run_log import RunLog
 from trainer.train_gpt import build_model, set_up_device
-from trainer.training_loop import TrainingRun, train
+from trainer.training_loop import TrainingRun, train, warm_up
 
 pytestmark = [
     pytest.mark.gpu,
@@ -142,22 +143,35 @@ TRAINED = {
 }
 
 
+GROWING = {
+    "device.deterministic": False,
+    "batch.pack_documents": True,
+    "schedule.train_seq_schedule": "16@0.2,32@0.6,64@1",
+    "schedule.warmup_steps": 2,
+}
+
+
 def trained(data, group: ProcessGroup, reduction: str = "all_reduce") -> TrainingRun:
-    recipe = build_recipe(TRAINED | {"optimizer.gradient_reduction": reduction})
+    run = built(data, group, {"optimizer.gradient_reduction": reduction})
+    train(run, lambda progress: None)
+    return run
+
+
+def built(data, group: ProcessGroup, settings: dict[str, object]) -> TrainingRun:
+    recipe = build_recipe(TRAINED | settings)
     set_up_device(recipe.device)
     model = build_model(recipe, group)
     forward = torch.compile(model, dynamic=False, fullgraph=True)
-    run = TrainingRun(
+    scatters = recipe.optimizer.gradient_reduction == "reduce_scatter"
+    return TrainingRun(
         recipe=recipe,
         group=group,
         log=RunLog(file=io.StringIO()),
         model=model,
-        forward=group.replicate(forward) if reduction == "all_reduce" else forward,
+        forward=forward if scatters else group.replicate(forward),
         optimizers=build_optimizers(model, recipe.optimizer, group, newton_schulz),
         train_paths=shard_paths(data / "datasets" / "tiny", "train"),
     )
-    train(run, lambda progress: None)
-    return run
 
 
 def losses(run: TrainingRun) -> list[float]:
@@ -174,6 +188,17 @@ def test_twenty_steps_repeat_bit_by_bit(tiny_data, deterministic):
     group = ProcessGroup(rank=0, world_size=1, device=torch.device("cuda", 0))
     first, second = (trained(tiny_data, group).model.state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_while_sequences_grow_nothing_is_compiled_anew(tiny_data):
+    group = ProcessGroup(rank=0, world_size=1, device=torch.device("cuda", 0))
+    run = built(tiny_data, group, GROWING)
+    warm_up(run)
+    stats = torch._dynamo.utils.counters["stats"]
+    num_graphs = stats["unique_graphs"]
+    train(run, lambda progress: None)
+    assert stats["unique_graphs"] == num_graphs >= 3
+    assert "growth_stage:seq_len:64 step:13" in run.log.file.getvalue()
 
 
 def train_in_a_process(rank, data, reduction, port, path):

@@ -50,9 +50,9 @@ def stages(recipe: Recipe) -> list[Stage]:
     schedule, phases = recipe.schedule, recipe.length_phases
     changes = sorted({0.0, schedule.enable_looping_at, *(phase.end for phase in phases)})
     moments = [moment for change in changes for moment in (change, math.nextafter(change, 2.0))]
-    pairs = zip(moments, moments, strict=True)
+    pairs = list(zip(moments, moments, strict=True))
     if schedule.train_seq_schedule_mode == "step" and schedule.max_wallclock_seconds > 0:
-        pairs = product(moments, moments)  # type: ignore[assignment] # either may be ahead
+        pairs = list(product(moments, moments))  # steps or clock, either may be ahead
     found = (
         Stage(seq_len=seq_len_at(phases, grown), has_loops=has_loops_at(recipe, done))
         for grown, done in pairs
