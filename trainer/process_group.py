@@ -68,10 +68,14 @@ class ProcessGroup:
         return wait
 
     def largest(self, number: float) -> float:
-        """The largest of the processes' numbers. A host sync with more than one."""
+        """The largest of the processes' numbers.
+
+        Hosts wait for one another, but for no device: there, the answer would come after all work
+        that was given before, and nothing be left to do when the next step begins.
+        """
         if self.world_size == 1:
             return number
-        numbers = torch.tensor(number, dtype=torch.float64, device=self.device)
+        numbers = torch.tensor(number, dtype=torch.float64)
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
         return numbers.item()
 
@@ -144,7 +148,7 @@ def join_process_group() -> ProcessGroup:
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     if world_size > 1:
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
     return ProcessGroup(rank=rank, world_size=world_size, device=device)
 
