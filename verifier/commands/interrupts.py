@@ -1,28 +1,29 @@
-"""Ctrl-C during a run: once stops it cleanly, twice kills it at once."""
+"""Ctrl-C, or a scheduler's SIGTERM, during a run: once stops it cleanly, twice kills it at once."""
 
 import contextlib
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import click
 
 INTERRUPTED = 130
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Hear Ctrl-C while a run goes on.
+    """Hear Ctrl-C and SIGTERM while a run goes on.
 
     Raises:
         KeyboardInterrupt: after the run's processes were killed; says how to go on.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, kill)
+        listen(kill)
         click.echo("\nstopping; Ctrl-C again kills the run at once", err=True)
         raise KeyboardInterrupt
 
@@ -34,7 +35,7 @@ def stoppable() -> Iterator[None]:
                 child.kill()
         os._exit(INTERRUPTED)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = listen(stop)
     try:
         yield
     except KeyboardInterrupt:
@@ -42,4 +43,10 @@ def stoppable() -> Iterator[None]:
         command = shlex.join(["pgolf-verify", *words, "--resume"])
         raise KeyboardInterrupt(f"finished seeds are kept; go on with: {command}") from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def listen(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Handler]:
+    """Have both signals handled; gives who handled them before."""
+    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -114,6 +114,8 @@ def _attempts_path(folder: Path) -> Path:
 class SeedFiles:
     """The two files of a running seed: what it said, and our time of each line.
 
+    Whoever reads along, or after the harness was killed, finds every line that has its time.
+
     Raises:
         RunDirectoryError: the disk is full or refuses.
     """
@@ -131,6 +133,8 @@ class SeedFiles:
             if timed:
                 text = line[:400].decode("utf-8", "replace")
                 self._events.write(json.dumps({"seconds": round(seconds, 4), "line": text}) + "\n")
+                self._log.flush()
+                self._events.flush()
 
     def close(self) -> None:
         with self._disk_errors(), self._log, self._events:

@@ -73,10 +73,26 @@ def test_a_killed_harness_loses_no_finished_seed(start_pgolf, pgolf, make_submis
     assert not list(out.rglob("work")) and not list(out.rglob(".*"))
 
 
-def test_interrupting_leaves_no_child_and_says_how_to_go_on(start_pgolf, make_submission, out):
+def test_what_a_seed_said_is_on_disk_while_it_runs(start_pgolf, make_submission, out):
+    script = (
+        "import time\nprint('step:1/9 train_loss:6.9 train_time:5ms', flush=True)\ntime.sleep(60)"
+    )
+    harness = start_pgolf(make_submission(script), "--seeds", "1")
+    until(
+        lambda: b"step:1/9" in b"".join(p.read_bytes() for p in out.glob("seed_1/*.log")), harness
+    )
+    harness.kill()
+    harness.communicate()
+    assert "step:1/9" in (out / "seed_1" / "events.jsonl").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_leaves_no_child_and_says_how_to_go_on(
+    start_pgolf, make_submission, out, number
+):
     harness = start_pgolf(make_submission(WAITS_AT_TWO), *SEEDS)
     until(lambda: waiting(out), harness)
-    harness.send_signal(signal.SIGINT)
+    harness.send_signal(number)
     stdout, stderr = harness.communicate(timeout=20)
     assert harness.returncode == 130
     assert "--resume" in stderr.splitlines()[-1]
