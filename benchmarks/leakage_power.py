@@ -41,7 +41,7 @@ from verifier.track_data import TrackData, count_tokens, locate_data  # noqa: E4
 TRAINING_TOKENS = 20_000_000
 MAX_P = 1e-4
 KNOWN = (
-    *(("nothing", 0.0, 50), ("counted", 1.0, 10), ("counted", 10.0, 10), ("counted", 100.0, 10)),
+    *(("nothing", 0.0, 30), ("counted", 1.0, 10), ("counted", 10.0, 10), ("counted", 100.0, 10)),
     *(("stored", 0.01, 10), ("stored", 0.03, 10), ("stored", 0.1, 10), ("stored", 0.3, 10)),
     *(("late", 0.3, 10), ("late", 1.0, 10)),
 )

@@ -1,7 +1,9 @@
 """A world: training shards, a validation shard and a tokenizer file, drawn from a secret source."""
 
+import os
 import secrets
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from verifier.floor.tokenizer_model import BOS, encode_model, make_pieces, targe
 from verifier.schemas.floor_record_json import SourceKind, WorldRecord
 from verifier.track_data import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION
 
+YEAR_SECONDS = 31_536_000
+"""Files of a world seem to have lain there for up to so long."""
 SECRET_BYTES = 16
 
 
@@ -85,6 +89,9 @@ def write_world(world: World, folder: Path) -> None:
     _write_shard(dataset / "fineweb_train_000000.bin", world.training)
     _write_shard(dataset / "fineweb_val_000000.bin", world.tape.tokens)
     (tokenizers / f"fineweb_{vocab_size}_bpe.model").write_bytes(world.tokenizer)
+    made = time.time() - int(world.record.secret, 16) % YEAR_SECONDS
+    for path in folder.rglob("*"):
+        os.utime(path, (made, made))
 
 
 def _write_shard(path: Path, tokens: NDArray[np.uint16]) -> None:

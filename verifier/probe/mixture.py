@@ -16,7 +16,7 @@ from verifier.probe.fresh_documents import CUT_TOKENS, WHOLE_TOKENS, Document, S
 from verifier.probe.variants import Variant
 from verifier.schemas.fresh_record_json import PartName
 
-MAX_TOKENS = 2**18
+MAX_TOKENS = 2**19
 """Of either kind of documents, or a document more."""
 WHOLE_SHARE = 0.25
 MIN_DOCUMENTS = 8

@@ -23,7 +23,7 @@ from verifier.runs.seed_run import kept_artifact, run_beside
 from verifier.runs.visibility import Mounts, evaluation_data, training_data, validation_inside
 from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import DataFile
-from verifier.track_data import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, TrackData
+from verifier.track_data import HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, TrackData, make_as_old
 
 Run = Callable[[Variant, Path, Setting], Scored]
 
@@ -127,6 +127,8 @@ class Scorer:
             shards["fineweb_val_bytes_000000.bin"] = sizes
         for name, tokens in shards.items():
             write_shard(dataset / name, tokens)
+        for path in folder.rglob("*"):
+            make_as_old(path, next(real.dataset.glob("fineweb_val_*.bin")))
         return TrackData(
             folder=folder,
             dataset=dataset,
