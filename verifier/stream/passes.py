@@ -4,7 +4,7 @@ N targets, L lanes, S steps of the longest lane, V tokens of the vocabulary.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from verifier.stream.coding import Decoder, Encoder
 from verifier.stream.pieces import Piece, rounds
 from verifier.stream.predictor import Predictor
-from verifier.stream.protocol import Tokens
+from verifier.stream.protocol import BrokenStreamError, Tokens
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -30,6 +30,16 @@ class Passage:
     def targets(self) -> Tokens:
         """(N,) piece after piece."""
         return np.concatenate([piece.targets(self.tape) for piece in self.pieces])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coded:
+    """What one session had time for."""
+
+    pieces: Sequence[Piece]
+    """The last ones are cut short where it had no more."""
+    losses: NDArray[np.float64]  # (N,) nats, piece after piece
+    code: bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,17 +74,14 @@ class _Decoding:
         return tokens
 
 
-def score(
-    passage: Passage, predictor: Predictor, has_time: Callable[[], bool]
-) -> tuple[NDArray[np.float64], bytes]:
-    """Losses (N,) in nats, piece after piece, and the code of the targets.
-
-    They are those of the first pieces alone where there was no time for another round.
+def score(passage: Passage, predictor: Predictor, has_time: Callable[[], bool]) -> Coded:
+    """Losses and code of the first pieces, as many as there is time for.
 
     Raises:
-        BrokenStreamError: the submission broke the protocol.
+        BrokenStreamError: the submission broke the protocol, or has no time for a single token.
     """
     encoder, losses = Encoder(), list[NDArray[np.float64]]()
+    streamed: list[Piece] = []
     for pieces in rounds(passage.pieces, passage.num_lanes):
         if losses and not has_time():
             break
@@ -84,9 +91,16 @@ def score(
             losses=np.zeros((lengths.max(), len(lengths))),
             encoder=encoder,
         )
-        predictor.run_round(_given(pieces, passage.tape), lengths, reading.reveal)
-        losses.append(_end_to_end(reading.losses, lengths))
-    return np.concatenate(losses), encoder.code()
+        steps = predictor.run_round(_given(pieces, passage.tape), lengths, reading.reveal)
+        if steps == 0:
+            break
+        losses.append(_end_to_end(reading.losses, np.minimum(lengths, steps)))
+        streamed += [replace(p, end=min(p.end, p.begin + steps)) for p in pieces]
+        if steps < lengths.max():
+            break
+    if not losses:
+        raise BrokenStreamError("it had no time for a single token")
+    return Coded(pieces=streamed, losses=np.concatenate(losses), code=encoder.code())
 
 
 def decode(passage: Passage, code: bytes, predictor: Predictor) -> Tokens:

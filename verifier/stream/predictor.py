@@ -1,5 +1,6 @@
 """The harness's side of a session: a token goes out only after its distribution has come in."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Patience:
     first_seconds: float
     """From its start to its first answer: it loads and may compile."""
     answer_seconds: float
+    until: float = math.inf
+    """`time.monotonic()` from which on no further token is shown."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,10 +50,8 @@ class Predictor:
     last_answer: float = 0.0
     """`time.monotonic()` of both."""
 
-    def run_round(
-        self, given: Sequence[Tokens], lengths: NDArray[np.int64], reveal: Reveal
-    ) -> None:
-        """Ask for every target of pieces side by side.
+    def run_round(self, given: Sequence[Tokens], lengths: NDArray[np.int64], reveal: Reveal) -> int:
+        """Ask for every target of pieces side by side; gives the steps that there was time for.
 
         Args:
             given: the tokens that each piece begins with.
@@ -62,12 +63,16 @@ class Predictor:
             BrokenStreamError: the submission broke the protocol.
         """
         message = open_message(given)
-        for step in range(int(lengths.max())):
+        num_steps = int(lengths.max())
+        for step in range(num_steps):
+            if time.monotonic() > self.patience.until:
+                return step
             lanes = np.flatnonzero(lengths > step)
             held = self._ask(message, len(lanes))
             tokens = reveal(step, lanes, held.log_probabilities)
             goes_on = lengths[lanes] > step + 1
             message = step_message(lanes[goes_on], tokens[goes_on])
+        return num_steps
 
     @property
     def predicting_seconds(self) -> float:

@@ -17,6 +17,9 @@ from verifier.stream.predictor import Patience, Predictor
 from verifier.stream.protocol import Tokens
 from verifier.stream.session import Session
 
+SHARE_OF_WALL = 0.8
+"""Of a session's wall time, in which tokens are shown; the rest is for its end."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
@@ -91,20 +94,18 @@ class Streaming:
 
     def _score(self, passage: Passage, name: str) -> Scored:
         """The first pieces of a passage, as many as one session has time for."""
-        pace = Pace(wall_seconds=self.setting.harness.track.limits.hard_wall_seconds.value)
+        pace = Pace(wall_seconds=self._wall_seconds)
         results = []
 
         def talk(predictor: Predictor) -> None:
-            results.append((predictor, *score(passage, predictor, pace.has_time)))
+            results.append((predictor, score(passage, predictor, pace.has_time)))
 
         wall_seconds = self.hold(talk, name)
-        [(predictor, losses, code)] = results
-        ends = np.cumsum([piece.num_targets for piece in passage.pieces])
-        num_pieces = int(ends.searchsorted(len(losses))) + 1
+        [(predictor, coded)] = results
         return Scored(
-            passage=replace(passage, pieces=passage.pieces[:num_pieces]),
-            losses=losses,
-            code=code,
+            passage=replace(passage, pieces=coded.pieces),
+            losses=coded.losses,
+            code=coded.code,
             vocabulary=predictor.vocabulary or 0,
             largest_excess=predictor.largest_excess,
             wall_seconds=wall_seconds,
@@ -118,24 +119,35 @@ class Streaming:
         def talk(predictor: Predictor) -> None:
             results.append(decode(scored.passage, scored.code, predictor))
 
-        wall_seconds = self.hold(talk, name)
+        wall_seconds = self.hold(talk, name, share=1.0)
         return Decoded(targets=results[0], wall_seconds=wall_seconds)
 
-    def hold(self, talk: Callable[[Predictor], None], name: str) -> float:
-        """A session from its cold start to its last word; raises and gives as Session.hold does."""
+    @property
+    def _wall_seconds(self) -> float:
+        return self.setting.harness.track.limits.hard_wall_seconds.value
+
+    def hold(
+        self, talk: Callable[[Predictor], None], name: str, share: float = SHARE_OF_WALL
+    ) -> float:
+        """A session from its cold start to its last word; raises and gives as Session.hold does.
+
+        No token is shown behind a share of its wall time, so that it can still be closed.
+        """
+        until = time.monotonic() + share * self._wall_seconds
 
         def converse(channel: Channel) -> None:
-            predictor = self._predictor(channel)
+            predictor = self._predictor(channel, until)
             talk(predictor)
             predictor.close()
 
         return self._session(name).hold(converse)
 
-    def _predictor(self, channel: Channel) -> Predictor:
+    def _predictor(self, channel: Channel, until: float) -> Predictor:
         track = self.setting.harness.track.stream
         patience = Patience(
             first_seconds=track.first_answer_seconds.value,
             answer_seconds=track.answer_seconds.value,
+            until=until,
         )
         return Predictor(
             channel=channel, patience=patience, smallest_vocabulary=int(self.tape.max()) + 1
