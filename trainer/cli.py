@@ -1,8 +1,10 @@
 """`pgolf-train`: the only place that prints, exits and reads the environment."""
 
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,8 @@ import click
 from trainer.errors import RecipeError, StoppedError, TrainerError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from trainer.pipeline import SubmissionRequest
     from trainer.recipe_file import ResolvedRecipe
     from trainer.submission_folder.seed_results import SeedResult
@@ -41,6 +45,17 @@ class TrainOptions(TypedDict):
     quiet: bool
 
 
+def recipe_completions(
+    ctx: click.Context, parameter: click.Parameter | None, incomplete: str
+) -> list["CompletionItem"]:
+    """What a shell offers for the beginning of a recipe's name."""
+    from click.shell_completion import CompletionItem
+
+    from trainer.recipe_file import recipe_names
+
+    return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
+
+
 class RecipeIsACommand(click.Group):
     """`pgolf-train RECIPE …` means `pgolf-train train RECIPE …`."""
 
@@ -50,6 +65,9 @@ class RecipeIsACommand(click.Group):
         if args[0] not in self.list_commands(ctx):
             args = ["train", *args]
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
+        return recipe_completions(ctx, None, incomplete) + super().shell_complete(ctx, incomplete)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), "data"]
@@ -62,7 +80,17 @@ class RecipeIsACommand(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=RecipeIsACommand, context_settings={"help_option_names": ["-h", "--help"]})
+EXIT_CODES = """
+Exit codes: 0 done; 2 the command, recipe, data or folder cannot be used; 4 a training process
+failed; 75 paused by --stop-after, to go on with --resume; 130 stopped.
+"""
+
+
+@click.group(
+    cls=RecipeIsACommand,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="pgolf")
 def cli() -> None:
     """Train a submission of Parameter Golf, and write its folder.
@@ -77,7 +105,7 @@ def cli() -> None:
     """  # noqa: D301 (click wants the \b)
 
 
-recipe_argument = click.argument("recipe", metavar="RECIPE")
+recipe_argument = click.argument("recipe", metavar="RECIPE", shell_complete=recipe_completions)
 set_option = click.option(
     "--set",
     "changes",
@@ -120,7 +148,15 @@ clock_option = click.option(
 @click.option("--github-id", default="unknown", show_default=True, help="For submission.json.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; the results alone.")
 def train(**options: Unpack[TrainOptions]) -> None:
-    """Train RECIPE, pack, evaluate, write the submission's folder."""
+    """Train RECIPE, pack, evaluate, write the submission's folder.
+
+    \b
+    Examples:
+      pgolf-train demo --data data/demo --seeds 42,314,1337 --out submissions/mine
+      pgolf-train my_recipe.yaml --gpus 8 --data data --set optimizer.matrix_lr=0.025
+      pgolf-train pr61_v2 --replay 'WARMDOWN_ITERS=3600 torchrun --nproc_per_node=8 train_gpt.py'
+      pgolf-train baseline --data data --resume      # after Ctrl-C: finished seeds are kept
+    """  # noqa: D301 (click wants the \b)
     request = submission_request(options)
     from rich.console import Console
 
@@ -207,7 +243,11 @@ def resolve(recipe: str, changes: Iterable[str], replay: str | None) -> "Resolve
     """
     from trainer.recipe_file import command_changes, environment_changes, load_recipe
 
-    by_hand = environment_changes(os.environ) | command_changes(replay)
+    ambient = environment_changes(os.environ)
+    if ambient:
+        told = ", ".join(f"{name}={value}" for name, (_, value) in ambient.items())
+        click.echo(f"pgolf-train: changed by environment variables: {told}", err=True)
+    by_hand = ambient | command_changes(replay)
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
@@ -245,16 +285,15 @@ def results_table(results: list["SeedResult"]) -> str:
 @cli.command()
 def recipes() -> None:
     """List the recipes: name, parent, what it is, how it is launched."""
-    from rich.console import Console
-    from rich.table import Table
-
     from trainer.recipe_file import read_lineage, recipe_names
 
-    table = Table("recipe", "extends", "what", "launch", box=None, pad_edge=False)
+    width = shutil.get_terminal_size().columns
     for name in recipe_names():
         file = read_lineage(name)[0]
-        table.add_row(name, file.extends or "", file.what, file.launch)
-    Console().print(table)
+        parent = f" (extends {file.extends})" if file.extends else ""
+        what = textwrap.fill(file.what, width, initial_indent="  ", subsequent_indent="  ")
+        # The launch command stays on a line of its own, whole, to be copied.
+        click.echo(f"{name}{parent}\n{what}\n  {file.launch}\n")
 
 
 @cli.command()
@@ -262,7 +301,13 @@ def recipes() -> None:
 @set_option
 @replay_option
 def plan(recipe: str, changes: tuple[str, ...], replay: str | None) -> None:
-    """Say what RECIPE amounts to, without training: parameters, FLOPs, artifact size."""
+    """Say what RECIPE amounts to, without training: parameters, FLOPs, artifact size.
+
+    \b
+    Examples:
+      pgolf-train plan baseline
+      pgolf-train plan pr1855 --set model.num_layers=12
+    """  # noqa: D301 (click wants the \b)
     resolved = resolve(recipe, changes, replay)
     from trainer.artifact_size import describe_artifact, predict_artifact, track_cap_bytes
     from trainer.model_plan import describe_plan, plan_model

@@ -10,11 +10,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from verifier import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 INTERRUPTED = 130
@@ -33,7 +36,8 @@ class DefaultCommandGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args else "--help"
         if first not in self.commands and first not in ("--help", "-h", "--version"):
-            self.refuse_misspelt(first)
+            if not ctx.resilient_parsing:  # which a shell does, to complete a word
+                self.refuse_misspelt(first)
             args = ["verify", *args]
         return super().parse_args(ctx, args)
 
@@ -54,6 +58,11 @@ class DefaultCommandGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
+        return super().shell_complete(ctx, incomplete) or click.Path().shell_complete(
+            ctx, click.Argument(["submission"]), incomplete
+        )
+
 
 def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several click options as one decorator, in the order of the help text."""
@@ -66,12 +75,32 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
+def names_below(folder: str) -> Callable[..., list[str]]:
+    """What a shell offers for the name of a file of `rules/<folder>`."""
+
+    def complete(context: click.Context, parameter: click.Parameter, word: str) -> list[str]:
+        from verifier.rulebook import rules_folder
+
+        names = sorted(path.stem for path in (rules_folder() / folder).glob("*.yaml"))
+        return [name for name in names if name.startswith(word)]
+
+    return complete
+
+
+submission_argument = click.argument("submission", type=click.Path())
 rule_options = stack(
     click.option(
         "--track",
+        shell_complete=names_below("tracks"),
         help="The track; else what the folder's place or submission.json names, else 10min_16mb.",
     ),
-    click.option("--profile", default="readme-strict", show_default=True, help="The rule profile."),
+    click.option(
+        "--profile",
+        default="readme-strict",
+        show_default=True,
+        shell_complete=names_below("profiles"),
+        help="The rule profile.",
+    ),
 )
 loudness_options = stack(
     click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
@@ -172,13 +201,21 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("submission")
+@submission_argument
 @rule_options
 @run_options
 @fail_on_option
 @output_options(*VERDICT_FORMS)
 def verify(submission: str, **options: Any) -> None:
-    """Check, run and judge SUBMISSION: the whole way to a verdict."""
+    """Check, run and judge SUBMISSION: the whole way to a verdict.
+
+    \b
+    Examples:
+      pgolf-verify 1855                          as far as this machine allows
+      pgolf-verify submissions/mine --rung rehearsal --gpus 1
+      pgolf-verify submissions/mine --data data/demo --num-seeds 4 --out runs/mine
+      pgolf-verify submissions/mine --data data/demo --out runs/mine --resume
+    """  # noqa: D301 (click wants the \b)
 
     def climb() -> int:
         from verifier.commands.ahead import probed_ahead
@@ -192,7 +229,7 @@ def verify(submission: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("submissions", nargs=-1)
+@click.argument("submissions", nargs=-1, type=click.Path())
 @rule_options
 @click.option("--changed", metavar="BASE", help="Those that differ from this git revision.")
 @click.option("--watch", is_flag=True, help="Check again whenever a file changes.")
@@ -200,7 +237,15 @@ def verify(submission: str, **options: Any) -> None:
 @fail_on_option
 @output_options(*VERDICT_FORMS)
 def check(submissions: tuple[str, ...], **options: Any) -> None:
-    """Check SUBMISSIONS on paper: read, run nothing, say what can be said."""
+    """Check SUBMISSIONS on paper: read, run nothing, say what can be said.
+
+    \b
+    Examples:
+      pgolf-verify check submissions/1855 --out report
+      pgolf-verify check records/track_10min_16mb/*/ --format json
+      pgolf-verify check --changed origin/main --fail-on rejected --format github
+      pgolf-verify check submissions/mine --watch
+    """  # noqa: D301 (click wants the \b)
     if bool(submissions) == bool(options["changed"]):
         raise click.UsageError("name submissions, or give --changed BASE")
     if options["watch"] and len(submissions) != 1:
@@ -215,13 +260,19 @@ def check(submissions: tuple[str, ...], **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("submission")
+@submission_argument
 @rule_options
 @run_options
 @click.option("--plan-only", is_flag=True, help="Print the plan as JSON and stop.")
 @output_options(*VERDICT_FORMS)
 def run(submission: str, **options: Any) -> None:
-    """Execute the plan for SUBMISSION and record it; give no verdict."""
+    """Execute the plan for SUBMISSION and record it; give no verdict.
+
+    \b
+    Examples:
+      pgolf-verify run 1855 --plan-only          seeds, command, minutes a rung
+      pgolf-verify run 1855 --out runs/1855 && pgolf-verify judge runs/1855
+    """  # noqa: D301 (click wants the \b)
 
     def climb() -> int:
         from verifier.commands.ahead import probed_ahead
@@ -294,7 +345,7 @@ def board(**options: Any) -> None:
 
 
 @cli.command()
-@click.argument("rule", required=False)
+@click.argument("rule", required=False, shell_complete=names_below("."))
 @rule_options
 @output_options("text", "json", "markdown")
 def rules(rule: str | None, **options: Any) -> None:

@@ -252,10 +252,17 @@ def test_help_answers_without_torch_in_a_moment():
     assert all(word in ran.stdout for word in ("RECIPE", "recipes", "plan", "data"))
 
 
-def test_recipes_are_listed_with_parent_and_launch():
-    ran = pgolf_train("recipes", COLUMNS="200")
-    row = next(line for line in ran.stdout.splitlines() if line.startswith("demo "))
-    assert "demo_baseline" in row and "pgolf-train demo --data data/demo" in row
+def test_recipes_are_listed_with_parent_and_a_command_that_can_be_copied():
+    listed = pgolf_train("recipes", COLUMNS="60").stdout.splitlines()
+    assert "demo (extends demo_baseline)" in listed
+    assert "  pgolf-train demo --data data/demo --seeds 42,314,1337" in listed
+    assert not [line for line in listed if "…" in line]
+
+
+def test_what_the_environment_changes_is_said():
+    ran = pgolf_train("plan", "demo", NUM_LAYERS="1")
+    assert "pgolf-train: changed by environment variables: NUM_LAYERS=1\n" in ran.stderr
+    assert "environment" not in pgolf_train("plan", "demo").stderr
 
 
 def test_a_plan_says_what_the_baseline_amounts_to():

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,33 @@ def test_a_misspelt_command_is_answered_with_the_one_that_was_meant(words):
     result = invoke(*words)
     assert result.exit_code == 2
     assert f"no command and no submission '{words[0]}'; did you mean" in result.output
+
+
+def completed(program: str, words: str) -> list[str]:
+    """What a shell is offered for the last of some words."""
+    variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
+    asked = {variable: "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    path = Path(sys.executable).with_name(program)
+    ran = subprocess.run([path], env=os.environ | asked, capture_output=True, text=True)
+    assert ran.stderr == ""
+    return ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("pgolf-verify che", ["plain,check"]),
+        ("pgolf-verify subm", ["file,subm"]),
+        ("pgolf-verify check subm", ["file,subm"]),
+        ("pgolf-verify rules oversized", ["plain,oversized_artifact"]),
+        ("pgolf-verify submissions/demo --profile grace", ["plain,grace-may02"]),
+        ("pgolf-verify chekc --prof", ["plain,--profile"]),
+        ("pgolf-train basel", ["plain,baseline"]),
+        ("pgolf-train plan basel", ["plain,baseline"]),
+    ],
+)
+def test_a_shell_completes_commands_names_and_paths(words, offered):
+    assert completed(words.split()[0], words) == offered
 
 
 @pytest.mark.parametrize("verbose", [[], ["--verbose"]])

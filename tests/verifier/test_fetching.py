@@ -104,7 +104,9 @@ def test_changes_are_seen_from_within_a_folder_too(remote):
 
 
 def test_a_revision_that_was_not_fetched_is_named(remote):
-    with pytest.raises(HarnessError, match="--changed origin/main: no such revision here; fetch it"):
+    with pytest.raises(
+        HarnessError, match="origin/main: no such revision here; fetch it"
+    ):
         changed_submissions(remote, "origin/main")
 
 

@@ -65,7 +65,9 @@ def build_dataset(request: BuildRequest, progress: ProgressCallback) -> BuildOut
         manifest = build_in(staging, request, inputs, progress)
         publish(staging, request, manifest)
     except OSError as error:
-        raise DataError(f"{error.filename or request.out}: {error.strerror}") from None
+        # Of a copy that fails the file that is written comes second.
+        place = error.filename2 or error.filename or request.out
+        raise DataError(f"{place}: {error.strerror}; mend that, or choose another --out") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return BuildOutcome(manifest=manifest, was_up_to_date=False)

@@ -71,7 +71,9 @@ def begin_folder(request: FolderRequest, readable: str, *, overwrite: bool, resu
         (folder / CONTRACT_NAME).write_text(contract(request), encoding="utf-8")
         (folder / "requirements.txt").write_text(requirements(request), encoding="utf-8")
     except OSError as error:
-        raise FolderError(f"{folder}: cannot write here: {error.strerror}") from None
+        raise FolderError(
+            f"{folder}: cannot write here: {error.strerror}; make room, or choose another --out"
+        ) from None
 
 
 def contract(request: FolderRequest) -> str:
