@@ -137,7 +137,8 @@ class ModelOptions:
     fused_mlp_enabled: bool = option(False)  # the activation where a product ends (#1105)
     fused_qk_enabled: bool = option(False)  # norm, rotation and gain of queries and keys
     fused_xsa_enabled: bool = option(False)  # XSA and the gate on heads
-    fused_mix_enabled: bool = option(False)  # the embedding mixed in again, and the norm after it
+    # The embedding mixed in again, and the norm after it; scales of outputs within their weights.
+    fused_mix_enabled: bool = option(False)
     # On GPUs the residual stream in bf16: half of its bytes. Autocast leaves it in fp32, as norms.
     bf16_stream_enabled: bool = option(False)
 

@@ -60,6 +60,7 @@ class CausalSelfAttention(nn.Module):
         around: Surroundings,
         *,
         deltas: BlockDeltas | None = None,
+        scale: Tensor | None = None,  # (C,) of the outputs
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
         projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
@@ -74,7 +75,7 @@ class CausalSelfAttention(nn.Module):
         factors = None
         if self.gate is not None and self.attn_gate_w is not None:
             factors = self.gate.factors(self.attn_gate_w, inputs)
-        merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2))
+        merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2), scale)
         return merged if added is None else plus(merged, added.out)
 
     def _turned(

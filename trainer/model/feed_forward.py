@@ -23,15 +23,21 @@ class FeedForward(nn.Module):
         self.fc = CastedLinear(options.model_dim, options.hidden_dim)
         self.proj = CastedLinear(options.hidden_dim, options.model_dim, zero_init=True)
 
-    def forward(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+    def forward(
+        self,
+        inputs: Tensor,  # (B, T, C)
+        *,
+        scale: Tensor | None = None,  # (C,) of the outputs
+    ) -> Tensor:  # (B, T, C)
         # Without gradients there is nothing to save, and calibration watches the layers.
         if self.options.fused_mlp_enabled and torch.is_grad_enabled() and runs_kernels(inputs):
-            return self._fused(inputs.to(product_type(inputs)))
+            return self._fused(inputs.to(product_type(inputs)), scale)
         widened = self.fc(inputs)
         bent = F.leaky_relu(widened, self.slope) if self.slope else F.relu(widened)
-        narrowed: Tensor = self.proj(bent.square())
+        narrowed: Tensor = self.proj(bent.square(), scale)
         return narrowed
 
-    def _fused(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
-        widen, narrow = (layer.used_weight(inputs.dtype) for layer in (self.fc, self.proj))
+    def _fused(self, inputs: Tensor, scale: Tensor | None) -> Tensor:  # (B, T, C) → (B, T, C)
+        widen = self.fc.used_weight(inputs.dtype)
+        narrow = self.proj.used_weight(inputs.dtype, scale)
         return fused_feed_forward(inputs.flatten(0, 1), widen, narrow, self.slope).view_as(inputs)

@@ -20,12 +20,20 @@ class CastedLinear(nn.Linear):
         if zero_init:
             nn.init.zeros_(self.weight)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.used_weight(inputs.dtype))
+    def forward(self, inputs: Tensor, scale: Tensor | None = None) -> Tensor:
+        return F.linear(inputs, self.used_weight(inputs.dtype, scale))
 
-    def used_weight(self, dtype: torch.dtype) -> Tensor:
-        """The weight as inputs of a type meet it."""
-        weight = self.weight.to(dtype)
+    def used_weight(
+        self,
+        dtype: torch.dtype,
+        scale: Tensor | None = None,  # (outputs,)
+    ) -> Tensor:
+        """The weight as inputs of a type meet it; with a scale, times that of each output.
+
+        Outputs would come to the same, but the scale's gradient needs no sum over tokens here.
+        """
+        weight = self.weight if scale is None else self.weight * scale[:, None]
+        weight = weight.to(dtype)
         if self.training and self.fake_quantize is not None:
             weight = self.fake_quantize(weight)
         return weight

@@ -108,6 +108,19 @@ def test_adapters_that_add_nothing_change_nothing_and_others_do(options):
     assert not any(torch.allclose(model(ids, ids, deltas=own), plain) for own in changes)
 
 
+@pytest.mark.parametrize("options", STACKS)
+def test_scales_within_weights_change_neither_losses_nor_gradients(options):
+    """On a CPU nothing else of `fused_mix_enabled` is at work."""
+    models = [trained_looking(**options, fused_mix_enabled=folds) for folds in (False, True)]
+    ids = torch.randint(50, (2, 9))
+    losses = [model(ids, ids) for model in models]
+    torch.testing.assert_close(*losses)
+    for loss in losses:
+        loss.mean().backward()
+    for plain, folded in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(plain.grad, folded.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_each_use_of_a_looped_block_has_adapters_of_its_own():
     model = trained_looking(**ROUTED)
     ids = torch.randint(50, (1, 7))
