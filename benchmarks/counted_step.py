@@ -25,7 +25,7 @@ VISIBLE_TOKENS = 661  # that a token attends to on average, in FineWeb's documen
 # queries and keys 3 + 6, XSA and gate 2.5 + 4, and what reads or writes the residual stream: twice
 # as much where it is in fp32.
 ATTENTION_PASSES, STREAM_PASSES = 15.5, 24.0
-SCALE_PASSES = 4.0  # to sum the gradients of attn_scale and mlp_scale over tokens
+SCALE_PASSES = 4.0  # to sum the gradients of attn_scale and mlp_scale, unless weights hold them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,14 +42,17 @@ class Work:
         return max(self.flops / FLOPS_PER_MS, self.moved_bytes / BYTES_PER_MS)
 
 
-def counted_step(recipe: Recipe, num_uses: int, *, has_wide_stream: bool) -> list[Work]:
-    """All parts of a training step that uses so many blocks, on one GPU."""
+def counted_step(recipe: Recipe, num_uses: int, *, is_plain: bool) -> list[Work]:
+    """All parts of a training step that uses so many blocks, on one GPU.
+
+    Plain: the stream is in fp32 and scales stand beside their weights. Else in bf16, and within.
+    """
     model, tokens = recipe.model, recipe.batch.train_batch_tokens
     channels, hidden = model.model_dim, model.hidden_dim
     projections = 2 * channels * (2 * channels + 2 * model.kv_dim)  # FLOP a token, forward
     product = 2 * channels * hidden
     stream = 2.0 * tokens * channels  # bytes, in bf16
-    stream_passes = STREAM_PASSES * (2 if has_wide_stream else 1)
+    stream_passes = STREAM_PASSES * (2 if is_plain else 1)
     attention = 4 * VISIBLE_TOKENS * channels * 3.5
     matrices = num_matrix_elements(recipe)
     return [
@@ -63,7 +66,10 @@ def counted_step(recipe: Recipe, num_uses: int, *, has_wide_stream: bool) -> lis
         Work(name="attention", flops=num_uses * attention * tokens),
         Work(name="passes in attention", moved_bytes=num_uses * ATTENTION_PASSES * stream),
         Work(name="passes over the stream", moved_bytes=num_uses * stream_passes * stream),
-        Work(name="sums of scales' gradients", moved_bytes=num_uses * SCALE_PASSES * stream),
+        Work(
+            name="sums of scales' gradients",
+            moved_bytes=num_uses * SCALE_PASSES * stream * is_plain,
+        ),
         Work(name="head", flops=6 * channels * model.vocab_size * tokens),
         Work(name="loss, in place", moved_bytes=2 * 2.0 * model.vocab_size * tokens),
         # fp32: clip 3, bank 2, momentum 7, rows 3, update 3, decay 2, EMA 3; bf16 in between.
@@ -147,9 +153,9 @@ def main() -> None:
     recipe = load_recipe(parser.parse_args().recipe, {}).recipe
     looped = len(looped_layers(recipe.model))
     for num_uses in sorted({recipe.model.num_layers, looped}):
-        for wide, name in ((True, "fp32"), (False, "bf16")):
-            title = f"step, {num_uses} uses of blocks, stream in {name}"
-            print_ledger(title, counted_step(recipe, num_uses, has_wide_stream=wide))
+        for is_plain, name in ((True, "stream in fp32"), (False, "stream in bf16, scales within")):
+            title = f"step, {num_uses} uses of blocks, {name}"
+            print_ledger(title, counted_step(recipe, num_uses, is_plain=is_plain))
     if recipe.evaluation.ttt_enabled:
         for num_tokens in (recipe.evaluation.ttt_chunk_size, recipe.evaluation.ttt_eval_seq_len):
             documents = recipe.evaluation.ttt_batch_size
