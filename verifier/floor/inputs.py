@@ -17,6 +17,8 @@ from verifier.schemas.track_yaml import DatasetFamily, Track
 from verifier.submission import Submission
 
 _DEFAULT_VOCABULARY = re.compile(r"[\"']VOCAB_SIZE[\"']\s*,\s*[\"']?(\d{2,6})\b")
+_SIDECAR = re.compile(r"fineweb_val_bytes|([\"'])val_bytes\1")
+"""The file that tells the bytes of validation tokens, as #1729 names it."""
 _NAMED_VOCABULARY = re.compile(r"_(?:sp|byte)(\d{2,6})\b")
 
 
@@ -53,7 +55,7 @@ def floor_inputs(
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o711)  # under landlock the script runs as another user
         try:
-            write_world(world, Path(name))
+            write_world(world, Path(name), with_sidecar=_reads_a_sidecar(submission))
         except OSError as error:
             raise DataError(f"{name}: {error.strerror}; make room there or set TMPDIR") from error
         settings = {
@@ -93,6 +95,11 @@ def vocabulary(submission: Submission, track: Track, options: PlanOptions) -> in
     named = _NAMED_VOCABULARY.search(choose_dataset(submission)) if submission.script else None
     found = named or _DEFAULT_VOCABULARY.search(script or "")
     return int(found[1]) if found else int(track.floor.vocab_size.value)
+
+
+def _reads_a_sidecar(submission: Submission) -> bool:
+    """Whether it knows of one; to scripts that do not, it would be a shard of tokens."""
+    return any(_SIDECAR.search(script.text or "") for script in submission.scripts)
 
 
 def _size(vocab_size: int, track: Track) -> WorldSize:

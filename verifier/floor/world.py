@@ -75,8 +75,13 @@ def draw_world(size: WorldSize, secret: str | None = None) -> World:
     )
 
 
-def write_world(world: World, folder: Path) -> None:
+def write_world(world: World, folder: Path, *, with_sidecar: bool = False) -> None:
     """Write the files under the public names: `datasets/fineweb10B_sp<V>/`, `tokenizers/`.
+
+    Args:
+        world: what was drawn.
+        folder: where it goes.
+        with_sidecar: whether each validation token's bytes lie beside the validation shard.
 
     Raises:
         OSError: the disk refuses.
@@ -88,6 +93,8 @@ def write_world(world: World, folder: Path) -> None:
     tokenizers.mkdir()
     _write_shard(dataset / "fineweb_train_000000.bin", world.training)
     _write_shard(dataset / "fineweb_val_000000.bin", world.tape.tokens)
+    if with_sidecar:
+        _write_shard(dataset / "fineweb_val_bytes_000000.bin", np.append(0, world.target_bytes))
     (tokenizers / f"fineweb_{vocab_size}_bpe.model").write_bytes(world.tokenizer)
     made = time.time() - int(world.record.secret, 16) % YEAR_SECONDS
     for path in folder.rglob("*"):

@@ -42,3 +42,10 @@ def test_the_user_goes_first_and_budgets_are_short(make_submission):
         limits = inputs.rulebook.track.limits
         assert limits.hard_wall_seconds.value == 30 + RULEBOOK.track.floor.other_seconds.value
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(("asked", "count"), [("fineweb_val_bytes_*.bin", 1), ("val_bytes", 0)])
+def test_a_sidecar_lies_there_for_scripts_that_name_its_file(make_submission, asked, count):
+    submission = load_submission(make_submission(f"# reads {asked}\n"))
+    with floor_inputs(submission, RULEBOOK, OPTIONS, minutes=1) as inputs:
+        assert len(list(inputs.options.data.glob("datasets/*/*_val_bytes_*"))) == count

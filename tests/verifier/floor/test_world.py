@@ -26,6 +26,14 @@ def test_the_files_are_found_and_counted_as_a_tracks_data(tmp_path, dataset):
     assert np.array_equal(np.frombuffer(shard, "<u2"), world.tape.tokens)
 
 
+def test_a_sidecar_tells_each_validation_tokens_bytes(tmp_path):
+    world = draw_world(SIZE)
+    write_world(world, tmp_path, with_sidecar=True)
+    [sidecar] = tmp_path.glob("datasets/*/fineweb_val_bytes_000000.bin")
+    sizes = np.fromfile(sidecar, "<u2", offset=HEADER_BYTES)
+    assert len(sizes) == len(world.tape.tokens) and sizes.sum() == world.record.num_bytes
+
+
 def test_two_worlds_differ_and_a_known_secret_gives_the_same_again():
     first, second = draw_world(SIZE), draw_world(SIZE)
     again = draw_world(SIZE, first.record.secret)
