@@ -36,6 +36,18 @@ def test_every_rule_has_a_page_with_its_own_words(site):
             assert re.sub(r"\W+", " ", text).strip() in page, rule.id
 
 
+def test_the_page_of_the_command_line_holds_every_option(site):
+    from trainer.cli import cli as train
+    from verifier.cli import cli as verify
+
+    page = words(site / "command_line.html")
+    options = [p for group in (verify, train) for c in group.commands.values() for p in c.params]
+    assert len(options) > 80
+    for name in {name for option in options for name in option.opts if name.startswith("--")}:
+        assert re.sub(r"\W+", " ", name).strip() in page, name
+    assert "pgolf train data build" in page
+
+
 def test_no_page_asks_another_host(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 50

@@ -240,8 +240,16 @@ def _division(prepared: PreparedRun, sandbox: Sandbox, journal: Journal) -> tupl
         return prove_division(sandbox, prepared.data, scratch, elsewhere)
 
 
-def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictFile:
+def judge(
+    evidence: Evidence, rulebook: Rulebook, profile_name: str, place: Path | None = None
+) -> VerdictFile:
     """Evidence on disk → verdict, without running anything.
+
+    Args:
+        evidence: of the runs.
+        rulebook: of their track.
+        profile_name: the reading of the rules.
+        place: where the submission lies, if that is known, for the command that would decide.
 
     Raises:
         UsageError: the evidence is of another track, or there is no such profile.
@@ -265,7 +273,9 @@ def judge(evidence: Evidence, rulebook: Rulebook, profile_name: str) -> VerdictF
         rung=evidence.plan.rung,
         verdict=judged.verdict.decision,
         because=judged.verdict.because,
-        next_command=_deciding_command(evidence.plan.submission, rulebook, judged.verdict),
+        next_command=_deciding_command(
+            str(place or evidence.plan.submission), rulebook, judged.verdict
+        ),
         rules=judged.rules,
         claims=evidence.claims,
         measurements=evidence.measurements,

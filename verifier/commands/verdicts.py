@@ -51,8 +51,9 @@ def verify(submission: str, options: Options, probes: "ProbesAhead | None") -> i
     if rung == "paper":
         return check((submission,), options)
     evidence, folder = _execute(submission, rulebook, options, probes)
-    verdict = pipeline.judge(evidence, rulebook, options["profile"])
-    told = Told(verdict=verdict, submission=submission_path(submission), evidence=evidence)
+    place = submission_path(submission)
+    verdict = pipeline.judge(evidence, rulebook, options["profile"], place)
+    told = Told(verdict=verdict, submission=place, evidence=evidence)
     write_reports(told, folder)
     show([told], options)
     if not options["quiet"]:
