@@ -1,12 +1,15 @@
 import time
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.data.batches import (
     MADE_AHEAD,
+    cut_documents,
     document_boundaries,
     endless_chunks,
     prefetched,
@@ -85,6 +88,15 @@ def test_a_row_begins_a_document_whatever_it_begins_with():
     ids = np.array([[7, 7, BOS_ID], [7, 7, 7]])
     boundaries = document_boundaries(ids, longest=8)
     assert np.unique(boundaries).tolist() == [0, 2, 3, 6] and boundaries.dtype == np.int32
+
+
+@given(starts=st.sets(st.integers(1, 199)), longest=st.integers(1, 250))
+def test_documents_are_cut_as_rarely_as_their_length_allows(starts, longest):
+    starts = sorted(starts | {0})
+    cuts = np.unique(cut_documents(np.array(starts), 200, longest)).tolist()
+    parts = [-(-(end - start) // longest) for start, end in pairwise([*starts, 200])]
+    assert set(starts) <= set(cuts) and len(cuts) == sum(parts) + 1
+    assert all(end - start <= longest for start, end in pairwise(cuts))
 
 
 def test_nearly_all_batches_have_equally_many_boundaries():
