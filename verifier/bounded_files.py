@@ -45,6 +45,7 @@ def walk_folder(root: Path, max_depth: int, max_entries: int) -> Iterator[Folder
     link, a device, a pipe, a socket, an unreadable folder and git's own come with a refusal.
 
     Raises:
+        PermissionError: a folder is closed to us, which is no fault of what lies in it.
         OverflowError: there are more than `max_entries` files and folders.
     """
     folders: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
@@ -54,6 +55,8 @@ def walk_folder(root: Path, max_depth: int, max_entries: int) -> Iterator[Folder
         try:
             with os.scandir(folder) as listing:
                 entries = list(islice(listing, entries_left + 1))
+        except PermissionError:
+            raise
         except OSError as error:
             yield FolderEntry(parts=parts, location=folder, refusal=f"not listed: {error.strerror}")
             continue
@@ -91,8 +94,11 @@ def read_bounded(location: Path, window_bytes: int, max_bytes: int) -> BoundedCo
     # Non-blocking: a pipe that took the file's place since it was listed must not hang us.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(location, flags), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "no regular file")
+        if status.st_size > max_bytes:  # known before it is read; a file that grows is seen below
+            raise OverflowError(f"holds more than {max_bytes} bytes")
         head = stream.read(min(2 * window_bytes, max_bytes + 1))
         digest, num_bytes, num_lines, tail = hashlib.sha256(head), len(head), 0, b""
         while num_bytes <= max_bytes and (chunk := stream.read(_CHUNK_BYTES)):

@@ -87,7 +87,7 @@ def names_below(folder: str) -> Callable[..., list[str]]:
     return complete
 
 
-submission_argument = click.argument("submission", type=click.Path())
+submission_argument = click.argument("submission", type=click.Path(readable=False))
 rule_options = stack(
     click.option(
         "--track",
@@ -229,7 +229,7 @@ def verify(submission: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("submissions", nargs=-1, type=click.Path())
+@click.argument("submissions", nargs=-1, type=click.Path(readable=False))
 @rule_options
 @click.option("--changed", metavar="BASE", help="Those that differ from this git revision.")
 @click.option("--watch", is_flag=True, help="Check again whenever a file changes.")
@@ -286,7 +286,7 @@ def run(submission: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=click.Path(readable=False, path_type=Path))
 @click.option("--profile", help="Another profile than the one that the run was planned under.")
 @fail_on_option
 @output_options(*VERDICT_FORMS)
@@ -298,7 +298,7 @@ def judge(run_dir: Path, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=click.Path(readable=False, path_type=Path))
 @output_options(*VERDICT_FORMS)
 def report(run_dir: Path, **options: Any) -> None:
     """Redraw the reports of the verdict in RUN_DIR."""

@@ -171,5 +171,6 @@ def _git(repository: Path, *arguments: str) -> bytes:
     if result.returncode != 0:
         said = result.stderr.decode("utf-8", "replace").strip().splitlines()
         fatal = [line for line in said if line.startswith("fatal:")] or said or ["no reason given"]
-        raise HarnessError(f"git {arguments[0]} failed: {fatal[0]}")
+        mend = "; run this as its owner, or chown it" if "dubious ownership" in fatal[0] else ""
+        raise HarnessError(f"git {arguments[0]} failed: {fatal[0]}{mend}")
     return result.stdout

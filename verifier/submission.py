@@ -125,6 +125,10 @@ def load_submission(path: Path) -> Submission:
         raise SubmissionUnreadableError(
             f"{path}: {error}; leave out data and checkpoints"
         ) from None
+    except PermissionError as error:  # git keeps no such modes, so they are this machine's
+        raise SubmissionUnreadableError(
+            f"{error.filename}: {error.strerror}; get the right to read all of the submission"
+        ) from None
     files = _mark_duplicates(loader.files)
     _refuse_what_is_no_submission(path, files)
     return Submission(
@@ -153,6 +157,7 @@ class _Loader:
 
         Raises:
             OverflowError: the folder is larger than all of a submission may be.
+            PermissionError: the file is closed to us.
         """
         path = _printable_path(entry.parts)
         if entry.refusal is not None:
@@ -160,6 +165,10 @@ class _Loader:
             return
         try:
             content = read_bounded(entry.location, WINDOW_BYTES, self._bytes_left)
+        except PermissionError:
+            raise
+        except OverflowError:
+            raise OverflowError(f"holds more than {MAX_TOTAL_BYTES:,} bytes") from None
         except OSError as error:
             self._note(path, f"cannot be read: {error.strerror}")
             return

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import time
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verifier.errors import SubmissionUnreadableError
-from verifier.submission import MAX_FILES, WINDOW_BYTES, FileKind, load_submission
+from verifier.submission import MAX_FILES, MAX_TOTAL_BYTES, WINDOW_BYTES, FileKind, load_submission
 
 LOGS = Path(__file__).parent / "logs"
 SCRIPT = "print('val_bpb')\n"
@@ -169,6 +170,25 @@ def test_what_is_no_submission_is_refused_with_advice(tmp_path: Path) -> None:
     write(tmp_path, {"b/train_gpt.py": SCRIPT, "a/train_gpt.py": SCRIPT, "README.md": ""})
     with pytest.raises(SubmissionUnreadableError, match="2 submissions; give one of them.*a, b"):
         load_submission(tmp_path)
+
+
+def test_a_file_closed_to_us_is_told_as_such_not_as_missing(folder: Path, monkeypatch) -> None:
+    """Git keeps no such modes: they are of this machine, and no breach of the author's."""
+
+    def closed(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("verifier.bounded_files.os.open", closed)
+    with pytest.raises(SubmissionUnreadableError, match="Permission denied; get the right to read"):
+        load_submission(folder)
+
+
+def test_a_folder_that_is_too_large_is_told_the_limit(folder: Path) -> None:
+    (folder / "small.bin").write_bytes(b"x" * 1000)
+    with (folder / "z.bin").open("wb") as large:
+        large.truncate(MAX_TOTAL_BYTES)
+    with pytest.raises(SubmissionUnreadableError, match=f"more than {MAX_TOTAL_BYTES:,} bytes"):
+        load_submission(folder)
 
 
 def test_too_many_files_are_refused(tmp_path: Path) -> None:
