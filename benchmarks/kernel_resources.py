@@ -1,6 +1,6 @@
 """What each kernel takes of an H100, compiled for one on any machine: no GPU is needed.
 
-    python benchmarks/kernel_resources.py
+    python benchmarks/kernel_resources.py [--frozen]
 
 The shapes are those of benchmarks/kernels.py. A line is a JSON object for one launch of a forward
 and backward pass: registers a thread, bytes of registers spilled to memory, bytes of shared memory.
@@ -43,7 +43,7 @@ class Launch:
     options: dict[str, int]
 
 
-def launches() -> Iterator[Launch]:
+def launches(*, is_frozen: bool) -> Iterator[Launch]:
     """All launches of every case, without data: nothing runs."""
     seen: list[Launch] = []
 
@@ -54,7 +54,7 @@ def launches() -> Iterator[Launch]:
     JITFunction.run = record
     torch.set_default_device("meta")
     for case in cases():
-        step = forward_and_backward(case.fused, case.inputs)
+        step = forward_and_backward(case.fused, case.inputs, is_frozen=is_frozen)
         seen.clear()
         step()
         yield from seen
@@ -99,7 +99,7 @@ def resources(launch: Launch) -> dict[str, object]:
 
 
 def main() -> None:
-    for launch in launches():
+    for launch in launches(is_frozen="--frozen" in sys.argv):
         print(json.dumps(resources(launch)), flush=True)
 
 
