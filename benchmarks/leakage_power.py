@@ -62,6 +62,7 @@ LEAKS = (
     ("unpaid_cache@real", 0.01),
 )
 """`@real`: where the first eight words of a document are those of the real text alone."""
+COUNTS_SHARE = 0.2
 ODDS = (2, 5, 10, 100, 1_000)
 STARTED = StreamPlan(argv=(), environment={}, piece_tokens=None, context_tokens=0, num_lanes=64)
 OVERLAPPING = STARTED.model_copy(update={"piece_tokens": 128, "context_tokens": 256})
@@ -241,19 +242,20 @@ class Counts:
         self.followers: dict[int, dict[int, int]] = {}
 
     def learn(self, before: int, target: int) -> None:
-        own = self.followers.setdefault(before, {})
-        own[target] = own.get(target, 0) + 1
+        if target != 1:  # starts of documents are not drawn
+            own = self.followers.setdefault(before, {})
+            own[target] = own.get(target, 0) + 1
 
     def share(self, before: int, target: int) -> float:
-        own = self.followers.get(before, {})
-        return own.get(target, 0) / max(sum(own.values()), 1)
+        """Of the followers; NaN where there are none."""
+        own = self.followers.get(before)
+        return own.get(target, 0) / sum(own.values()) if own else np.nan
 
     def mix(self, before: int, row: np.ndarray) -> None:
-        """A fifth for the counts, where there are any; a document's start is never counted."""
-        own = {word: count for word, count in self.followers.get(before, {}).items() if word != 1}
-        if own:
-            row *= 0.8
-            row[list(own)] += 0.2 * np.array(list(own.values())) / sum(own.values())
+        """A fifth for the counts, where there are any."""
+        if own := self.followers.get(before):
+            row *= 1 - COUNTS_SHARE
+            row[list(own)] += COUNTS_SHARE * np.array(list(own.values())) / sum(own.values())
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,7 @@ class Tape:
     """A written text, and what a leak may go by."""
 
     drawn: Drawn
-    known: np.ndarray  # (N,) what the piece's counts said of each target
+    known: np.ndarray  # (N,) what the piece's counts said of each target; NaN where nothing
     is_real: np.ndarray  # (N,) whether the document's first eight words are those of the text
 
 
@@ -288,16 +290,19 @@ def sampled(folder: Path) -> None:
 
 
 def calibration(folder: Path, num_draws: int = 200) -> None:
-    """Honest evaluations of texts of their own, other draws and other noise each time."""
+    """Honest evaluations of texts of their own: as it was written, and by other mixtures."""
     text = np.concatenate(tokens_of(Text(folder).data, "val"))[:8_193]
     table = _without_starts(Text(folder).pairs)
-    print("| way | " + " | ".join(f"odds of {k}" for k in ODDS) + " | largest |")
-    print("| --- " * (len(ODDS) + 2) + "|")
+    print("| way | evaluation | " + " | ".join(f"odds of {k}" for k in ODDS) + " | largest |")
+    print("| --- " * (len(ODDS) + 3) + "|")
     for name, way in SAMPLED.items():
-        rngs = [np.random.default_rng(seed) for seed in range(num_draws)]
-        odds = [odds_of(written(text, table, way, rng), "none", 0.0, rng)[0] for rng in rngs]
-        shares = [f"{np.mean(np.array(odds) >= np.log(k)):.1%}" for k in ODDS]
-        print(f"| {name} | {' | '.join(shares)} | e^{max(odds):.2f} |", flush=True)
+        tapes = [written(text, table, way, np.random.default_rng(s)) for s in range(num_draws)]
+        for leak, size in (("none", 0.0), ("other_mixture", 0.3), ("other_mixture", 0.22)):
+            rngs = [np.random.default_rng(seed) for seed in range(num_draws)]
+            odds = [odds_of(t, leak, size, r)[0] for t, r in zip(tapes, rngs, strict=True)]
+            shares = [f"{np.mean(np.array(odds) >= np.log(k)):.1%}" for k in ODDS]
+            told = f"{leak} {size:g} | {' | '.join(shares)}"
+            print(f"| {name} | {told} | e^{max(odds):.2f} |", flush=True)
 
 
 def _without_starts(pairs: np.ndarray) -> np.ndarray:
@@ -313,7 +318,7 @@ def written(
     pieces = template(text, plan)
     drawn = draw_tape(text, turns(pieces, plan), Writer(table), rng)
     tokens = drawn.tokens.astype(int)
-    known, is_real = np.zeros(len(tokens) - 1), np.zeros(len(tokens) - 1, dtype=bool)
+    known, is_real = np.full(len(tokens) - 1, np.nan), np.zeros(len(tokens) - 1, dtype=bool)
     for piece in pieces:
         counts = Counts()
         for place in range(piece.given_from + 1, min(piece.end + 1, len(tokens))):
@@ -346,7 +351,11 @@ def leaky(tape: Tape, leak: str, size: float, rng: np.random.Generator) -> np.nd
     if leak == "tilted":
         cheated = np.where(target % 10 == 3, np.minimum((1 + size) * p, 1), p)
     if leak == "unpaid_cache":
-        cheated = np.minimum(p + size * tape.known, 1)
+        cheated = np.minimum(p + size * np.nan_to_num(tape.known), 1)
+    if leak == "other_mixture":
+        table = (p - COUNTS_SHARE * tape.known) / (1 - COUNTS_SHARE)
+        mixed = (1 - size) * table + size * tape.known
+        cheated = np.where(np.isnan(tape.known), p, mixed)
     return -np.log(np.where(tape.is_real, cheated, p) if where else cheated)
 
 

@@ -30,6 +30,8 @@ SPANS: dict[PartName, slice] = {
     "rests": slice(CUT_TOKENS - 1, WHOLE_TOKENS),
 }
 """Tokens of a document, each behind one that is given."""
+ERROR_SHARES: dict[PartName, float] = {"beginnings": 0.75, "rests": 0.25}
+"""Of the chance of a false alarm: most that is known is known of beginnings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,8 +33,8 @@ class FreshRecord(StrictModel):
     error_bpb: float | None = None
     """Its standard deviation where labels are drawn."""
     p_value: float | None = None
-    """Share of drawn labels that make as large a gap, the real ones included; twice that where both
-    parts were asked."""
+    """Share of drawn labels that make as large a gap, the real ones included; where both parts were
+    asked, divided by the part's share of the false alarms."""
     num_retold: int = 0
     """Raw documents whose tokens do not give their text back."""
     text_bytes_low: int | None = None
