@@ -11,11 +11,18 @@ import pytest
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "kernel_resources.py"
 
 
-def test_at_the_records_shapes_no_kernel_runs_out_of_registers(tmp_path):
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where what was compiled once is found again."""
+    return str(tmp_path_factory.mktemp("triton"))
+
+
+@pytest.mark.parametrize("flags", [[], ["--frozen"]], ids=["all", "frozen"])
+def test_at_the_records_shapes_no_kernel_runs_out_of_registers(cache, flags):
     pytest.importorskip("triton", reason="triton is not installed")
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
+    environment = os.environ | {"TRITON_CACHE_DIR": cache}
     ran = subprocess.run(
-        [sys.executable, BENCHMARK], env=environment, capture_output=True, text=True
+        [sys.executable, BENCHMARK, *flags], env=environment, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     seen = [json.loads(line) for line in ran.stdout.splitlines()]

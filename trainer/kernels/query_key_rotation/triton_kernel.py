@@ -104,7 +104,7 @@ def _norm_and_turn(
         num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
     )
     cosines, sines = _cosines_and_sines(
-        cosine, sine, num_positions, num_turned, block_tokens, block_channels
+        cosine, sine, is_inside, num_positions, num_turned, block_tokens, block_channels
     )
     own, other = load_wide(heads + places, is_inside), load_wide(heads + partners, is_inside)
     scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)
@@ -135,7 +135,7 @@ def _norm_and_turn_backward(
         num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
     )
     cosines, sines = _cosines_and_sines(
-        cosine, sine, num_positions, num_turned, block_tokens, block_channels
+        cosine, sine, is_inside, num_positions, num_turned, block_tokens, block_channels
     )
     own = load_wide(heads + places, is_inside)
     scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)[:, None]
@@ -175,6 +175,7 @@ def _places_and_partners(
 def _cosines_and_sines(
     cosine: tl.pointer_type,
     sine: tl.pointer_type,
+    is_inside: tl.tensor,
     num_positions: int,
     num_turned: tl.constexpr,
     block_tokens: tl.constexpr,
@@ -186,6 +187,6 @@ def _cosines_and_sines(
     half: tl.constexpr = num_turned // 2
     pairs = tl.where(channels < half, channels, channels - half)
     angles = (tokens % num_positions)[:, None] * half + pairs
-    is_turned = channels < num_turned
+    is_turned = is_inside & (channels < num_turned)  # all rows have angles, but so none spills
     signs = tl.where(channels < half, 1.0, -1.0)
     return tl.load(cosine + angles, is_turned, 1.0), signs * tl.load(sine + angles, is_turned, 0.0)
