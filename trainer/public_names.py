@@ -51,6 +51,7 @@ WITHOUT = {
 # Variables of drivers and libraries: no part of a recipe.
 SYSTEM_NAME = re.compile(r"(CUDA|NCCL|OMP|MKL|PYTHON|PYTORCH|TORCH|TORCHINDUCTOR|TRITON)_\w+")
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+SHELL_WORDS = (";", "&&", "||", "export", "for", "do", "source")
 NUM_PROCESSES = re.compile(r"--nproc[_-]per[_-]node(?:[= ](\S+))?")
 
 
@@ -150,6 +151,26 @@ class PublicCommand:
     num_processes: int | None
 
 
+def _refuse_what_needs_a_shell(words: list[str], num_assignments: int) -> None:
+    """What stands elsewhere than before the launch would be lost in silence.
+
+    Raises:
+        RecipeError: names it.
+    """
+    script_at = next((i for i, w in enumerate(words) if w.rstrip(";").endswith(".py")), None)
+    expected = "the command line should read: NAME=value … torchrun … train_gpt.py"
+    if script_at is None:
+        raise RecipeError(expected)
+    lost = [word for word in words[:num_assignments] if word.endswith(";")]
+    lost += [
+        word
+        for word in words[num_assignments:script_at]
+        if ASSIGNMENT.fullmatch(word) or word in SHELL_WORDS
+    ]
+    if lost:
+        raise RecipeError(f"{expected}; here a shell would have to read {lost[0]!r}")
+
+
 def parse_command(command: str) -> PublicCommand:
     r"""Read a command line as READMEs give it: NAME=value … torchrun … train_gpt.py.
 
@@ -163,12 +184,12 @@ def parse_command(command: str) -> PublicCommand:
         words = shlex.split(command.replace("\\\n", " "), comments=True)
     except ValueError as error:
         raise RecipeError(f"the command line cannot be read: {error}") from None
+    words = words[1:] if words[:1] == ["env"] else words
     found = [ASSIGNMENT.fullmatch(word) for word in words]
     num_assignments = found.index(None) if None in found else len(found)
     assignments = {match[1]: match[2] for match in found[:num_assignments] if match}
     launch = " ".join(words[num_assignments:])
-    if ".py" not in launch:
-        raise RecipeError("the command line should read: NAME=value … torchrun … train_gpt.py")
+    _refuse_what_needs_a_shell(words, num_assignments)
     wanted = without_what_is_off(assignments)
     processes = NUM_PROCESSES.search(launch)
     if processes and not (processes[1] or "").isdecimal():

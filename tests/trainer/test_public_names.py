@@ -94,6 +94,25 @@ def test_the_number_of_processes_is_that_of_the_launcher(command, num_processes)
     assert parse_command(command).num_processes == num_processes
 
 
+def test_env_before_the_assignments_changes_nothing():
+    assert parse_command("env MLP_MULT=3 python train_gpt.py").assignments == {"MLP_MULT": "3"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export MLP_MULT=3; torchrun train_gpt.py",
+        "MLP_MULT=3; torchrun train_gpt.py",
+        "MLP_MULT=3 && torchrun train_gpt.py",
+        "for s in 1 2; do SEED=$s torchrun train_gpt.py; done",
+        "nohup env MLP_MULT=3 torchrun train_gpt.py",
+    ],
+)
+def test_what_only_a_shell_would_read_is_never_dropped_in_silence(command):
+    with pytest.raises(RecipeError, match="a shell would have to read"):
+        parse_command(command)
+
+
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [
