@@ -75,7 +75,11 @@ SMALL = {
     "run.tokenizer_path": "./data/tokenizers/jargon.model",
 }
 NO_ADAPTERS = {"evaluation.ttt_enabled": "false", "evaluation.phased_ttt_num_phases": 0}
-COLD = {"evaluation.ttt_warm_start_a": "false", "evaluation.phased_ttt_num_phases": 0}
+COLD = {
+    "evaluation.ttt_warm_start_a": "false",
+    "evaluation.phased_ttt_num_phases": 0,
+    "evaluation.ttt_batch_size": 4,
+}
 WAYS = {
     "dense": NO_ADAPTERS | {"batch.pack_documents": "false", "evaluation.eval_stride": 64},
     "packed": NO_ADAPTERS,

@@ -65,6 +65,7 @@ def a_text() -> Sample:
     return Sample(tokens=np.concatenate(documents).astype(np.uint16), begin=0)
 
 
+@pytest.mark.timeout(1_800)  # adapters on every projection, on a busy machine
 @pytest.mark.parametrize("mistake", CASES)
 def test_each_mistake_is_seen_and_the_stack_without_one_is_clean(mistake, script, tmp_path):
     source = edited(script(mistake.way), (*mistake.edits, RANDOM_WEIGHTS))
