@@ -27,7 +27,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache, partial
-from itertools import cycle, islice, pairwise, takewhile
+from itertools import chain, cycle, islice, pairwise, takewhile
 from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
@@ -184,6 +184,9 @@ BUILT_IN = {
     "optimizer.gradient_reduction": "reduce_scatter",
     "optimizer.swa_enabled": False,
     "schedule.clock": "loop_plus_calibration",
+    "schedule.train_seq_schedule": "",
+    "schedule.train_seq_schedule_mode": "wallclock",
+    "schedule.seq_change_warmup_steps": 0,
     "schedule.checkpoint_every": 0,
     "quantization.int8_full_range_patterns": "",
     "quantization.int4_layers": "",
@@ -554,6 +557,14 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LengthPhase:
+    """A part of a run with sequences of one length."""
+
+    seq_len: int  # tokens
+    end: float  # share of the run that is done when the next phase begins
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Everything that determines a training run."""
 
@@ -565,6 +576,11 @@ class Recipe:
     schedule: ScheduleOptions = ScheduleOptions()
     quantization: QuantizationOptions = QuantizationOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+
+    @property
+    def length_phases(self) -> tuple[LengthPhase, ...]:
+        """What `schedule.train_seq_schedule` says, in its order; without one a single phase."""
+        return (LengthPhase(seq_len=self.batch.train_seq_len, end=1.0),)
 
 
 def section_types() -> dict[str, Any]:
@@ -1099,10 +1115,14 @@ class ProcessGroup:
         return wait
 
     def largest(self, number: float) -> float:
-        """The largest of the processes' numbers. A host sync with more than one."""
+        """The largest of the processes' numbers.
+
+        Hosts wait for one another, but for no device: there, the answer would come after all work
+        that was given before, and nothing be left to do when the next step begins.
+        """
         if self.world_size == 1:
             return number
-        numbers = torch.tensor(number, dtype=torch.float64, device=self.device)
+        numbers = torch.tensor(number, dtype=torch.float64)
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
         return numbers.item()
 
@@ -1168,7 +1188,7 @@ def join_process_group() -> ProcessGroup:
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     if world_size > 1:
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
     return ProcessGroup(rank=rank, world_size=world_size, device=device)
 
@@ -1207,9 +1227,30 @@ class Batch:
     boundaries: Tensor | None  # (S,) int32: where documents begin, rows end to end
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadyBatch:
+    """Consecutive tokens in the host's memory, for sequences of any length that divides them."""
+
+    ids: np.ndarray  # (N + 1,) int64
+    begins: np.ndarray | None  # (D,) int64: where documents do, where they are packed into one row
+
+    def on(self, device: torch.device, seq_len: int) -> Batch:
+        """Sequences on a device, whose targets are the next tokens."""
+        row_tokens, boundaries = seq_len, None
+        if self.begins is not None:
+            row_tokens = self.ids.size - 1
+            boundaries = on_device(cut_documents(self.begins, row_tokens, seq_len), device)
+        ids = on_device(self.ids, device)
+        return Batch(
+            input_ids=ids[:-1].view(-1, row_tokens),
+            target_ids=ids[1:].view(-1, row_tokens),
+            boundaries=boundaries,
+        )
+
+
 def train_batches(
     paths: list[Path], recipe: Recipe, group: ProcessGroup, *, first: int = 0
-) -> Iterator[Batch]:
+) -> Iterator[ReadyBatch]:
     """This process's micro-batches, for ever, from the first token of the first shard.
 
     With `first`, so many of them are left out at the beginning.
@@ -1230,8 +1271,7 @@ def train_batches(
     drawn = span * group.world_size
     chunks = endless_chunks(paths, drawn, skipped_tokens=first * drawn)
     own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
-    for ready in prefetched(prepare_batch(tokens, recipe) for tokens in own):
-        yield ready.on(group.device)
+    return prefetched(prepare_batch(tokens, recipe) for tokens in own)
 
 
 def prefetched(items: Iterator[Item]) -> Iterator[Item]:
@@ -1270,29 +1310,11 @@ def endless_chunks(
         position = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadyBatch:
-    """A batch in the host's memory."""
-
-    ids: np.ndarray  # (B * T + 1,) int64
-    row_tokens: int
-    boundaries: np.ndarray | None  # (S,) int32
-
-    def on(self, device: torch.device) -> Batch:
-        """The batch on a device."""
-        ids = on_device(self.ids, device)
-        return Batch(
-            input_ids=ids[:-1].view(-1, self.row_tokens),
-            target_ids=ids[1:].view(-1, self.row_tokens),
-            boundaries=None if self.boundaries is None else on_device(self.boundaries, device),
-        )
-
-
 def prepare_batch(
-    tokens: np.ndarray,  # (B * T + 1,) uint16
+    tokens: np.ndarray,  # (N + 1,) uint16
     recipe: Recipe,
 ) -> ReadyBatch:
-    """Consecutive tokens as rows whose targets are the next tokens.
+    """Consecutive tokens, checked.
 
     Raises:
         DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
@@ -1302,32 +1324,42 @@ def prepare_batch(
             f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
             "use the shards that belong to the tokenizer, or mend model.vocab_size"
         )
-    row_tokens, boundaries = recipe.batch.row_tokens, None
-    rows = tokens[:-1].reshape(-1, row_tokens)
-    boundaries = document_boundaries(rows, recipe.batch.train_seq_len)
-    return ReadyBatch(ids=tokens.astype(np.int64), row_tokens=row_tokens, boundaries=boundaries)
+    begins = document_starts(tokens[None, :-1])
+    return ReadyBatch(ids=tokens.astype(np.int64), begins=begins)
 
 
 def document_boundaries(
     input_ids: np.ndarray,  # (B, T)
     longest: int,
 ) -> np.ndarray:  # (S,) int32
-    """Where documents begin in rows end to end, and then their total length.
+    """Where documents begin in rows end to end, as `cut_documents` says."""
+    return cut_documents(document_starts(input_ids), input_ids.size, longest)
 
-    A row begins one, and a BOS; after `longest` tokens it counts as another. The total length is
-    repeated until there is one boundary for each 128 tokens, and then up to the next multiple of
-    that: code is compiled for each S, and this S nearly always suffices.
-    """
+
+def document_starts(input_ids: np.ndarray) -> np.ndarray:  # (B, T) → (D,) int64
+    """Where documents begin in rows end to end: with a row, and with a BOS."""
     begins = input_ids == BOS_ID
     begins[:, 0] = True
-    starts = np.flatnonzero(begins)
-    ends = np.append(starts[1:], input_ids.size)
-    cuts = [np.arange(start, end, longest) for start, end in zip(starts, ends, strict=True)]
-    boundaries = np.concatenate([*cuts, [input_ids.size]])
-    room = math.ceil(input_ids.size / TOKENS_PER_BOUNDARY) + 1
-    return np.pad(boundaries, (0, -boundaries.size % room), constant_values=input_ids.size).astype(
-        np.int32
-    )
+    return np.flatnonzero(begins)
+
+
+def cut_documents(
+    starts: np.ndarray,  # (D,) int64, the first one 0
+    num_tokens: int,
+    longest: int,
+) -> np.ndarray:  # (S,) int32
+    """Where documents begin of which none is longer than `longest`, and then their total length.
+
+    The total length is repeated until there is one boundary for each 128 tokens, and then up to the
+    next multiple of that: code is compiled for each S, and this S nearly always suffices.
+    """
+    num_parts = -(-np.diff(starts, append=num_tokens) // longest)
+    first_parts = np.cumsum(num_parts) - num_parts
+    place = np.arange(num_parts.sum()) - np.repeat(first_parts, num_parts)  # in its document
+    boundaries = np.append(np.repeat(starts, num_parts) + longest * place, num_tokens)
+    room = math.ceil(num_tokens / TOKENS_PER_BOUNDARY) + 1
+    padding = (0, -boundaries.size % room)
+    return np.pad(boundaries, padding, constant_values=num_tokens).astype(np.int32)
 
 
 def on_device(array: np.ndarray, device: torch.device) -> Tensor:
@@ -1497,6 +1529,7 @@ def write_token_losses(losses: Tensor, path: Path) -> None:
 # takes 69 ms for any pass, and 0.24 s for one over 64 x 2,048 tokens.
 PASS_COST_TOKENS = 50_000
 FEWEST_DOCUMENTS = 2  # of a batch: compiled code treats one as another shape
+STAYING_SHARE = 7 / 8  # of a batch's documents go on: any less, and those that are over leave it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -1561,7 +1594,7 @@ def dealt_batches(
 ) -> list[list[DocumentBatch]]:
     """The batches of each process: always the costliest one left to who has the least to do."""
     batches = batches_of(documents, options, num_processes)
-    costs = [batch_cost(batch[0].num_targets, len(batch), options) for batch in batches]
+    costs = [batch_cost(batch, options) for batch in batches]
     dealt: list[list[DocumentBatch]] = [[] for _ in range(num_processes)]
     loads = [0] * num_processes
     for index in sorted(range(len(batches)), key=lambda index: -costs[index]):
@@ -1569,6 +1602,16 @@ def dealt_batches(
         dealt[least].append(batches[index])
         loads[least] += costs[index]
     return dealt
+
+
+def passes_of(batch: DocumentBatch, options: EvaluationOptions) -> Iterator[tuple[range, int]]:
+    """The passes over a batch, the longest documents first: chunk, how many documents are read."""
+    num_read = len(batch)
+    for chunk in chunks_of_length(batch[0].num_targets, options):
+        num_there = sum(document.num_targets > chunk.start for document in batch[:num_read])
+        if num_there <= STAYING_SHARE * num_read:
+            num_read = max(num_there, FEWEST_DOCUMENTS)
+        yield chunk, num_read
 
 
 def batches_of(
@@ -1582,7 +1625,7 @@ def batches_of(
     many, and again, as long as that saves a quarter of its time.
     """
     plain = _cut(documents, options, most_cost=math.inf)
-    total = sum(batch_cost(batch[0].num_targets, len(batch), options) for batch in plain)
+    total = sum(batch_cost(batch, options) for batch in plain)
     return _cut(documents, options, most_cost=total / num_processes)
 
 
@@ -1591,11 +1634,11 @@ def _cut(
 ) -> list[DocumentBatch]:
     batches, first = [], 0
     while first < len(documents):
-        longest = documents[first].num_targets
-        size = most_documents(longest, options)
-        while (cost := batch_cost(longest, size, options)) > most_cost:
+        longest = documents[first]
+        size = most_documents(longest.num_targets, options)
+        while (cost := batch_cost([longest] * size, options)) > most_cost:
             half = max(size // 2, FEWEST_DOCUMENTS)
-            if batch_cost(longest, half, options) > 0.75 * cost:
+            if batch_cost([longest] * half, options) > 0.75 * cost:
                 break
             size = half
         batch = documents[first : first + size]
@@ -1610,11 +1653,11 @@ def most_documents(num_targets: int, options: EvaluationOptions) -> int:
     return max(size, FEWEST_DOCUMENTS)
 
 
-def batch_cost(num_targets: int, num_documents: int, options: EvaluationOptions) -> int:
-    """What a batch costs whose longest document has so many targets, in tokens of a large pass."""
-    chunks = chunks_of_length(num_targets, options)
+def batch_cost(batch: DocumentBatch, options: EvaluationOptions) -> int:
+    """What a batch costs, in tokens of a large pass."""
     return sum(
-        PASS_COST_TOKENS + num_documents * len(window_of(chunk, options)) for chunk in chunks
+        PASS_COST_TOKENS + num_read * len(window_of(chunk, options))
+        for chunk, num_read in passes_of(batch, options)
     )
 
 
@@ -2025,29 +2068,30 @@ Delta = Callable[[Tensor], Tensor]  # (B, T, inputs) → (B, T, outputs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BlockDeltas:
-    """Additions in one use of a block.
+class AttentionDeltas:
+    """Additions to attention's layers, (B, T, outputs) each.
 
-    All are functions of the normed input of their sublayer, `out` too: it stands beside the output
+    All are made of the normed input of attention, `out` too: it stands beside the output
     projection and not before it (#1530).
     """
 
-    query: Delta | None = None
-    key: Delta | None = None
-    value: Delta | None = None
-    out: Delta | None = None
-    mlp: Delta | None = None
+    query: Tensor | None = None
+    key: Tensor | None = None
+    value: Tensor | None = None
+    out: Tensor | None = None
 
-    def onto_heads(
-        self, projected: tuple[Tensor, Tensor, Tensor], inputs: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def onto_heads(self, projected: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values with what is added to them."""
         queries, keys, values = projected
-        return (
-            with_delta(queries, self.query, inputs),
-            with_delta(keys, self.key, inputs),
-            with_delta(values, self.value, inputs),
-        )
+        return plus(queries, self.query), plus(keys, self.key), plus(values, self.value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockDeltas:
+    """Additions in one use of a block, each from the normed input of its sublayer."""
+
+    attention: Callable[[Tensor], AttentionDeltas] | None = None
+    mlp: Delta | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -2058,9 +2102,9 @@ class Deltas:
     head: Delta | None = None  # to the logits, from the final stream
 
 
-def with_delta(outputs: Tensor, delta: Delta | None, inputs: Tensor) -> Tensor:
+def plus(outputs: Tensor, added: Tensor | None) -> Tensor:
     """Outputs of a layer and what an adapter adds to them."""
-    return outputs if delta is None else outputs + delta(inputs)
+    return outputs if added is None else outputs + added
 
 
 # ---- trainer/kernels/triton_jit.py
@@ -2081,13 +2125,14 @@ class Saved(Protocol):
 
     saved_tensors: tuple[Tensor, ...]
     number: float  # one that is no tensor
+    needs_input_grad: tuple[bool, ...]  # of what it was called with: whose gradient is asked for
 
-    def save_for_backward(self, *tensors: Tensor) -> None:
-        """Keep tensors."""
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors; None in the place of one that will not be needed."""
 
 
 def jit(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - launched as kernel[grid](…)
-    """A function in Triton's language as a kernel."""
+    """A function in Triton's language as a kernel; torch.compile keeps the argument `stream`."""
     return triton.jit(function) if triton else function
 
 
@@ -2150,18 +2195,26 @@ class _HeadLosses(torch.autograd.Function):
     ) -> Tensor:
         logits = stream @ head.T
         losses = losses_over_logits(logits, targets, softcap, wants_slopes=True)
-        ctx.save_for_backward(stream, head, logits)
+        wants_stream, wants_head, _, _ = ctx.needs_input_grad
+        ctx.save_for_backward(
+            stream if wants_head else None, head if wants_stream else None, logits
+        )
         return losses
 
     @staticmethod
     def backward(
         ctx: Saved,
         upstream: Tensor,  # (N,)
-    ) -> tuple[Tensor, Tensor, None, None]:
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
         stream, head, slopes = ctx.saved_tensors
+        wants_stream, wants_head, _, _ = ctx.needs_input_grad
         factors = upstream[:, None]
-        to_stream = (factors * (slopes @ head)).to(stream.dtype)
-        return to_stream, slopes.T @ (factors * stream).to(stream.dtype), None, None
+        to_stream, to_head = None, None
+        if wants_stream:
+            to_stream = (factors * (slopes @ head)).to(slopes.dtype)
+        if wants_head:
+            to_head = slopes.T @ (factors * stream).to(slopes.dtype)
+        return to_stream, to_head, None, None
 
 
 def losses_over_logits(
@@ -2193,7 +2246,7 @@ def _softcapped_cross_entropy(
     logits: tl.pointer_type,
     targets: tl.pointer_type,
     losses: tl.pointer_type,
-    softcap: float,
+    softcap: tl.constexpr,
     num_columns: tl.constexpr,
     wants_slopes: tl.constexpr,
     block: tl.constexpr,
@@ -2418,12 +2471,20 @@ class CastedLinear(nn.Linear):
         if zero_init:
             nn.init.zeros_(self.weight)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return F.linear(inputs, self.used_weight(inputs.dtype))
+    def forward(self, inputs: Tensor, scale: Tensor | None = None) -> Tensor:
+        return F.linear(inputs, self.used_weight(inputs.dtype, scale))
 
-    def used_weight(self, dtype: torch.dtype) -> Tensor:
-        """The weight as inputs of a type meet it."""
-        weight = self.weight.to(dtype)
+    def used_weight(
+        self,
+        dtype: torch.dtype,
+        scale: Tensor | None = None,  # (outputs,)
+    ) -> Tensor:
+        """The weight as inputs of a type meet it; with a scale, times that of each output.
+
+        Outputs would come to the same, but the scale's gradient needs no sum over tokens here.
+        """
+        weight = self.weight if scale is None else self.weight * scale[:, None]
+        weight = weight.to(dtype)
         return weight
 
 
@@ -2504,19 +2565,21 @@ class CausalSelfAttention(nn.Module):
         around: Surroundings,
         *,
         deltas: BlockDeltas | None = None,
+        scale: Tensor | None = None,  # (C,) of the outputs
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
         projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
-        if deltas is not None:
-            projected = deltas.onto_heads(projected, inputs)
+        added = None if deltas is None or deltas.attention is None else deltas.attention(inputs)
+        if added is not None:
+            projected = added.onto_heads(projected)
         queries, keys, values = map(self._heads, projected)
         queries, keys = self._turned(queries, keys, around)
         gathered = around.attention(queries, keys, values)
         factors = None
         if self.gate is not None and self.attn_gate_w is not None:
             factors = self.gate.factors(self.attn_gate_w, inputs)
-        merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2))
-        return merged if deltas is None else with_delta(merged, deltas.out, inputs)
+        merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2), scale)
+        return merged if added is None else plus(merged, added.out)
 
     def _turned(
         self,
@@ -2599,7 +2662,14 @@ class _FusedFeedForward(torch.autograd.Function):
         wide = inputs.new_empty(inputs.size(0), widen.size(0))
         hidden = torch.empty_like(wide)
         _product_and_square(inputs, widen.T, (wide, hidden), slope, is_backward=False)
-        ctx.save_for_backward(inputs, widen, narrow, wide, hidden)
+        wants_inputs, wants_widen, wants_narrow, _ = ctx.needs_input_grad
+        ctx.save_for_backward(
+            inputs if wants_widen else None,
+            widen if wants_inputs else None,
+            narrow,
+            wide if wants_inputs or wants_widen else None,
+            hidden if wants_narrow else None,
+        )
         ctx.number = slope
         return hidden @ narrow.T
 
@@ -2607,12 +2677,19 @@ class _FusedFeedForward(torch.autograd.Function):
     def backward(
         ctx: Saved,
         upstream: Tensor,  # (N, C)
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         inputs, widen, narrow, wide, hidden = ctx.saved_tensors
+        wants_inputs, wants_widen, wants_narrow, _ = ctx.needs_input_grad
         upstream = upstream.contiguous()
-        to_wide = torch.empty_like(wide)
-        _product_and_square(upstream, narrow, (wide, to_wide), ctx.number, is_backward=True)
-        return to_wide @ widen, to_wide.T @ inputs, upstream.T @ hidden, None
+        to_inputs, to_widen, to_narrow = None, None, None
+        if wants_inputs or wants_widen:
+            to_wide = torch.empty_like(wide)
+            _product_and_square(upstream, narrow, (wide, to_wide), ctx.number, is_backward=True)
+            to_inputs = to_wide @ widen if wants_inputs else None
+            to_widen = to_wide.T @ inputs if wants_widen else None
+        if wants_narrow:
+            to_narrow = upstream.T @ hidden
+        return to_inputs, to_widen, to_narrow, None
 
 
 def _product_and_square(
@@ -2656,7 +2733,7 @@ def _matmul_leaky_relu_squared(
     right: tl.pointer_type,
     wide: tl.pointer_type,
     written: tl.pointer_type,
-    slope: float,
+    slope: tl.constexpr,
     num_rows: int,
     num_columns: tl.constexpr,
     num_inner: tl.constexpr,
@@ -2716,17 +2793,23 @@ class FeedForward(nn.Module):
         self.fc = CastedLinear(options.model_dim, options.hidden_dim)
         self.proj = CastedLinear(options.hidden_dim, options.model_dim, zero_init=True)
 
-    def forward(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+    def forward(
+        self,
+        inputs: Tensor,  # (B, T, C)
+        *,
+        scale: Tensor | None = None,  # (C,) of the outputs
+    ) -> Tensor:  # (B, T, C)
         # Without gradients there is nothing to save, and calibration watches the layers.
         if torch.is_grad_enabled() and runs_kernels(inputs):
-            return self._fused(inputs.to(product_type(inputs)))
+            return self._fused(inputs.to(product_type(inputs)), scale)
         widened = self.fc(inputs)
         bent = F.leaky_relu(widened, self.slope) if self.slope else F.relu(widened)
-        narrowed: Tensor = self.proj(bent.square())
+        narrowed: Tensor = self.proj(bent.square(), scale)
         return narrowed
 
-    def _fused(self, inputs: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
-        widen, narrow = (layer.used_weight(inputs.dtype) for layer in (self.fc, self.proj))
+    def _fused(self, inputs: Tensor, scale: Tensor | None) -> Tensor:  # (B, T, C) → (B, T, C)
+        widen = self.fc.used_weight(inputs.dtype)
+        narrow = self.proj.used_weight(inputs.dtype, scale)
         return fused_feed_forward(inputs.flatten(0, 1), widen, narrow, self.slope).view_as(inputs)
 
 
@@ -2779,8 +2862,8 @@ class Block(nn.Module):
         """What the feed-forward layer adds to a stream."""
         normed = self._normed(stream)
         fed: Tensor = self.mlp(normed)
-        if deltas is not None:
-            fed = with_delta(fed, deltas.mlp, normed)
+        if deltas is not None and deltas.mlp is not None:
+            fed = fed + deltas.mlp(normed)
         return self.mlp_scale.to(stream.dtype) * fed
 
     def _normed(self, stream: Tensor) -> Tensor:
@@ -3170,26 +3253,40 @@ class GPT(nn.Module):
 
 ADAM_EPS = 1e-10
 ADAPTER_SEED = 0
+POWER_ITERATIONS = 8  # enough where it matters: what has grown far stands out from the rest
+
+
+def fresh_norm(rank: int, num_inputs: int) -> float:
+    """The largest singular value that a fresh A has on average.
+
+    By Marchenko and Pastur's law, (√inputs + √rank) standard deviations of its entries, which are
+    uniform in ±1/√inputs.
+    """
+    return float((1.0 + (rank / num_inputs) ** 0.5) / 3.0**0.5)
 
 
 class Adapter:
     """A low-rank addition to a layer, one for each document: x ↦ scale (x Aᵀ) Bᵀ, at first 0.
 
-    Batches of any size use the same memory: as much of it as they have documents.
+    Batches of any size use the same memory: as much of it as they have documents. A may lie beside
+    that of other adapters which see the same inputs.
     """
 
-    def __init__(
-        self, shape: tuple[int, int], options: EvaluationOptions, device: torch.device
-    ) -> None:
-        num_outputs, self.num_inputs = shape
-        most, rank = options.ttt_batch_size, options.ttt_lora_rank
-        self.scale = options.ttt_lora_alpha / rank if options.ttt_lora_alpha else 1.0
-        self._all_down = torch.zeros(most, rank, self.num_inputs, device=device)
-        self._all_up = torch.zeros(most, num_outputs, rank, device=device)
-        self.begin(most)
+    down: Tensor  # A: (B, K, inputs)
+    up: Tensor  # B: (B, outputs, K)
+
+    def __init__(self, all_down: Tensor, num_outputs: int, options: EvaluationOptions) -> None:
+        most, self.rank, self.num_inputs = all_down.shape
+        self.scale = options.ttt_lora_alpha / self.rank if options.ttt_lora_alpha else 1.0
+        self._all_down = all_down
+        self._all_up = torch.zeros(most, num_outputs, self.rank, device=all_down.device)
 
     def __call__(self, inputs: Tensor) -> Tensor:  # (B, T, inputs) → (B, T, outputs)
-        added = (inputs @ self.down.transpose(1, 2)) @ self.up.transpose(1, 2)
+        return self.widened(inputs @ self.down.transpose(1, 2))
+
+    def widened(self, narrow: Tensor) -> Tensor:  # x Aᵀ (B, T, K) → (B, T, outputs)
+        """The second half of the way."""
+        added = narrow @ self.up.transpose(1, 2)
         return added if self.scale == 1.0 else added * self.scale
 
     def renew(self, random: torch.Generator) -> None:
@@ -3198,11 +3295,73 @@ class Adapter:
         initial = torch.empty(self._all_down.shape[1:]).uniform_(-bound, bound, generator=random)
         self._all_down.copy_(initial.expand_as(self._all_down))
 
-    def begin(self, num_documents: int) -> None:
-        """B zero, for so many documents."""
+    def growth(self) -> Tensor:  # (B,)
+        """The largest singular value of each A, over what that of a fresh one is on average.
+
+        No input's (x Aᵀ), and so no step of B, is longer than this many times that of the input
+        which a fresh A stretches most. Found by power iteration, from below.
+        """
+        down = self._all_down
+        inputs = down[:, :1]  # (B, 1, inputs)
+        for _ in range(POWER_ITERATIONS):
+            inputs = F.normalize(inputs @ down.transpose(1, 2) @ down, dim=-1)
+        stretched = inputs @ down.transpose(1, 2)  # (B, 1, K)
+        largest: Tensor = torch.linalg.vector_norm(stretched, dim=(1, 2))
+        return largest / fresh_norm(*down.shape[1:])
+
+    def forget(self) -> None:
+        """B zero."""
         self._all_up.zero_()
-        self.down = self._all_down[:num_documents].detach().requires_grad_()  # A: (B, K, inputs)
-        self.up = self._all_up[:num_documents].detach().requires_grad_()  # B: (B, outputs, K)
+
+    def keep(self, down: Tensor) -> None:
+        """Be the adapter of the first documents, as many as this part of A has."""
+        self.down = down
+        self.up = self._all_up[: len(down)].detach().requires_grad_()
+
+    def shrink(self, documents: slice, factor: float) -> None:
+        """Multiply A of some documents."""
+        self._all_down[documents].mul_(factor)
+
+
+class Abreast:
+    """Adapters that see the same inputs, by the names of what they are added to.
+
+    Their As are one tensor: inputs are read once, and by one product, on the way there and back.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Tensor], options: EvaluationOptions, device: torch.device
+    ) -> None:  # layers: name → a weight (outputs, inputs) of its shape
+        rank, num_inputs = options.ttt_lora_rank, next(iter(layers.values())).size(1)
+        self._all_down = torch.zeros(
+            options.ttt_batch_size, rank * len(layers), num_inputs, device=device
+        )
+        parts = self._all_down.chunk(len(layers), dim=1)
+        self.adapters = {
+            name: Adapter(part, weight.size(0), options)
+            for part, (name, weight) in zip(parts, layers.items(), strict=True)
+        }
+
+    def keep(self, num_documents: int) -> None:
+        """Be the adapters of the first so many documents."""
+        self.down = self._all_down[:num_documents].detach().requires_grad_()
+        for index, adapter in enumerate(self.adapters.values()):
+            own = slice(index * adapter.rank, (index + 1) * adapter.rank)
+            adapter.keep(self.down if len(self.adapters) == 1 else self.down[:, own])
+
+    def onto_attention(self, inputs: Tensor) -> AttentionDeltas:  # (B, T, inputs)
+        """What each of them adds."""
+        narrow = (inputs @ self.down.transpose(1, 2)).chunk(len(self.adapters), dim=-1)
+        return AttentionDeltas(
+            **{
+                name: adapter.widened(part)
+                for part, (name, adapter) in zip(narrow, self.adapters.items(), strict=True)
+            }
+        )
+
+    def parts(self) -> list[Tensor]:
+        """What an optimizer moves."""
+        return [self.down, *(adapter.up for adapter in self.adapters.values())]
 
 
 class Adapters:
@@ -3211,33 +3370,40 @@ class Adapters:
     def __init__(self, model: GPT, options: EvaluationOptions) -> None:
         self.options = options
         self.device = model.tok_emb.weight.device
-        self.all: list[Adapter] = []
-        head = "tok_emb"
+        self.groups: list[Abreast] = []
+        self.num_begun = self.num_documents = self.steps_missed = 0
+        head = model.tok_emb.weight
         self.deltas = Deltas(
             blocks=[self._of_block(model, f"blocks.{step.layer}") for step in model.steps],
-            head=self._new(model, head),
+            head=self._alone(head),
         )
+        self.all = [adapter for group in self.groups for adapter in group.adapters.values()]
         self.renew()
         self.begin(options.ttt_batch_size)
 
     def _of_block(self, model: GPT, block: str) -> BlockDeltas:
         """What the recipe adds in one use of a block; the feed-forward layer is gone round."""
-        queries = f"{block}.attn.c_q"  # as wide at both ends as the stream
+        queries = model.get_parameter(f"{block}.attn.c_q.weight")  # as wide at both ends
+        layers = {}
+        layers["query"] = queries
+        layers["key"] = model.get_parameter(f"{block}.attn.c_k.weight")
+        layers["value"] = model.get_parameter(f"{block}.attn.c_v.weight")
+        layers["out"] = queries
         return BlockDeltas(
-            query=self._new(model, queries),
-            key=self._new(model, f"{block}.attn.c_k"),
-            value=self._new(model, f"{block}.attn.c_v"),
-            out=self._new(model, queries),
-            mlp=self._new(model, queries),
+            attention=self._abreast(layers).onto_attention if layers else None,
+            mlp=self._alone(queries),
         )
 
-    def _new(self, model: GPT, layer: str) -> Adapter:
-        num_outputs, num_inputs = model.get_parameter(f"{layer}.weight").shape
-        self.all.append(Adapter((num_outputs, num_inputs), self.options, self.device))
-        return self.all[-1]
+    def _alone(self, weight: Tensor) -> Adapter:
+        return self._abreast({"alone": weight}).adapters["alone"]
+
+    def _abreast(self, layers: Mapping[str, Tensor]) -> Abreast:
+        self.groups.append(Abreast(layers, self.options, self.device))
+        return self.groups[-1]
 
     def renew(self) -> None:
         """Forget everything that was learnt from any document."""
+        self.steps_missed = 0
         random = torch.Generator().manual_seed(ADAPTER_SEED)
         for adapter in self.all:
             adapter.renew(random)
@@ -3247,9 +3413,59 @@ class Adapters:
 
         What their predecessors learnt is forgotten, but for A where the recipe keeps it warm.
         """
+        self._decay_of_those_over()
         for adapter in self.all:
-            adapter.begin(num_documents)
-        self.optimizer = torch.optim.AdamW(
+            adapter.forget()
+        for group in self.groups:
+            group.keep(num_documents)
+        self.num_begun = self.num_documents = num_documents
+        self.optimizer = self._new_optimizer()
+
+    def keep(self, num_documents: int) -> None:
+        """Leave out all but the first documents: the others are over.
+
+        In the public scripts they stay in the batch, and a warm A of theirs decays on; so it does
+        here. (Its momentum, which no record has, ends.)
+        """
+        if num_documents == self.num_documents:
+            return
+        self._decay_of_those_over()
+        states = [self.optimizer.state[part] for part in self.parts()]
+        for group in self.groups:
+            group.keep(num_documents)
+        self.num_documents = num_documents
+        self.optimizer = self._new_optimizer()
+        for part, state in zip(self.parts(), states, strict=True):
+            self.optimizer.state[part] = {
+                name: tensor[:num_documents] if tensor.ndim else tensor
+                for name, tensor in state.items()
+            }
+
+    def put_first(self, order: Tensor) -> None:  # (B,) int64
+        """Give each document the place that the order says; `keep` then leaves out the last."""
+        for part in self.parts():
+            part.data.copy_(part.data[order])
+            for tensor in self.optimizer.state[part].values():
+                if tensor.ndim:
+                    tensor.copy_(tensor[order])
+
+    def learn(self) -> None:
+        """One step along the gradients, which are dropped."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.steps_missed += 1
+
+    def _decay_of_those_over(self) -> None:
+        """Make up for the steps that documents no longer take part in."""
+        over = slice(self.num_documents, self.num_begun)
+        if self.num_documents < self.num_begun:
+            rate = self.options.ttt_lora_lr * self.options.ttt_weight_decay
+            for adapter in self.all:
+                adapter.shrink(over, (1.0 - rate) ** self.steps_missed)
+        self.steps_missed = 0
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
             self.parts(),
             lr=self.options.ttt_lora_lr,
             betas=(self.options.ttt_beta1, self.options.ttt_beta2),
@@ -3260,7 +3476,7 @@ class Adapters:
 
     def parts(self) -> list[Tensor]:
         """What the optimizer moves."""
-        return [part for adapter in self.all for part in (adapter.down, adapter.up)]
+        return [part for group in self.groups for part in group.parts()]
 
 
 # ---- trainer/evaluation/global_sgd.py
@@ -3373,7 +3589,7 @@ class Forward(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
-    """One forward pass over a batch of documents."""
+    """One forward pass over the documents of a batch that are not over."""
 
     span: range  # of targets, as places in each document
     places: Tensor  # (B, T) int64: where among the tokens each input stands
@@ -3389,6 +3605,7 @@ class LearntScores:
 
     losses: Tensor  # (N,) fp32, nats: of every token but the first, in order; on every process
     ledger: OrderLedger  # of this process
+    compile_seconds: float  # of the time that all took
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -3425,24 +3642,28 @@ def score_with_training(
     parts = parts_between_phases(find_documents(tokens), options)
     with borrowed(model):
         adapters = Adapters(model, options)
+        started = time.perf_counter()
+        forward = forward_pass(model, adapters, backend)
+        compile_seconds = time.perf_counter() - started
         run = LearningRun(
-            forward=forward_pass(model, adapters, backend),
+            forward=forward,
             adapters=adapters,
             tape=torch.from_numpy(tokens.astype(np.int32)).to(group.device),
             losses=torch.zeros(tokens.size, device=group.device),
             ledger=OrderLedger(group, tokens.size - 1),
         )
-        learner = WeightLearner(model, options, group) if len(parts) > 1 else None
-        scored: DocumentBatch = []
-        for part in parts:
+        learner = None
+        if options.phased_ttt_num_phases > 0 and len(parts) > 1:
+            learner = WeightLearner(model, options, group)
+        for num_scored, part in enumerate(parts, start=1):
             score_part(run, dealt_batches(part, options, group.world_size)[group.rank])
-            scored += part
-            if learner is not None and part is not parts[-1]:
+            if learner is not None and num_scored < len(parts):
                 group.barrier()  # now all of them are scored
+                scored = list(chain.from_iterable(parts[:num_scored]))
                 num_steps = learner.learn(scored[::-1], run.tape)
                 run.ledger.note_all_weights(scored, num_steps)
     group.sum_in_place(run.losses)
-    return LearntScores(losses=run.losses[:-1], ledger=run.ledger)
+    return LearntScores(losses=run.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds)
 
 
 def score_part(run: LearningRun, batches: list[DocumentBatch]) -> None:
@@ -3452,6 +3673,7 @@ def score_part(run: LearningRun, batches: list[DocumentBatch]) -> None:
         run.adapters.begin(len(batch))
         run.ledger.note_batch(batch)
         for chunk in chunks_of(batch, run.adapters.options, run.tape):
+            run.adapters.keep(len(chunk.goes_on))
             token_losses = score(run.forward, chunk, run.tape, run.losses)
             run.ledger.note_score(chunk.span, run.losses[chunk.slots].sum())
             if not chunk.is_last:
@@ -3478,24 +3700,22 @@ def score(
 
 def learn(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
     """Move each document's adapters by what its chunk, already scored, has cost on average."""
-    adapters.optimizer.zero_grad()
     torch.autograd.backward((token_losses.mean(dim=1) * chunk.goes_on).sum())
-    adapters.optimizer.step()
+    adapters.learn()
 
 
 def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) -> Iterator[Chunk]:
-    """The forward passes that a batch takes, from left to right.
+    """The forward passes that a batch takes, from left to right; its longest documents come first.
 
     A pass sees the chunk and what precedes it in its document, `ttt_eval_seq_len` tokens at most.
     """
     starts = torch.tensor([document.start for document in batch], device=tape.device)[:, None]
     lengths = torch.tensor([document.num_targets for document in batch], device=tape.device)
-    longest = max(document.num_targets for document in batch)
-    for span in chunks_of_length(longest, options):
+    for span, num_read in passes_of(batch, options):
         window = window_of(span, options)
         within = torch.arange(window.start, window.stop, device=tape.device)
-        is_there = within < lengths[:, None]  # (B, T)
-        places = (starts + within).where(is_there, 0)
+        is_there = within < lengths[:num_read, None]  # (B, T)
+        places = (starts[:num_read] + within).where(is_there, 0)
         slots = places.where(is_there, tape.numel() - 1)
         scored = torch.arange(len(window) - len(span), len(window), device=tape.device)
         yield Chunk(
@@ -3503,8 +3723,8 @@ def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) ->
             places=places,
             scored=scored,
             slots=slots[:, scored],
-            goes_on=lengths > span.stop,
-            is_last=longest <= span.stop,
+            goes_on=lengths[:num_read] > span.stop,
+            is_last=batch[0].num_targets <= span.stop,
         )
 
 
@@ -3632,7 +3852,9 @@ class LearningRound:
         self.memory = Memory(self.options.ttt_eval_seq_len)
         first = torch.zeros(self.options.ttt_batch_size, dtype=torch.int64)
         first[: len(given)] = torch.tensor([int(tokens[-1]) for tokens in given])
-        self.columns = [first]  # the tokens of all lanes at each place, (B,) int64
+        self.columns = [first]  # the tokens of each row at each place, (B,) int64
+        self.lanes = torch.arange(len(first))  # of each row
+        self.row_of = torch.arange(len(first))  # of each lane; of those that are left out, any
         self.spans = chunks_from_the_start(self.options)
         self.span = next(self.spans)
 
@@ -3646,17 +3868,32 @@ class LearningRound:
             torch.no_grad(),
             torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"),
         ):
-            return self.model.read_on(ids, self.memory, deltas=self.adapters.deltas)
+            predicted = self.model.read_on(ids, self.memory, deltas=self.adapters.deltas)
+        return predicted[self.row_of.to(self.device)]
 
     def show(self, lanes: Tensor, tokens: Tensor) -> None:
-        shown = torch.zeros_like(self.columns[0])
-        shown[lanes] = tokens
+        shown, rows = torch.zeros_like(self.columns[0]), self.row_of[lanes]
+        shown[rows] = tokens
         self.columns.append(shown)
         if len(self.columns) - 1 == self.span.stop:
             goes_on = torch.zeros(len(shown), dtype=torch.bool)
-            goes_on[lanes] = True
+            goes_on[rows] = True
             self._learn(goes_on.to(self.device))
+            self._leave_out(goes_on)
             self.span = next(self.spans)
+
+    def _leave_out(self, goes_on: Tensor) -> None:  # (B,) bool
+        """Rows that are over cost as much as others: a few long documents would pay for all."""
+        staying = goes_on.nonzero().flatten()
+        if not 0 < len(staying) < len(goes_on):
+            return
+        order = torch.cat((staying, (~goes_on).nonzero().flatten()))
+        self.adapters.put_first(order.to(self.device))
+        self.adapters.keep(len(staying))
+        self.columns = [column[staying] for column in self.columns]
+        self.lanes = self.lanes[staying]
+        self.row_of.zero_()
+        self.row_of[self.lanes] = torch.arange(len(staying))
 
     def _learn(self, goes_on: Tensor) -> None:
         """One step of each lane's adapter that goes on, as in `score_part`."""
@@ -3870,12 +4107,11 @@ def filled_up(matrices: Tensor, number: int) -> Tensor:  # (N, R, C) → (number
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """What the schedules say for one step."""
+    """What the schedules say to the optimizers for one step."""
 
     momentum: float  # Muon's
     learning_rate_scale: float = 1.0
     weight_decay_scale: float = 1.0  # of Muon's
-    has_loops: bool = True
 
 
 def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Pace:
@@ -3886,10 +4122,6 @@ def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: f
         learning_rate_scale=learning_rate_scale(schedule, *so_far),
         weight_decay_scale=(1.0),
         momentum=muon_momentum(optimizer, step),
-        has_loops=(
-            schedule.enable_looping_at == 0
-            or share_done(schedule, *so_far) >= schedule.enable_looping_at
-        ),
     )
 
 
@@ -4089,6 +4321,75 @@ def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:
     for matrix in matrices:
         by_shape[matrix.shape].append(matrix)
     return list(by_shape.values())
+
+
+# ---- trainer/optimizer/stages.py
+# The stages of a run: what a forward pass is like, and when.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """What a forward pass is like."""
+
+    seq_len: int  # tokens of a sequence; the most of a document, where those are packed
+    has_loops: bool
+
+
+def stage_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Stage:
+    """The stage of a step, after so many steps and so much time of the budget."""
+    schedule = recipe.schedule
+    done = share_done(schedule, step, elapsed_seconds, budget_seconds)
+    grown = done
+    return Stage(
+        seq_len=seq_len_at(recipe.length_phases, grown), has_loops=has_loops_at(recipe, done)
+    )
+
+
+def seq_len_at(phases: tuple[LengthPhase, ...], done: float) -> int:
+    """The length of sequences when so much of the run is done: a phase's end still belongs to it.
+
+    The last phase goes on to the end of the run, as in #2014.
+    """
+    return next((phase.seq_len for phase in phases if done <= phase.end), phases[-1].seq_len)
+
+
+def has_loops_at(recipe: Recipe, done: float) -> bool:
+    """Whether blocks are looped when so much of the run is done."""
+    return recipe.model.num_loops > 0 and done >= recipe.schedule.enable_looping_at
+
+
+def stages(recipe: Recipe) -> list[Stage]:
+    """All stages that a run may go through, in their order."""
+    schedule, phases = recipe.schedule, recipe.length_phases
+    changes = sorted({0.0, schedule.enable_looping_at, *(phase.end for phase in phases)})
+    moments = [moment for change in changes for moment in (change, math.nextafter(change, 2.0))]
+    pairs = list(zip(moments, moments, strict=True))
+    found = (
+        Stage(seq_len=seq_len_at(phases, grown), has_loops=has_loops_at(recipe, done))
+        for grown, done in pairs
+    )
+    return list(dict.fromkeys(found))
+
+
+class LengthGrowth:
+    """The step at which sequences last grew; learning rates rise anew from there (#2014)."""
+
+    def __init__(self, seq_len: int, warmup_steps: int) -> None:
+        self.seq_len = seq_len
+        self.warmup_steps = warmup_steps
+        self.grew_at = -warmup_steps  # long ago
+
+    def learning_rate_scale(self, step: int) -> float:
+        """The factor on every learning rate: a straight line to 1 in the first steps."""
+        return min((step - self.grew_at + 1) / max(self.warmup_steps, 1), 1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"seq_len": self.seq_len, "grew_at": self.grew_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on from what a checkpoint kept."""
+        self.seq_len, self.grew_at = state_dict["seq_len"], state_dict["grew_at"]
 
 
 # ---- trainer/recipe_checks.py
@@ -4951,20 +5252,26 @@ class TrainingRun:
     optimizers: Optimizers
     train_paths: list[Path]
 
-    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, first_step: int = 0) -> Iterator[ReadyBatch]:
         """The training data from what belongs to a step on."""
         per_step = self.recipe.batch.micro_batches_per_step // self.group.world_size
         first = first_step * per_step
         return train_batches(self.train_paths, self.recipe, self.group, first=first)
 
-    def parts(self, average: WeightAverage | None) -> dict[str, Stateful]:
+    def parts(
+        self, *, average: WeightAverage | None, growth: LengthGrowth | None
+    ) -> dict[str, Stateful]:
         """What changes while training."""
         parts: dict[str, Stateful] = {
             "model": self.model,
             "adam": self.optimizers.adam,
             "muon": self.optimizers.muon,
         }
-        return parts if average is None else {**parts, "average": average}
+        if average is not None:
+            parts["average"] = average
+        if growth is not None:
+            parts["growth"] = growth
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -5005,29 +5312,21 @@ class TrainingClock:
 
 
 def warm_up(run: TrainingRun) -> None:
-    """Take some steps so that everything is compiled, then undo them."""
+    """Take some steps in each stage so that everything is compiled, then undo them."""
     schedule = run.recipe.schedule
     initial = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     batches = run.batches()
-    for has_loops, label in orders_of_blocks(run.recipe):
-        run.model.use_loops(wanted=has_loops)
-        momentum = muon_momentum(run.recipe.optimizer, 0)
-        pace = Pace(momentum=momentum, has_loops=has_loops)
+    pace = Pace(momentum=muon_momentum(run.recipe.optimizer, 0))
+    for stage in stages(run.recipe):
+        run.model.use_loops(wanted=stage.has_loops)
+        label = "loop_" if stage.has_loops else ""
         for step in range(1, schedule.warmup_steps + 1):
             with memory_advice(run.recipe.batch):
-                take_step(run, batches, 0, pace)
+                take_step(run, batches, 0, pace, stage)
             if schedule.warmup_steps <= 20 or step % 10 == 0 or step == schedule.warmup_steps:
                 run.log.write(f"{label}warmup_step:{step}/{schedule.warmup_steps}")
     run.model.load_state_dict(initial)
     run.optimizers.forget()
-
-
-def orders_of_blocks(recipe: Recipe) -> list[tuple[bool, str]]:
-    """The orders that training goes through: whether with loops, and what log lines begin with."""
-    if recipe.model.num_loops == 0:
-        return [(False, "")]
-    straight = [(False, "")] if recipe.schedule.enable_looping_at > 0 else []
-    return [*straight, (True, "loop_")]
 
 
 def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
@@ -5054,13 +5353,15 @@ def train(run: TrainingRun, validate: Callable[[Progress], None]) -> Progress:
     clock = TrainingClock(run.group, elapsed_seconds)
     is_last = False
     while not is_last:
-        pace = pace_at(run.recipe, step, elapsed_seconds, budget_seconds)
-        follow_loops(run, step, pace)
+        so_far = step, elapsed_seconds, budget_seconds
+        pace, stage = pace_at(run.recipe, *so_far), stage_at(run.recipe, *so_far)
+        follow_loops(run, step, stage)
         if schedule.val_loss_every > 0 and step % schedule.val_loss_every == 0:
             validate(_progress(schedule, step, clock.pause()))
             clock.resume()
+        used_pace = pace
         with memory_advice(run.recipe.batch):
-            loss = take_step(run, batches, step, pace)
+            loss = take_step(run, batches, step, used_pace, stage)
         step += 1
         if average is not None:
             average.update(step, pace.learning_rate_scale)
@@ -5088,10 +5389,10 @@ def use_average(run: TrainingRun, *, average: WeightAverage | None) -> None:
         run.log.write(f"{kind}:applying averaged weights of {num_averaged} steps")
 
 
-def follow_loops(run: TrainingRun, step: int, pace: Pace) -> None:
-    """Go through the blocks in the order that the pace says; say so when it is the looped one."""
+def follow_loops(run: TrainingRun, step: int, stage: Stage) -> None:
+    """Go through the blocks in the stage's order; say so when it is the looped one."""
     was_looped = run.model.is_looped
-    run.model.use_loops(wanted=pace.has_loops)
+    run.model.use_loops(wanted=stage.has_loops)
     if run.model.is_looped and not was_looped:
         layers = [block.layer for block in run.model.steps]
         half = len(layers) // 2
@@ -5132,7 +5433,7 @@ def seconds_since_start() -> float:
 
 
 def take_step(
-    run: TrainingRun, batches: Iterator[Batch], step: int, pace: Pace
+    run: TrainingRun, batches: Iterator[ReadyBatch], step: int, pace: Pace, stage: Stage
 ) -> Tensor:  # () fp32 on the device, nats a token
     """One optimizer step over this process's micro-batches; returns their mean loss.
 
@@ -5142,8 +5443,9 @@ def take_step(
     num_micro_batches = run.recipe.batch.micro_batches_per_step // run.group.world_size
     is_cuda = run.group.device.type == "cuda"
     total = torch.zeros((), device=run.group.device)
+    run.model.longest_document = stage.seq_len
     for index in range(num_micro_batches):
-        batch = next(batches)
+        batch = next(batches).on(run.group.device, stage.seq_len)
         with gradient_sync(run.forward, wanted=index == num_micro_batches - 1):
             with torch.autocast(run.group.device.type, torch.bfloat16, enabled=is_cuda):
                 loss = run.forward(
@@ -5172,6 +5474,7 @@ def _is_logged(step: int, schedule: ScheduleOptions) -> bool:
 
 VERBS = ("train", "evaluate")
 STREAM_VERB = "stream"
+EVALUATION_GRAPHS = 8  # of the forward pass at most, beside those of training's stages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -5237,6 +5540,7 @@ def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
     model = build_model(recipe, group)
     forward: nn.Module = model
     if is_compiled(recipe, group):
+        torch._dynamo.config.recompile_limit = len(stages(recipe)) + EVALUATION_GRAPHS
         forward = torch.compile(model, dynamic=False, fullgraph=True)  # type: ignore[assignment]
     return PreparedRun(recipe=recipe, group=group, log=log, model=model, forward=forward)
 
@@ -5336,7 +5640,7 @@ def log_validation(run: PreparedRun, progress: Progress) -> None:
     run.log.write(progress.validation_line(score.loss_nats, score.bits_per_byte))
 
 
-def calibrate(run: PreparedRun, batches: Iterator[Batch]) -> Hessians:
+def calibrate(run: PreparedRun, batches: Iterator[ReadyBatch]) -> Hessians:
     """What each matrix is multiplied with, on the training tokens that come next.
 
     Every sequence stands by itself, packed documents or not, as in the public scripts.
@@ -5348,8 +5652,9 @@ def calibrate(run: PreparedRun, batches: Iterator[Batch]) -> Hessians:
     def head_inputs() -> Iterator[torch.Tensor]:
         is_cuda = group.device.type == "cuda"
         for batch in islice(batches, num_batches):
+            rows = batch.on(group.device, seq_len).input_ids.view(-1, seq_len)
             with torch.no_grad(), torch.autocast(group.device.type, torch.bfloat16, is_cuda):
-                yield model.final_stream(batch.input_ids.view(-1, seq_len))
+                yield model.final_stream(rows)
 
     model.use_positions(seq_len)
     head = "tok_emb.weight"
@@ -5504,6 +5809,7 @@ def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,)
     """
     backend = "inductor" if is_compiled(run.recipe, run.group) else None
     scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend)
+    run.log.write(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
     if path := os.environ.get("PGOLF_TOKEN_LOSSES"):
         scores.ledger.write(ledger_path(Path(path), run.group.rank))
         run.group.barrier()
@@ -5536,12 +5842,8 @@ def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:
 def log_training_setup(training: TrainingRun) -> None:
     """Say what is about to be trained, on what, and how."""
     recipe, log, world_size = training.recipe, training.log, training.group.world_size
-    model, optimizer, batch, schedule = (
-        recipe.model,
-        recipe.optimizer,
-        recipe.batch,
-        recipe.schedule,
-    )
+    model, optimizer = recipe.model, recipe.optimizer
+    batch, schedule = recipe.batch, recipe.schedule
     token_lr = optimizer.tied_embed_lr
     head_lr = 0.0
     num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
