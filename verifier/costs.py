@@ -16,7 +16,7 @@ from verifier.schemas.run_record_json import Evidence, Rung, RunPlan, SeedMeasur
 from verifier.schemas.stream_record_json import NO_STREAM
 from verifier.schemas.track_yaml import Track
 
-NUM_TAPES = 16
+NUM_TAPES = 17
 """Tapes that probes let a script score, the one with the instrument included."""
 MAX_RUN_FOLDERS = 200
 RUNGS: tuple[Rung, ...] = ("rehearsal", "floor", "probe", "rerun", "stream")
