@@ -37,7 +37,7 @@ SECRET_BYTES = 16
 UNKNOWN_TRANSFORM = (
     "the data have a sidecar of bytes, so something was done to the text before it became tokens, "
     "and nobody says what: the tokenizer has no operators of CaseOps, and pgolf.yaml no 'text' "
-    "with commands that apply and restore it"
+    "with commands that apply and restore it; docs/probe.md shows them"
 )
 
 

@@ -144,6 +144,9 @@ def test_a_finished_replay_is_not_repeated(pgolf, make_submission, tmp_path):
         (CONTRACT.replace("[model.bin]", "[../model.bin]"), "outside the working folder"),
         (CONTRACT.replace("[train_gpt.py]", "[none.py]"), "names none.py, which is not in"),
         (CONTRACT.replace("STEPS=4 torchrun", "sh -c"), "is no launch line"),
+        (CONTRACT + "text: {apply: python a.py}\n", "'apply' and 'restore'"),
+        (CONTRACT + "text: {apply: [a], restore: b}\n", "below 'text' each on one line"),
+        (CONTRACT + "text: {apply: python a.py, restore: python a.py}\n", "names a.py"),
     ],
 )
 def test_a_contract_that_cannot_be_kept_is_one_line(pgolf, make_submission, contract, message):
