@@ -329,3 +329,8 @@ def main() -> None:
     except TrainerError as error:
         click.echo(f"pgolf-train: {error}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:  # the referee is to be had without what training needs
+        if (error.name or "trainer").split(".")[0] == "trainer":
+            raise
+        click.echo(f"pgolf-train: {error.name} is missing: pip install 'pgolf[trainer]'", err=True)
+        sys.exit(TrainerError.exit_code)

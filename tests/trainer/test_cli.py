@@ -252,6 +252,18 @@ def test_help_answers_without_torch_in_a_moment():
     assert all(word in ran.stdout for word in ("RECIPE", "recipes", "plan", "data"))
 
 
+def test_without_torch_it_says_what_to_install():
+    code = (
+        "import sys; sys.argv = ['pgolf-train', 'plan', 'demo']; sys.modules['torch'] = None\n"
+        "from trainer.cli import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (
+        4,
+        "pgolf-train: torch is missing: pip install 'pgolf[trainer]'\n",
+    )
+
+
 def test_recipes_are_listed_with_parent_and_a_command_that_can_be_copied():
     listed = pgolf_train("recipes", COLUMNS="60").stdout.splitlines()
     assert "demo (extends demo_baseline)" in listed
