@@ -104,9 +104,7 @@ def test_changes_are_seen_from_within_a_folder_too(remote):
 
 
 def test_a_revision_that_was_not_fetched_is_named(remote):
-    with pytest.raises(
-        HarnessError, match="origin/main: no such revision here; fetch it"
-    ):
+    with pytest.raises(HarnessError, match="origin/main: no such revision here; fetch it"):
         changed_submissions(remote, "origin/main")
 
 
