@@ -30,10 +30,11 @@ def log(tmp_path) -> str:
 
 
 def test_a_rehearsal_runs_one_seed_and_leaves_the_rest_to_full_runs(rehearse, make_submission):
-    verdict = rehearse(make_submission())
+    submission = make_submission()
+    verdict = rehearse(submission)
     assert (verdict["rung"], verdict["verdict"]) == ("rehearsal", "inconclusive")
     assert verdict["because"].startswith("rehearsal completed here; not evaluated: failed_run")
-    assert "pgolf-verify submission --track tiny" in verdict["next_command"]
+    assert f"pgolf-verify {submission} --track tiny" in verdict["next_command"]
     assert [m["outcome"] for m in verdict["measurements"]] == ["completed"]
 
 
