@@ -20,7 +20,16 @@ from verifier.significance import WELCH
 from verifier.units import bits_per_byte
 
 EXTERNAL = "one-sided t-test of one seed with the ledger's pooled deviation"
+UNDATED = "submission.json gives no date, so the prior record is unknown"
 _PANELS = 400  # of Simpson's rule; within 1e-6 of the exact tail from one degree of freedom on
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimedGain:
+    """How far a claim lies below the record that stood the day before."""
+
+    bpb: float
+    prior: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +82,19 @@ def compare_claims(
     )
 
 
+def claimed_gain(claims: ClaimedValues, submission: str, ledger: Ledger) -> ClaimedGain | str:
+    """The claim below the best record of the day before, no test; a text says why not."""
+    values = claims.claimed_bpbs or (() if claims.val_bpb is None else (claims.val_bpb,))
+    if not values:
+        return "no score is claimed"
+    if claims.date is None:
+        return UNDATED
+    prior = frontier(ledger, claims.date - datetime.timedelta(days=1), submission)
+    if prior is None or prior.best.mean_bpb is None:
+        return "the ledger holds no prior record"
+    return ClaimedGain(bpb=prior.best.mean_bpb - fmean(values), prior=prior.best.name)
+
+
 def student_t_tail(t: float, degrees_of_freedom: float) -> float:
     """P(T >= t) of Student's distribution, for one degree of freedom or more, within 1e-6.
 
@@ -92,7 +114,7 @@ def _prior(claims: ClaimedValues, submission: str, ledger: Ledger) -> PriorRecor
     if not claims.claimed_bpbs:
         return "no score of a single seed is claimed"
     if claims.date is None:
-        return "submission.json gives no date, so the prior record is unknown"
+        return UNDATED
     prior = frontier(ledger, claims.date - datetime.timedelta(days=1), submission)
     if prior is None or prior.tested is None:
         return "the ledger holds no prior record to test against"

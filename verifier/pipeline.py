@@ -16,7 +16,7 @@ from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.evidence_checks.base import EvidenceCase
 from verifier.ledger import find_record, load_ledger
-from verifier.paper_comparison import compare_claims
+from verifier.paper_comparison import ClaimedGain, claimed_gain, compare_claims
 from verifier.program import load_program, unparsed
 from verifier.rule_outcomes import evidence_outcomes, static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
@@ -32,6 +32,8 @@ from verifier.schemas.verdict_json import ProfileVerdict, VerdictFile
 from verifier.static_checks.base import PaperCase
 from verifier.submission import load_submission
 from verifier.verdict import Verdict, decide
+
+NO_RECORD_CLAIMED = "this track claims no record"
 
 if TYPE_CHECKING:
     from verifier.floor.climb import Climbed
@@ -330,6 +332,7 @@ def _judge(case: _Case, profile: Profile) -> _Judged:
         no_significance=comparison.reason,
         claimed_significance=claimed.record,
         no_claimed_significance=claimed.reason,
+        claimed_gain=_claimed_gain(case),
         track=case.rulebook.track,
         profile=profile,
     )
@@ -344,7 +347,7 @@ def _judge(case: _Case, profile: Profile) -> _Judged:
 def _comparison(case: _Case, profile: Profile) -> Comparison:
     track = case.rulebook.track
     if case.evidence is None or not track.claims_record:
-        reason = "nothing was run" if case.evidence is None else "this track claims no record"
+        reason = "nothing was run" if case.evidence is None else NO_RECORD_CLAIMED
         return Comparison(record=None, reason=reason)
     return compare_with_prior(case.evidence, _ledger(track.id), track, profile)
 
@@ -352,11 +355,18 @@ def _comparison(case: _Case, profile: Profile) -> Comparison:
 def _claimed_comparison(case: _Case, profile: Profile) -> Comparison:
     track = case.rulebook.track
     if not track.claims_record:
-        return Comparison(record=None, reason="this track claims no record")
+        return Comparison(record=None, reason=NO_RECORD_CLAIMED)
     answer = compare_claims(case.claims, case.submission, _ledger(track.id), profile, track)
     if isinstance(answer, str):
         return Comparison(record=None, reason=answer)
     return Comparison(record=answer, reason=None)
+
+
+def _claimed_gain(case: _Case) -> ClaimedGain | str:
+    track = case.rulebook.track
+    if not track.claims_record:
+        return NO_RECORD_CLAIMED
+    return claimed_gain(case.claims, case.submission, _ledger(track.id))
 
 
 @cache

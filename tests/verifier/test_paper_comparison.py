@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from verifier.ledger import load_ledger
-from verifier.paper_comparison import EXTERNAL, compare_claims, student_t_tail
+from verifier.paper_comparison import EXTERNAL, claimed_gain, compare_claims, student_t_tail
 from verifier.rulebook import load_rulebook, rules_folder
 from verifier.schemas.run_record_json import ClaimedValues
 from verifier.schemas.verdict_json import SignificanceRecord
@@ -15,15 +15,19 @@ BOOK = load_rulebook("10min_16mb")
 LEDGER = load_ledger(rules_folder() / "records", "10min_16mb")
 
 
-def answer(*bpbs: float, day: str | None = "2026-04-30", profile: str = "leaderboard-apr29"):
-    claims = ClaimedValues(
-        val_bpb=None,
+def claims(*bpbs: float, day: str | None = "2026-04-30", headline: float | None = None):
+    return ClaimedValues(
+        val_bpb=headline,
         val_bpb_std=None,
         bytes_total=None,
         date=datetime.date.fromisoformat(day) if day else None,
         claimed_bpbs=bpbs,
     )
-    return compare_claims(claims, "new", LEDGER, BOOK.profile(profile), BOOK.track)
+
+
+def answer(*bpbs: float, day: str | None = "2026-04-30", profile: str = "leaderboard-apr29"):
+    own = claims(*bpbs, day=day)
+    return compare_claims(own, "new", LEDGER, BOOK.profile(profile), BOOK.track)
 
 
 @given(st.floats(-40, 40), st.floats(1, 60))
@@ -56,3 +60,20 @@ def test_what_is_missing_is_said():
     assert answer() == "no score of a single seed is claimed"
     assert "no date" in str(answer(1.05, day=None))
     assert "tokens and bytes" in str(answer(1.05, 1.051, profile="readme-strict"))
+
+
+def test_a_gain_needs_a_score_and_a_day_and_no_more():
+    gain = claimed_gain(claims(day="2026-03-25", headline=0.4343), "new", LEDGER)
+    assert gain.bpb == pytest.approx(0.685, abs=1e-3) and gain.prior == "PR 549"
+    assert claimed_gain(claims(), "new", LEDGER) == "no score is claimed"
+    assert "gives no date" in claimed_gain(claims(1.05, day=None), "new", LEDGER)
+
+
+def test_no_record_gained_more_than_half_of_what_is_called_implausible():
+    gains = [
+        claimed_gain(claims(mean, day=str(record.date)), record.folder, LEDGER)
+        for record in LEDGER.records
+        if record.status == "accepted" and (mean := record.mean_bpb) is not None
+    ]
+    largest_bpb = max(gain.bpb for gain in gains if not isinstance(gain, str))
+    assert largest_bpb <= BOOK.rules["implausible_gain"].parameters["largest_gain_bpb"] / 2

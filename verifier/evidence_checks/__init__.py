@@ -10,6 +10,7 @@ from verifier.evidence_checks import (
     failed_run,
     foreseen_canaries,
     future_token_dependence,
+    implausible_gain,
     inconsistent_score,
     insignificant_claim,
     insignificant_improvement,
@@ -67,4 +68,5 @@ EVIDENCE_CHECKS: tuple[tuple[str, EvidenceCheck], ...] = (
     ("unreplicated_seed", unreplicated_seed.check),
     ("insignificant_improvement", insignificant_improvement.check),
     ("insignificant_claim", insignificant_claim.check),
+    ("implausible_gain", implausible_gain.check),
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
+from verifier.paper_comparison import ClaimedGain
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.fresh_record_json import FreshRecord
 from verifier.schemas.probe_record_json import LedgerRecord, ProbeRecord
@@ -34,6 +35,8 @@ class EvidenceCase:
     claimed_significance: SignificanceRecord | None
     """The same test of the claimed scores."""
     no_claimed_significance: str | None
+    claimed_gain: ClaimedGain | str
+    """The same without a test; a text says why there is none."""
     track: Track
     profile: Profile
 
