@@ -282,7 +282,7 @@ class Bench:
 
     def _recipe(self, module: ModuleType) -> SimpleNamespace:
         recipe = module.build_recipe(module.RECIPE)
-        tokenizer = ROOT / "data/demo/tokenizers/jargon.model"
+        tokenizer = ROOT / "rules/corpora/jargon/jargon_1024.model"
         own = replace(recipe.run, data_path=str(self.folder), tokenizer_path=str(tokenizer))
         return replace(recipe, run=own)
 
