@@ -24,13 +24,17 @@ RULES = (
     *("update_before_score", "rescored_tokens", "remembered_validation", "shared_documents"),
     *("easier_than_fresh", "untrue_bytes", "foreseen_canaries", "remembered_order"),
 )
+WORLD_SECRET = "5eed"
 DIVIDED = "train: python train_gpt.py train\nevaluate: python train_gpt.py evaluate\n"
 CONTRACT = DIVIDED + "artifact: [model.npy]\n"
 
 
 @pytest.fixture(scope="session")
 def world() -> World:
-    """Text whose words hang on those before, so that looking ahead tells something."""
+    """Text whose words hang on those before, so that looking ahead tells something.
+
+    The same each time: what a probe sees of a leak hangs on where it happens to look.
+    """
     size = WorldSize(
         source="markov",
         vocab_size=300,
@@ -38,7 +42,7 @@ def world() -> World:
         training_tokens=60_000,
         num_targets=15_360,
     )
-    return draw_world(size)
+    return draw_world(size, WORLD_SECRET)
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,9 @@ def test_ways_that_know_what_comes_move_losses_before_a_change(assessed, mode):
     assert moved(assessed(mode)) > 0.01
 
 
-def test_what_is_done_far_into_long_documents_alone_is_asked_for(assessed, monkeypatch):
-    monkeypatch.setattr("scored_script.LATE", 700)
+def test_what_is_done_far_into_long_documents_alone_is_asked_for(assessed, world, monkeypatch):
+    starts = np.flatnonzero(world.tape.tokens == world.tape.tokens[0])
+    monkeypatch.setattr("scored_script.LATE", int(np.diff(starts).max()) // 3)
     records = [assessed("late_learning", secret) for secret in (2, 3)]
     assert all(moved(record) > 0.01 for record in records)
 
