@@ -42,7 +42,11 @@ def test_a_public_record_with_weight_decay_is_predicted_to_the_error_that_is_sta
     ("name", "words"),
     [
         ("pr60", "to 1%: "),
-        ("pr1218", "at most, as the last weights would take that, and averaged ones spread less"),
+        pytest.param(
+            "pr1218",
+            "at most, as the last weights would take that, and averaged ones spread less",
+            marks=pytest.mark.slow,
+        ),
         ("pr1787", "to 0.1% however weights are averaged or decay"),
     ],
 )
