@@ -2,7 +2,6 @@
 
     python benchmarks/modern_probes.py bundle OUT              # small submissions, untrained
     python benchmarks/modern_probes.py mistakes OUT ARTIFACT   # a table of mistakes, trained once
-    python benchmarks/modern_probes.py gains OUT ARTIFACT      # what a stream makes of them
 
 `bundle` writes the recipe reduced in width, length and batch alone: dense with sliding windows,
 packed, and with adapters of every projection (cold, or warm with pauses). Each goes through the
@@ -11,8 +10,7 @@ verifier by
     pgolf-verify verify OUT/packed --track demo --rung probe --env ITERATIONS=300
 
 `mistakes` scores the tapes of that rung in this process, by the bundle's own `evaluate`, with a few
-of its lines replaced; ARTIFACT is what such a run leaves in its seed's folder. `gains` sets the
-losses of a mistaken evaluation beside those of the bundle as it is, which a stream gives as well.
+of its lines replaced; ARTIFACT is what such a run leaves in its seed's folder.
 """
 
 import contextlib
@@ -39,9 +37,6 @@ from verifier.probe.turns import read_turns  # noqa: E402
 from verifier.probe.variants import Sample, choose_sample, draw_variants, law_of  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord  # noqa: E402
-from verifier.schemas.run_record_json import StreamPlan  # noqa: E402
-from verifier.stream.comparison import compared  # noqa: E402
-from verifier.stream.pieces import cut  # noqa: E402
 from verifier.track_data import locate_data  # noqa: E402
 
 SMALL = {
@@ -233,7 +228,6 @@ MISTAKES = (
         ),
     ),
 )
-DOCUMENTS = StreamPlan(argv=(), environment={}, piece_tokens=None, context_tokens=0, num_lanes=1)
 UNCHECKED = ("    order = check_order(losses)\n", "    return\n    order = check_order(losses)\n")
 
 
@@ -328,30 +322,6 @@ def validation() -> np.ndarray:
     return np.concatenate(tokens_of(data, "val"))
 
 
-def gains(bundles: Path, artifact: Path, wanted: str) -> None:
-    """By how much each mistake lowers the losses against the script without it."""
-    names = ("way", "mistake", "gain a token", "largest gain", "median difference")
-    print(f"| {' | '.join(names)} |\n" + "| --- " * len(names) + "|", flush=True)
-    for mistake in MISTAKES:
-        if not mistake.edits or wanted not in f"{mistake.way}: {mistake.what}":
-            continue
-        source = (bundles / mistake.way / "train_gpt.py").read_text().replace(*UNCHECKED)
-        sample = choose_sample(
-            validation(), NUM_TARGETS[mistake.way] + 1, np.random.default_rng(1855)
-        )
-        with tempfile.TemporaryDirectory() as name:
-            (Path(name) / "final_model.int8.ptz").write_bytes(artifact.read_bytes())
-            honest, mistaken = (
-                Bench(source=one, folder=Path(name)).score(sample.tokens).losses
-                for one in (source, edited(source, mistake.edits))
-            )
-        pieces = cut(sample.tokens, DOCUMENTS)
-        told = compared(honest.astype(np.float64), pieces, mistaken)
-        cells = f"{told['gain_nats']:+.5f} ± {told['gain_error_nats']:.5f}"
-        cells += f" | {told['largest_gain_nats']:.2g} | {told['median_difference_nats']:.2g}"
-        print(f"| {mistake.way} | {mistake.what} | {cells} |", flush=True)
-
-
 def largest(record: ProbeRecord, kinds: tuple[str, ...], figure: str) -> float:
     moves: list[MoveRecord] = [m for m in record.moves if m.kind in kinds]
     return max((getattr(move, figure) or 0.0 for move in moves), default=0.0)
@@ -385,15 +355,14 @@ def mistakes(bundles: Path, artifact: Path, wanted: str) -> None:
 
 
 def main(verb: str, bundles: str, artifact: str = "", wanted: str = "") -> None:
-    tables = {"mistakes": mistakes, "gains": gains}
-    if verb in tables:
-        tables[verb](Path(bundles).absolute(), Path(artifact).absolute(), wanted)
+    if verb == "mistakes":
+        mistakes(Path(bundles).absolute(), Path(artifact).absolute(), wanted)
     else:
         for way in WAYS:
             bundle(way, Path(bundles) / way)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("bundle", "mistakes", "gains"):
+    if len(sys.argv) < 3 or sys.argv[1] not in ("bundle", "mistakes"):
         sys.exit(__doc__)
     main(*sys.argv[1:])
