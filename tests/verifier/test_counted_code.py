@@ -1,10 +1,10 @@
 """Code that a run counts itself is believed down to what our own packing comes to."""
 
 import pytest
+from evidence_on_file import whole_run
 
 from verifier import pipeline
 from verifier.rulebook import load_rulebook
-from verifier.schemas.run_record_json import Evidence
 
 CAP_BYTES = 16_000_000
 
@@ -18,16 +18,11 @@ CAP_BYTES = 16_000_000
     ],
 )
 def test_fewer_bytes_than_any_packing_of_ours_do_not_pass_at_the_cap(
-    request, logged, packed, artifact, expected
+    logged, packed, artifact, expected
 ):
-    path = request.path.parent / "rule_cases" / "failed_run" / "clean.json"
-    evidence = Evidence.model_validate_json(path.read_bytes())
-    first, *others = evidence.measurements
-    counted = first.code_bytes.model_copy(
-        update={"as_logged": logged, "rebuilt_wrapper": packed, "literal": packed}
-    )
-    changes = {"artifact_bytes": artifact, "code_bytes": counted}
-    seen = evidence.model_copy(update={"measurements": (first.model_copy(update=changes), *others)})
+    counted = {"as_logged": logged, "rebuilt_wrapper": packed, "literal": packed}
+    changes = {"measurements.0.artifact_bytes": artifact, "measurements.0.code_bytes": counted}
+    seen = whole_run("rerun", changes)
     rules = pipeline.judge(seen, load_rulebook("10min_16mb"), "leaderboard-apr29").rules
     [answer] = [record for record in rules if record.rule == "oversized_artifact"]
     assert answer.outcome == expected, answer

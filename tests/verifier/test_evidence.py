@@ -3,15 +3,15 @@
 import json
 
 import pytest
+from evidence_on_file import whole_run
 
 from verifier.evidence import score_guarantee
 from verifier.schemas.run_record_json import EvaluationPlan, Evidence
 
 
 @pytest.fixture
-def printed(request) -> Evidence:
-    path = request.path.parent / "rule_cases" / "failed_run" / "clean.json"
-    return Evidence.model_validate_json(path.read_bytes())
+def printed() -> Evidence:
+    return whole_run("rerun")
 
 
 def added_up(measurement):

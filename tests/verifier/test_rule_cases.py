@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from evidence_on_file import read_evidence
 
 from verifier import pipeline
 from verifier.findings import Outcome
 from verifier.rulebook import load_rulebook, load_rules
 from verifier.schemas.rule_record_json import RuleRecord
-from verifier.schemas.run_record_json import Evidence
 
 CASES = Path(__file__).parent / "rule_cases"
 RULES = load_rules()
@@ -20,7 +20,7 @@ def answer(rule: str, case: str) -> RuleRecord:
     if RULES[rule].stage == "static":
         records = pipeline.audit(CASES / rule / case, TRACK).rules
     else:
-        evidence = Evidence.model_validate_json((CASES / rule / f"{case}.json").read_bytes())
+        evidence = read_evidence(CASES / rule / f"{case}.yaml")
         records = pipeline.judge(evidence, TRACK, "readme-strict").rules
     return next(record for record in records if record.rule == rule)
 

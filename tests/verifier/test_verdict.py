@@ -1,6 +1,7 @@
 import datetime
 
 import pytest
+from evidence_on_file import whole_run
 
 from verifier import pipeline
 from verifier.findings import Outcome, Severity
@@ -27,9 +28,8 @@ def record(outcome: str, severity: str = "reject") -> RuleRecord:
 
 
 @pytest.fixture
-def evidence(request) -> Evidence:
-    path = request.path.parent / "rule_cases" / "failed_run" / "clean.json"
-    return Evidence.model_validate_json(path.read_bytes())
+def evidence() -> Evidence:
+    return whole_run("rerun")
 
 
 PASSED, BROKEN, UNKNOWN = record("passed"), record("broken"), record("not_evaluated")
@@ -63,9 +63,8 @@ def test_warnings_do_not_decide(evidence, outcome):
     assert decide((PASSED, record(outcome, "warn")), evidence, STRICT, 3).decision == "accepted"
 
 
-def test_foreign_hardware_never_accepts(evidence):
-    host = evidence.host.model_copy(update={"meets_track": False})
-    elsewhere = evidence.model_copy(update={"host": host})
+def test_foreign_hardware_never_accepts():
+    elsewhere = whole_run("rerun", {"host.meets_track": False})
     assert decide((PASSED,), elsewhere, STRICT, 3).decision == "inconclusive"
 
 
@@ -77,9 +76,8 @@ def test_weak_sandbox_never_accepts(evidence):
         assert verdict.decision == "inconclusive" and name in verdict.because
 
 
-def test_named_seeds_check_a_claim_and_never_accept(evidence):
-    plan = evidence.plan.model_copy(update={"seeds_assigned": False})
-    named = evidence.model_copy(update={"plan": plan})
+def test_named_seeds_check_a_claim_and_never_accept():
+    named = whole_run("rerun", {"plan.seeds_assigned": False})
     assert decide((PASSED,), named, STRICT, 3).decision == "inconclusive"
 
 
@@ -87,11 +85,9 @@ def test_fewer_seeds_than_the_track_asks_for_never_accept(evidence):
     assert decide((PASSED,), evidence, STRICT, 4).decision == "inconclusive"
 
 
-def test_a_scripts_own_timer_never_passes_an_evaluation(evidence):
-    seed = evidence.measurements[0]
-    phases = seed.phases.model_copy(update={"evaluation": 700.0})
-    slow = seed.model_copy(update={"phases": phases, "script_eval_seconds": 1.0})
-    seen = evidence.model_copy(update={"measurements": (slow, *evidence.measurements[1:])})
+def test_a_scripts_own_timer_never_passes_an_evaluation():
+    slow = {"phases.evaluation": 700.0, "script_eval_seconds": 1.0}
+    seen = whole_run("rerun", {f"measurements.0.{name}": value for name, value in slow.items()})
     rules = pipeline.judge(seen, load_rulebook(), "readme-strict").rules
     [answer] = [rule for rule in rules if rule.rule == "overlong_evaluation"]
     assert answer.outcome is Outcome.NOT_EVALUATED

@@ -1,8 +1,7 @@
 """What a floor run showed stands in every report, and its rule tells proof from doubt."""
 
-from pathlib import Path
-
 import pytest
+from evidence_on_file import whole_run
 
 from verifier import pipeline
 from verifier.commands.rendering import Told, open_dossier
@@ -10,16 +9,11 @@ from verifier.reports.charts.floor import odds_chart
 from verifier.reports.charts.marks import Line
 from verifier.reports.run_notes import floor_note
 from verifier.rulebook import load_rulebook
-from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
-
-CASE = Path(__file__).parents[1] / "rule_cases" / "below_entropy_floor" / "clean.json"
 
 
 def judged(**floor: object) -> VerdictFile:
-    evidence = Evidence.model_validate_json(CASE.read_bytes())
-    assert evidence.floor is not None
-    changed = evidence.model_copy(update={"floor": evidence.floor.model_copy(update=floor)})
+    changed = whole_run("floor", {f"floor.{name}": value for name, value in floor.items()})
     return pipeline.judge(changed, load_rulebook("10min_16mb"), "readme-strict")
 
 
@@ -73,9 +67,7 @@ def test_a_small_gap_points_to_a_learned_tape_and_a_large_one_to_seen_targets():
 
 
 def test_full_runs_are_not_kept_open_by_a_floor_that_nobody_climbed():
-    evidence = Evidence.model_validate_json(CASE.read_bytes())
-    plan = evidence.plan.model_copy(update={"rung": "rerun"})
-    full = evidence.model_copy(update={"floor": None, "plan": plan})
+    full = whole_run("floor", {"floor": None, "plan.rung": "rerun"})
     verdict = pipeline.judge(full, load_rulebook("10min_16mb"), "readme-strict")
     [rule] = [r for r in verdict.rules if r.rule == "below_entropy_floor"]
     assert rule.severity == "info" and "--rung floor" in rule.reason

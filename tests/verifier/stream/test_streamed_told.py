@@ -1,27 +1,26 @@
 """What streaming showed stands in every report, and its rule tells noise from gain."""
 
-from pathlib import Path
-
 import pytest
+from evidence_on_file import whole_run
 
 from verifier import pipeline
 from verifier.reports.run_notes import stream_note
 from verifier.rulebook import load_rulebook
 from verifier.schemas.run_record_json import Evidence
-from verifier.schemas.stream_record_json import NO_STREAM, DecodeRecord
+from verifier.schemas.stream_record_json import NO_STREAM
 
-CASE = Path(__file__).parents[1] / "rule_cases" / "streamed_score_differs" / "clean.json"
-EVIDENCE = Evidence.model_validate_json(CASE.read_bytes())
-DECODED = DecodeRecord(
-    num_targets=100, code_bytes=52, score_bytes=50.4, first_difference=None, wall_seconds=1.0
-)
+EVIDENCE = whole_run("stream")
+DECODED = {
+    "num_targets": 100,
+    "code_bytes": 52,
+    "score_bytes": 50.4,
+    "first_difference": None,
+    "wall_seconds": 1.0,
+}
 
 
 def changed(**fields: object) -> Evidence:
-    first, *others = EVIDENCE.streams
-    return EVIDENCE.model_copy(
-        update={"streams": (first.model_copy(update=fields), *others)},
-    )
+    return whole_run("stream", {f"streams.0.{name}": value for name, value in fields.items()})
 
 
 def answer(evidence: Evidence):
@@ -47,11 +46,9 @@ def test_lower_losses_break_the_rule_beyond_the_noise_alone(fields, outcome):
 
 
 def test_streaming_proves_nothing_where_the_data_could_be_seen():
-    guarantees = tuple(
-        g.model_copy(update={"grade": "absent"}) if g.name == "validation_hidden_in_training" else g
-        for g in EVIDENCE.guarantees
-    )
-    told = answer(EVIDENCE.model_copy(update={"guarantees": guarantees}))
+    last = len(EVIDENCE.guarantees) - 1
+    assert EVIDENCE.guarantees[last].name == "validation_hidden_in_training"
+    told = answer(whole_run("stream", {f"guarantees.{last}.grade": "absent"}))
     assert told.outcome == "not_evaluated" and "does not hide" in told.reason
 
 
@@ -65,7 +62,7 @@ def test_who_offers_no_stream_is_not_held_to_it():
         ({}, "131,072 of 62,021,632 tokens in 180 documents, 2.070000 nats each"),
         ({"predicting_seconds": 2.0}, "65,536 tokens a second"),
         ({"decoded": DECODED}, "decoded again from 52 bytes, where the score says 50"),
-        ({"decoded": DECODED.model_copy(update={"first_difference": 7})}, "from token 7 on"),
+        ({"decoded": DECODED | {"first_difference": 7}}, "from token 7 on"),
         ({"loss_nats": None, "broken": "it did not answer in time"}, "did not answer in time"),
     ],
 )
