@@ -55,14 +55,18 @@ class Runner:
         self.outputs: dict[str, str] = {}
         (temp / "pgolf").symlink_to(sys.prefix)
 
+    @property
+    def reports(self) -> Path:
+        return Path(self.outputs["reports"])
+
     def run(self, **inputs: str) -> int:
         code = 0
         for step in ACTION["runs"]["steps"]:
             if step["name"] != INSTALL and code == 0:
-                code = self._step(step, inputs)
+                code = self.step(step, inputs)
         return code
 
-    def _step(self, step: dict, inputs: dict[str, str]) -> int:
+    def step(self, step: dict, inputs: dict[str, str]) -> int:
         output = self.temp / "output"
         output.write_text("")
         self.summary.touch()
@@ -80,7 +84,9 @@ class Runner:
         return done.returncode
 
     def _value(self, text: str, inputs: dict[str, str]) -> str:
-        kind, _, name = re.fullmatch(r"\$\{\{ (\w+)\.(.*?\.)?([\w-]+) \}\}", text).groups()
+        if not (named := re.fullmatch(r"\$\{\{ (\w+)\.(.*?\.)?([\w-]+) \}\}", text)):
+            return text
+        kind, _, name = named.groups()
         if kind == "steps":
             return self.outputs[name]
         return inputs.get(name, ACTION["inputs"].get(name, {}).get("default", ""))
@@ -106,8 +112,8 @@ def test_a_good_submission_passes_and_is_told(repository, runner):
     propose(repository, "mine")
     assert runner.run() == 0
     assert runner.outputs["exit-code"] == "0"
-    reports = repository / "pgolf-reports"
-    assert json.loads((reports / "verdict.json").read_text())["submission"] == "mine"
+    verdict = json.loads((runner.reports / "verdict.json").read_text())
+    assert verdict["submission"] == "mine"
     assert "INCONCLUSIVE" in runner.summary.read_text()
     assert runner.printed.count("::error") == 0
 
@@ -117,7 +123,7 @@ def test_a_broken_submission_fails_with_annotations_on_its_files(repository, run
     assert runner.run() == 1
     errors = [line for line in runner.printed.splitlines() if line.startswith("::error ")]
     assert errors and all("title=" in line for line in errors)
-    sarif = json.loads((repository / "pgolf-reports/report.sarif").read_text())
+    sarif = json.loads((runner.reports / "report.sarif").read_text())
     places = json.dumps(sarif["runs"][0]["results"])
     assert "submissions/mine/submission.json" in places
 
@@ -128,7 +134,7 @@ def test_only_what_changed_is_checked(repository, runner):
     assert runner.run() == 1
     assert "\none ·" not in runner.summary.read_text()
     assert runner.run(base="HEAD^1^1") == 1
-    assert len(list((repository / "pgolf-reports").glob("*/verdict.json"))) == 2
+    assert len(list(runner.reports.glob("*/verdict.json"))) == 2
 
 
 def test_a_pull_request_without_submissions_passes(repository, runner):
@@ -146,6 +152,35 @@ def test_an_odd_name_acts_nowhere(repository, runner):
     commands = [line for line in runner.printed.splitlines() if line.startswith("::")]
     assert len(commands) == len(runner.printed.splitlines())
     assert not [line for line in commands if line.startswith("::error::")]
+
+
+def test_no_module_of_the_pull_request_is_imported(repository, runner, tmp_path, monkeypatch):
+    for name in ("venv", "logging", "sitecustomize", "verifier", "rules"):
+        (repository / f"{name}.py").write_text(f"open('{tmp_path}/pwned', 'w')")
+    (tmp_path / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --without-pip\n')
+    (tmp_path / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (runner.temp / "pgolf").unlink()
+    [install] = [step for step in ACTION["runs"]["steps"] if step["name"] == INSTALL]
+    assert runner.step(install, {}) != 0  # for want of pip, which takes seconds to install
+    assert (runner.temp / "pgolf/bin/python3").exists()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_reports_that_a_pull_request_brings_are_not_passed_on(repository, runner):
+    forged = repository / "pgolf-reports"
+    forged.mkdir()
+    (forged / "summary.md").write_text("ACCEPTED, says the pull request")
+    assert runner.run(reports="pgolf-reports") == 2
+    assert runner.run(base="HEAD") == 0
+    assert runner.summary.read_text() == ""
+    assert not list(runner.reports.iterdir())
+
+
+def test_the_gate_can_hold_everybody_to_its_own_track(repository, runner):
+    propose(repository, "mine")
+    assert runner.run(track="10min_16mb") == 1
+    assert json.loads((runner.reports / "verdict.json").read_text())["track"] == "10min_16mb"
 
 
 def test_fail_on_inconclusive_is_stricter(repository, runner):
@@ -186,8 +221,8 @@ def comment(reports: Path) -> subprocess.CompletedProcess[str]:
 def test_the_comment_is_rendered_anew_from_the_verdict_alone(repository, runner, gh):
     propose(repository, "mine", broken=True)
     runner.run()
-    (repository / "pgolf-reports/summary.md").write_text("@everyone a stranger's words")
-    done = comment(repository / "pgolf-reports")
+    (runner.reports / "summary.md").write_text("@everyone a stranger's words")
+    done = comment(runner.reports)
     assert "told on pull request 7" in done.stdout, done.stderr
     *_, (words, [body]) = map(json.loads, gh.read_text().splitlines())
     assert words[1:4] == ["--method", "POST", "repos/o/r/issues/7/comments"]
