@@ -12,8 +12,9 @@ from verifier.sandbox.visible_system import (
     search_path,
 )
 
-WORKDIR = "/pgolf/work"
-"""Below a name of our own: a mount here must not hide an interpreter that lives there."""
+WORKDIR = "/pgolf/records/track/work"
+"""Below a name of our own: a mount here must not hide an interpreter that lives there. As deep as a
+records folder, because scripts look for the repository four folders up when they start (#993)."""
 HOME = "/home/runner"
 USER_ID = 65534
 """Inside, the submission is nobody, whoever started us."""

@@ -90,8 +90,8 @@ def test_the_log_is_kept_as_received_with_our_time_of_each_line(pgolf, make_subm
 
 def test_nothing_of_the_workdir_stays(pgolf, make_submission, tmp_path):
     deep = (
-        "import os\nfor _ in range(1200): os.mkdir('deep'); os.chdir('deep')\n"
-        "os.chdir('/pgolf/work'); os.mkdir('shut'); open('shut/f', 'w')\n"
+        "import os; home = os.getcwd()\nfor _ in range(1200): os.mkdir('deep'); os.chdir('deep')\n"
+        "os.chdir(home); os.mkdir('shut'); open('shut/f', 'w')\n"
         "os.symlink('/', 'shut/root'); os.chmod('shut', 0)\n"
     )
     pgolf("run", make_submission(deep + HONEST_SCRIPT), "--seeds", "7")

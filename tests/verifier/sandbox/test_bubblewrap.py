@@ -28,6 +28,11 @@ def test_without_bwrap_nothing_is_run(monkeypatch):
         Bubblewrap()
 
 
+def test_a_script_finds_as_many_folders_above_it_as_in_the_public_repository(python):
+    code = "from pathlib import Path; print(Path.cwd().parents[3])"
+    assert python(Bubblewrap(), "-I", "-S", "-c", code)[1] == [b"/"]
+
+
 def test_a_folder_of_the_interpreter_can_be_hidden(python):
     folder = Path(email.__file__).parent
     code = f"import os; print(os.listdir({str(folder)!r}))"
