@@ -3,6 +3,16 @@
 import os
 
 import torch
+from hypothesis import HealthCheck, settings
 
 # Decided when Triton is imported: without a GPU, kernels are interpreted.
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
+
+# Examples are the same each time and may take as long as they like: neither luck nor load decides.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("repeatable")

@@ -1,11 +1,11 @@
 """Whatever a folder holds: `check` gives a verdict, soon, and none of its checks fails."""
 
 import os
-import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from work_count import lines_run
 
 from verifier.errors import SubmissionUnreadableError
 from verifier.pipeline import check
@@ -46,7 +46,7 @@ CONTENTS = st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=
 REPEATED = (
     *("x = l/ln2*q\n", "if c:\n train_files=val_files\n", "open('/tmp/x.bin')\n", "exec(x)\n"),
     *("for i in x:\n if p.startswith('\u2581'):\n  t[i]=len(p.encode())\n", "def f(): f()\nf()\n"),
-    *("subprocess.run(['foo'])\n", "train_files=val_files if a else b\n", "x=[x,x]\n", "f'{"),
+    *("subprocess.run(['foo'])\n", "train_files=val_files if a else b\n", "x=[x,x]\n", "f'{\n"),
 )
 RULEBOOK = load_rulebook()
 
@@ -59,9 +59,7 @@ def verdict_of(folder):
     return verdict
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300)
 @given(contents=st.lists(CONTENTS, min_size=len(NAMES), max_size=len(NAMES)))
 def test_any_bytes_end_in_a_verdict(tmp_path, contents):
     for name, content in zip(NAMES, contents, strict=True):
@@ -69,9 +67,7 @@ def test_any_bytes_end_in_a_verdict(tmp_path, contents):
     assert verdict_of(tmp_path).verdict in ("rejected", "inconclusive")
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(name=st.binary(min_size=1, max_size=40).filter(lambda n: not {0, 47} & {*n}))
 def test_any_file_name_ends_in_a_verdict(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("submission")
@@ -82,11 +78,13 @@ def test_any_file_name_ends_in_a_verdict(tmp_path_factory, name):
 
 
 @pytest.mark.parametrize("line", REPEATED)
-def test_a_line_repeated_ten_thousand_times_is_checked_in_seconds(tmp_path, line):
-    (tmp_path / "train_gpt.py").write_text(line * 10_000)
-    start = time.process_time()
-    verdict_of(tmp_path)
-    assert time.process_time() - start < 10
+def test_twice_the_lines_are_twice_the_work(tmp_path, line):
+    def work(num_lines):
+        (tmp_path / "train_gpt.py").write_text(line * (num_lines // line.count("\n")))
+        return lines_run(lambda: verdict_of(tmp_path))
+
+    work(500)  # what is read once and kept is no part of it
+    assert work(1_000) < 2.1 * work(500)
 
 
 def test_a_folder_without_a_readable_file_is_told_apart(tmp_path):

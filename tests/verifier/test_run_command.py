@@ -1,7 +1,5 @@
 """The run command is read from a README as text; no shell ever sees it."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,10 +86,11 @@ def test_no_text_breaks_the_reader(text):
         assert not any("$" in v or "`" in v or "\0" in v for v in command.environment.values())
 
 
-def test_a_huge_readme_is_read_in_no_time():
-    began = time.monotonic()
-    find_run_commands("export A=1 \\\n" * 200_000 + "x" * 2_000_000)
-    assert time.monotonic() - began < 5
+def test_of_a_huge_readme_only_the_first_lines_are_joined_and_read():
+    endless = "export A=1 \\\n" * 200_000 + "x" * 2_000_000
+    assert find_run_commands(endless + "\npython train_gpt.py") == ()
+    [command] = find_run_commands("python train_gpt.py\n" + endless)
+    assert command.environment == {}
 
 
 @pytest.mark.parametrize("count", ["²", "9" * 5_000, "-1", "two"])

@@ -21,7 +21,7 @@ NO_MARGIN = ComparisonSettings(margin_nats_per_token=0, num_tokens=1, num_bytes=
 
 # Whole multiples of a power of two: means, shifts and doublings of them are exact in floats.
 GRID = 2.0**-16
-CASES = settings(max_examples=60, deadline=None)
+CASES = settings(max_examples=60)
 samples = st.lists(st.integers(1, 2000), min_size=2, max_size=7).filter(lambda v: len(set(v)) > 1)
 
 

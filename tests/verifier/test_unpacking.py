@@ -2,7 +2,7 @@
 
 import base64
 import lzma
-import time
+import re
 import zlib
 
 import pytest
@@ -104,24 +104,34 @@ def bomb():
     return f"import zlib\nexec(zlib.decompress(zlib.decompress({data!r})))"
 
 
+TOO_LARGE, TOO_MANY_STEPS = "a value larger than", "a chain of too many steps"
 HOSTILE = {
-    "bomb": bomb(),
-    "doubling text": "s = 'a'\n" + "s = s + s\n" * 60 + "exec(s)",
-    "doubling list": "s = ['a']\n" + "s.extend(s)\n" * 60 + "exec(''.join(s))",
-    "nested lists": "s = ['a']\n" + "s = [s] * 99\n" * 60 + "exec(f'{s}')",
-    "big product": "exec('a' * 10**12)",
-    "huge loop": "for i in range(1000000):\n  for j in range(1000000):\n    x = 'a'\nexec(x)",
-    "endless recursion": "f = lambda s: f(s)\nexec(f('a'))",
-    "deep expression": "exec(" + "+".join(["'a'"] * 5000) + ")",
-    "replacements": "s='a'*10**6\n" + "s=s.replace('a','b').replace('b','a')\n" * 999 + "exec(s)",
+    "bomb": (bomb(), TOO_LARGE),
+    "doubling text": ("s = 'a'\n" + "s = s + s\n" * 60 + "exec(s)", TOO_LARGE),
+    "doubling list": (
+        "s = ['a']\n" + "s.extend(s)\n" * 60 + "exec(''.join(s))",
+        "a list of more than",
+    ),
+    "nested lists": ("s = ['a']\n" + "s = [s] * 99\n" * 60 + "exec(f'{s}')", "a list made into"),
+    "big product": ("exec('a' * 1000000000000)", "a multiplication"),
+    "huge loop": (
+        "for i in range(1000000):\n  for j in range(1000000):\n    x = 'a'\nexec(x)",
+        "a place that the statements before it do not lead to",
+    ),
+    "huge comprehension": ("exec([i for i in range(1000000)])", TOO_MANY_STEPS),
+    "endless recursion": ("f = lambda s: f(s)\nexec(f('a'))", "a call of a function that is not"),
+    "deep expression": ("exec(" + "+".join(["'a'"] * 5000) + ")", "recursion|too deeply"),
+    "replacements": (
+        "s='a'*1000000\n" + "s=s.replace('a','b').replace('b','a')\n" * 999 + "exec(s)",
+        TOO_MANY_STEPS,
+    ),
 }
 
 
-@pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_code_costs_little_and_stays_unread(tmp_path, script):
-    start = time.process_time()
-    assert program_of(tmp_path, script).opaque
-    assert time.process_time() - start < 2.0
+@pytest.mark.parametrize(("script", "limit"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_code_meets_a_limit_of_the_reader(tmp_path, script, limit):
+    [opaque] = program_of(tmp_path, script).opaque
+    assert re.search(limit, opaque.reason)
 
 
 def test_evaluating_never_runs_the_submission(tmp_path):
@@ -154,7 +164,7 @@ def test_scripts_packed_by_other_libraries_are_read(tmp_path, library):
 
 @pytest.mark.parametrize("library", ["brotli", "zstandard"])
 def test_what_unpacks_to_too_much_is_refused(tmp_path, library):
-    packed = b85(compressed(library, bytes(64 << 20)))
+    packed = b85(compressed(library, bytes(9 << 20)))
     stub = f"import {library} as B,base64 as b\nexec(B.decompress(b.b85decode({packed!r})))"
     [opaque] = program_of(tmp_path, stub).opaque
     assert "larger than" in opaque.reason

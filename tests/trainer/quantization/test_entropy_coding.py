@@ -29,7 +29,7 @@ def entropy_bytes(codes, classes):
     return total / 8
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(num_symbols=st.integers(0, 5000), seed=st.integers(0, 99), num_classes=st.integers(1, 300))
 def test_codes_come_back_whatever_their_number_and_classes(num_symbols, seed, num_classes):
     codes, classes = drawn(num_symbols, seed, min(num_classes, 8))

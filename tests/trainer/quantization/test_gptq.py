@@ -53,7 +53,7 @@ def test_codes_are_those_of_optimal_brain_surgery_column_by_column(rows, columns
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), bits=st.integers(2, 8), sigmas=st.floats(0.5, 20))
 def test_no_row_does_more_to_the_outputs_than_at_the_nearest_codes(seed, bits, sigmas):
     matrix, hessian = correlated(6, 40, seed, num_inputs=30)  # fewer inputs than columns

@@ -10,7 +10,7 @@ TAPE = np.random.default_rng(3).permutation(1_500).astype(np.uint16)
 PLACES = Places(TAPE)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(1, 1_400), st.integers(12, 90)), min_size=1, max_size=5))
 def test_rows_one_after_another_are_each_found_whole(rows):
     wanted = np.concatenate([np.arange(a, min(a + n, len(TAPE))) for a, n in rows])
