@@ -12,10 +12,14 @@ from verifier.errors import HarnessError, UsageError
 from verifier.source_record import SourceRecord, source_file
 
 GIT_SECONDS = 600
-MAX_ARCHIVE_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
+MAX_FILES = 10_000
+AS_COMMITTED = "** -text -eol -ident -filter -working-tree-encoding -export-ignore -export-subst\n"
+"""Overrules a pull request's own .gitattributes, which can hide files and rewrite others."""
 METADATA_NAME = "submission"
 SUBMISSION_DEPTHS = {"records": 3, "submissions": 2}
 """How many parts the path of a submission has, by its first: the public layout, and ours."""
+SUBMISSION_PLACES = {"records": "records/<track>/<name>/", "submissions": "submissions/<name>/"}
 DEPTH = 30
 """Commits of the pull request that are brought: enough to find what it added before its merge."""
 
@@ -46,6 +50,9 @@ def fetch_pull_request(
         _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
         commit = _git(repository, "rev-parse", "refs/head").decode().strip()
         path = _chosen(_submission_folders(repository), number, folder)
+        _refuse_huge(repository, f"refs/head:{path}")
+        (repository / "info").mkdir(exist_ok=True)
+        (repository / "info/attributes").write_text(AS_COMMITTED)
         archive = _git(repository, "archive", "--format=tar", f"refs/head:{path}")
     _unpack(archive, target)
     record = SourceRecord(remote=remote, ref=head, commit=commit, path=path)
@@ -65,6 +72,7 @@ def changed_submissions(repository: Path, base: str) -> tuple[str, ...]:
         base: any revision, such as `origin/main` or `HEAD^1`.
 
     Raises:
+        UsageError: what changed there is such that no folder's check would see it.
         HarnessError: git failed, or there is no such revision.
     """
     _git(repository, "rev-parse")
@@ -82,8 +90,19 @@ def changed_submissions(repository: Path, base: str) -> tuple[str, ...]:
         depth = SUBMISSION_DEPTHS.get(parts[0] if parts else "", len(parts))
         if len(parts) > depth:
             folders.add("/".join(parts[:depth]))
+        elif parts and parts[0] in SUBMISSION_DEPTHS and _evades(top / name):
+            raise UsageError(
+                f"{name}: a link, a repository of its own or a loose file, so nothing checks it; "
+                f"a submission is a folder, {SUBMISSION_PLACES[parts[0]]}"
+            )
     there = sorted(folder for folder in folders if (top / folder).is_dir())
     return tuple(os.path.relpath(top / folder, repository) for folder in there)
+
+
+def _evades(path: Path) -> bool:
+    """Whether it can bring code although it is no file within a submission's folder."""
+    is_code = path.suffix == ".py" or path.name.startswith(METADATA_NAME)
+    return path.is_symlink() or path.is_dir() or (is_code and path.is_file())
 
 
 def _chosen(folders: list[str], number: int, asked: str | None) -> str:
@@ -130,10 +149,24 @@ def _folders(changed: bytes) -> list[str]:
     return sorted((stated or scripts) - {"."})
 
 
+def _refuse_huge(repository: Path, tree: str) -> None:
+    """Before it is unpacked, because a push of a few kilobytes can hold gigabytes of zeros.
+
+    Raises:
+        UsageError: the folder is larger than any submission.
+    """
+    listed = _git(repository, "ls-tree", "-r", "-l", "-z", tree).split(b"\0")[:-1]
+    sizes = [line.split(maxsplit=4)[3] for line in listed]  # mode, type, hash, size, name
+    num_bytes = sum(int(size) for size in sizes if size.isdigit())  # a submodule's is "-"
+    if num_bytes > MAX_BYTES or len(sizes) > MAX_FILES:
+        raise UsageError(
+            f"the folder holds {num_bytes:,} bytes in {len(sizes):,} files; a submission is far "
+            "smaller"
+        )
+
+
 def _unpack(archive: bytes, target: Path) -> None:
     """Extract into a neighbour, then rename: no half folder is left behind."""
-    if len(archive) > MAX_ARCHIVE_BYTES:
-        raise UsageError(f"the folder holds {len(archive):,} bytes; a submission is far smaller")
     neighbour = target.with_name(f".{target.name}.partial")
     shutil.rmtree(neighbour, ignore_errors=True)  # of a fetch that was killed
     try:

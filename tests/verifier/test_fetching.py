@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from verifier import fetching
 from verifier.errors import HarnessError, UsageError
 from verifier.fetching import changed_submissions, fetch_pull_request
 from verifier.source_record import read_commit
@@ -103,6 +104,27 @@ def test_changes_are_seen_from_within_a_folder_too(remote):
     assert within == ("t/mine", "../submissions/mine")
 
 
+@pytest.mark.parametrize("evasion", ["link", "repository", "script"])
+def test_what_no_check_would_see_is_no_absence_of_changes(remote, evasion):
+    place = remote / "records/t"
+    place.mkdir()
+    if evasion == "link":
+        (place / "mine").symlink_to(remote / "records/old")
+    elif evasion == "repository":
+        git(place, "init", "-q", "mine")
+        commit(place / "mine", {"train_gpt.py": ""})
+    else:
+        (place / "train_gpt.py").write_text("")
+    with pytest.raises(UsageError, match="nothing checks it; a submission is a folder, records/"):
+        changed_submissions(remote, "HEAD")
+
+
+def test_a_page_beside_the_submissions_is_no_submission(remote):
+    (remote / "records/t").mkdir()
+    (remote / "records/t/README.md").write_text("")
+    assert changed_submissions(remote, "HEAD") == ()
+
+
 def test_a_revision_that_was_not_fetched_is_named(remote):
     with pytest.raises(HarnessError, match="origin/main: no such revision here; fetch it"):
         changed_submissions(remote, "origin/main")
@@ -112,6 +134,30 @@ def test_a_damaged_note_of_the_commit_is_named(tmp_path):
     (tmp_path / "7.source.json").write_text('{"commit": ')
     with pytest.raises(HarnessError, match="not what fetch wrote"):
         read_commit(tmp_path / "7")
+
+
+def test_what_arrives_is_what_was_committed_whatever_its_attributes_say(remote, tmp_path):
+    git(remote, "checkout", "-q", "work")
+    written = {"hidden.py": "cheat()\n", "train_gpt.py": "# $Id$ $Format:%H$\nx = 1\n"}
+    commit(remote, {f"records/new/{name}": text for name, text in written.items()})
+    rules = "hidden.py export-ignore\n*.py export-subst ident eol=crlf\n"
+    commit(remote, {"records/new/.gitattributes": rules})
+    git(remote, "update-ref", "refs/pull/7/head", "work")
+    git(remote, "checkout", "-q", "main")
+    fetch_pull_request(7, f"file://{remote}", tmp_path)
+    for name, text in written.items():
+        assert (tmp_path / "7" / name).read_bytes() == text.encode()
+
+
+def test_a_folder_that_is_larger_than_it_looks_is_not_unpacked(remote, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "MAX_BYTES", 1_000_000)
+    git(remote, "checkout", "-q", "work")
+    commit(remote, {"records/new/zeros.txt": "0" * 1_000_000})
+    git(remote, "update-ref", "refs/pull/7/head", "work")
+    git(remote, "checkout", "-q", "main")
+    with pytest.raises(UsageError, match="1,000,007 bytes in 3 files; a submission is far"):
+        fetch_pull_request(7, f"file://{remote}", tmp_path)
+    assert not (tmp_path / "7").exists()
 
 
 def test_a_link_out_of_the_folder_is_refused(remote, tmp_path):
