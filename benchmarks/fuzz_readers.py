@@ -21,7 +21,7 @@ import atheris
 with atheris.instrument_imports(include=["verifier"]):
     from verifier.data_flow import follow_run
     from verifier.data_flow.settings import Settings
-    from verifier.literal_evaluation import Files
+    from verifier.literal_files import Files
     from verifier.pipeline import check
     from verifier.program import load_program
     from verifier.python_source import parse_python

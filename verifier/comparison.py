@@ -2,7 +2,6 @@
 
 import datetime
 import statistics
-from dataclasses import dataclass
 
 from verifier.ledger import PriorRecord, find_record, frontier
 from verifier.schemas.ledger_yaml import Ledger
@@ -13,34 +12,26 @@ from verifier.schemas.verdict_json import SignificanceRecord
 from verifier.significance import ComparisonSettings, SeedNoise, compare_samples
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """A test, or the reason why there is none."""
-
-    record: SignificanceRecord | None
-    reason: str | None
-
-
 def compare_with_prior(
     evidence: Evidence, ledger: Ledger, track: Track, profile: Profile
-) -> Comparison:
-    """Test our scores against the record that stood when the submission was made.
+) -> SignificanceRecord | str:
+    """Test our scores against the record that stood when it was made; a text says why not.
 
     Every planned seed must have completed with a score: leaving out those that failed would be
     choosing seeds.
     """
     if evidence.plan.rung in ("rehearsal", "floor"):
-        return Comparison(record=None, reason="the score is of a run cut short")
+        return "the score is of a run cut short"
     scored = [m for m in evidence.measurements if m.outcome == "completed" and m.val_bpb]
     if len(scored) < len(evidence.plan.seeds):
         missing = len(evidence.plan.seeds) - len(scored)
-        return Comparison(record=None, reason=f"{missing} planned seeds have no score")
+        return f"{missing} planned seeds have no score"
     prior = find_prior(evidence, ledger)
     if prior is None or prior.tested is None:
-        return Comparison(record=None, reason="the ledger holds no prior record to test against")
+        return "the ledger holds no prior record to test against"
     text = _scored_text(scored[0], track)
     if text is None:
-        return Comparison(record=None, reason="tokens and bytes of the evaluation are unknown")
+        return "tokens and bytes of the evaluation are unknown"
     settings = ComparisonSettings(
         margin_nats_per_token=profile.margin.value,
         num_tokens=text[0],
@@ -52,9 +43,7 @@ def compare_with_prior(
         ),
         claimed_std_bpb=evidence.claims.val_bpb_std,
     )
-    return Comparison(
-        record=_record([m.val_bpb for m in scored if m.val_bpb], prior, settings), reason=None
-    )
+    return _record([m.val_bpb for m in scored if m.val_bpb], prior, settings)
 
 
 def find_prior(evidence: Evidence, ledger: Ledger) -> PriorRecord | None:

@@ -1,16 +1,17 @@
 """Expressions over literals → their values, without running anything that was submitted.
 
 What stands here: constants, f-strings, slices, comprehensions, calls of the listed functions
-(literal_functions.py), lambdas and short functions, paths and files of the submission. Anything
-else stops the evaluation with a reason.
+(literal_functions.py), lambdas and short functions, paths and files of the submission
+(literal_files.py). Anything else stops the evaluation with a reason.
 """
 
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from verifier.literal_files import PATH_CALLS, PATH_PARTS, Files, FileView, OpenFile
 from verifier.literal_functions import CONSTANTS, FUNCTIONS, METHODS, CannotFollow, Value, bounded
 
 MAX_STEPS = 200_000
@@ -31,12 +32,6 @@ _OPERATORS: Mapping[type, Callable[[Value, Value], Value]] = {
     ast.Gt: operator.gt,
     ast.In: lambda item, values: item in values,
     ast.NotIn: lambda item, values: item not in values,
-}
-_SAME_PATH = {"resolve", "absolute", "as_posix", "expanduser"}
-_PATH_PARTS = ("parent", "parents", "name", "stem", "suffix")
-_PATH_CALLS = {
-    *("os.path.abspath", "os.path.realpath", "os.path.join", "os.fspath"),
-    *("pathlib.Path", "pathlib.PurePath"),
 }
 
 
@@ -69,46 +64,20 @@ class Closure:
     names: dict[str, Value]
 
 
-@dataclass(slots=True)
-class OpenFile:
-    """A file of the submission (or a value) opened for reading, or a new one for writing."""
-
-    path: PurePosixPath
-    content: bytes
-    is_text: bool
-    position: int = 0
-
-
-@dataclass(slots=True)
-class Files:
-    """The submission's files by path, and those that the stub writes for itself."""
-
-    read: Callable[[PurePosixPath], bytes | None]
-    written: dict[PurePosixPath, bytes] = field(default_factory=dict)
-
-    def content(self, path: PurePosixPath) -> bytes:
-        """The bytes at a path below the submission's root.
-
-        Raises:
-            CannotFollow: there is no such file, or it is too large.
-        """
-        content = self.written.get(path)
-        content = self.read(path) if content is None else content
-        if content is None:
-            raise CannotFollow(f"the file {path}, which is not in the folder or too large")
-        return content
-
-
 class Evaluator:
     """Values of expressions in one module; `names` is its global scope."""
 
     def __init__(self, files: Files, own_path: PurePosixPath) -> None:
-        self.files = files
+        self.files = FileView(files, own_path.parent)
         self.names: dict[str, Value] = {"__file__": own_path, "__name__": "__main__"}
-        self._own_folder = own_path.parent
         self._steps = 0
         self._work_bytes = 0
         self._depth = 0
+        self._special_calls: Mapping[str, Callable[..., Value]] = {
+            "map": self._map,
+            "str": self._str,
+            **self.files.functions,
+        }
 
     def value(self, node: ast.expr) -> Value:
         """What the expression evaluates to.
@@ -149,25 +118,6 @@ class Evaluator:
                 return f"{self.dotted(node.args[0])}.{self.value(node.args[1])}"
         return None
 
-    def path(self, value: Value) -> PurePosixPath:
-        """A value as a path below the root, as the script's own folder sees it.
-
-        Raises:
-            CannotFollow: it is no path, or leads out of the folder.
-        """
-        if not isinstance(value, (str, PurePosixPath)):
-            raise CannotFollow("a path that is not a text")
-        path = value if isinstance(value, PurePosixPath) else self._own_folder / value
-        parts: list[str] = []
-        for part in path.parts:
-            if part == "..":
-                if not parts:
-                    raise CannotFollow("a path that leads out of the folder")
-                parts.pop()
-            else:
-                parts.append(part)
-        return PurePosixPath(*parts)
-
     def _constant(self, node: ast.Constant) -> Value:
         return node.value
 
@@ -181,7 +131,7 @@ class Evaluator:
         if dotted is not None:
             return self._symbol(dotted)
         owner = self.value(node.value)
-        if isinstance(owner, PurePosixPath) and node.attr in _PATH_PARTS:
+        if isinstance(owner, PurePosixPath) and node.attr in PATH_PARTS:
             return getattr(owner, node.attr)
         raise CannotFollow(f"the attribute {node.attr!r}")
 
@@ -296,10 +246,10 @@ class Evaluator:
         named = {word.arg: self.value(word.value) for word in node.keywords if word.arg}
         if dotted is None:
             return self._call_value(node.func, arguments, named)
-        if dotted in _SPECIAL_CALLS:
-            return _SPECIAL_CALLS[dotted](self, *arguments, **named)
-        if dotted in _PATH_CALLS and isinstance(arguments[0], str | PurePosixPath):
-            return PurePosixPath(self.path(arguments[0]), *arguments[1:])
+        if dotted in self._special_calls:
+            return self._special_calls[dotted](*arguments, **named)
+        if dotted in PATH_CALLS and isinstance(arguments[0], str | PurePosixPath):
+            return PurePosixPath(self.files.path(arguments[0]), *arguments[1:])
         if dotted in FUNCTIONS:
             return FUNCTIONS[dotted](*arguments, **named)
         raise CannotFollow(f"the call of {dotted}")
@@ -310,9 +260,9 @@ class Evaluator:
             return self._enter(self.value(func), arguments, named)
         owner = self.value(func.value)
         if isinstance(owner, PurePosixPath):
-            return self._path_method(owner, func.attr, arguments)
+            return self.files.path_method(owner, func.attr, arguments)
         if isinstance(owner, OpenFile):
-            return self._file_method(owner, func.attr, arguments)
+            return self.files.file_method(owner, func.attr, arguments)
         method = METHODS.get((type(owner), func.attr))
         if method is None:
             raise CannotFollow(f"the method {func.attr!r}")
@@ -344,90 +294,14 @@ class Evaluator:
                 self.bind(target, self.value(statement.value))
         raise CannotFollow(f"a call of {node.name}, which is more than assignments and a return")
 
-    def _call_map(self, function: Value, values: Value) -> Value:
+    def _map(self, function: Value, values: Value) -> Value:
         return [self._enter(function, [value], {}) for value in values]
 
-    def _call_str(self, value: Value = "", *rest: Value, **named: Value) -> Value:
+    def _str(self, value: Value = "", *rest: Value, **named: Value) -> Value:
+        """A path stays one: scripts make texts of paths and paths of those."""
         return (
             value if isinstance(value, PurePosixPath) else FUNCTIONS["str"](value, *rest, **named)
         )
-
-    def _call_dirname(self, path: Value) -> Value:
-        return self.path(path).parent
-
-    def _call_basename(self, path: Value) -> Value:
-        return self.path(path).name
-
-    def _call_exists(self, path: Value) -> Value:
-        self.files.content(self.path(path))
-        return True
-
-    def _call_folder(self, *_: Value, **__: Value) -> Value:
-        return self._own_folder
-
-    def _call_temporary(self, *_: Value, **__: Value) -> Value:
-        return PurePosixPath("temporary folder")
-
-    def _call_bytes_io(self, content: bytes) -> Value:
-        return OpenFile(PurePosixPath("memory"), content, is_text=False)
-
-    def _call_open(self, path: Value, mode: str = "r", *_: Value, **__: Value) -> Value:
-        place = self.path(path)
-        content = b"" if mode[:1] in "wx" else self.files.content(place)
-        return OpenFile(place, content, is_text="b" not in mode)
-
-    def _path_method(self, path: PurePosixPath, name: str, arguments: list[Value]) -> Value:
-        if name in _SAME_PATH:
-            return path
-        if name in ("with_suffix", "with_name", "joinpath", "with_stem"):
-            return getattr(path, name)(*arguments)
-        if name in ("replace", "removesuffix"):  # `__file__` is a text to its script
-            return PurePosixPath(METHODS[str, name](str(path), *arguments))
-        if name in ("write_text", "write_bytes"):
-            self.files.written[self.path(path)] = _encoded(arguments[0])
-            return None
-        content = self.files.content(self.path(path))
-        if name in ("read_text", "read_bytes"):
-            return content if name == "read_bytes" else content.decode("utf-8", "replace")
-        if name == "open":
-            return self._call_open(path, *arguments)
-        if name in ("exists", "is_file"):
-            return True
-        raise CannotFollow(f"the method {name!r} of a path")
-
-    def _file_method(self, file: OpenFile, name: str, arguments: list[Value]) -> Value:
-        if name == "write":
-            written = self.files.written.get(file.path, b"") + _encoded(arguments[0])
-            self.files.written[file.path] = bounded(written)
-            return None
-        if name == "seek":
-            ends = (0, file.position, len(file.content))
-            file.position = max(0, arguments[0] + ends[arguments[1] if len(arguments) > 1 else 0])
-            return file.position
-        if name not in ("read", "readlines", "getvalue"):
-            raise CannotFollow(f"the method {name!r} of a file")
-        end = file.position + arguments[0] if arguments and arguments[0] else len(file.content)
-        content = file.content[file.position : end]
-        file.position = end
-        read = content.decode("utf-8", "replace") if file.is_text else content
-        return read.splitlines(keepends=True) if name == "readlines" else read
-
-
-_SPECIAL_CALLS: Mapping[str, Callable[..., Value]] = {
-    "map": Evaluator._call_map,
-    "str": Evaluator._call_str,
-    "open": Evaluator._call_open,
-    "io.open": Evaluator._call_open,
-    "io.BytesIO": Evaluator._call_bytes_io,
-    "os.path.dirname": Evaluator._call_dirname,
-    "os.path.basename": Evaluator._call_basename,
-    "os.path.exists": Evaluator._call_exists,
-    "os.path.isfile": Evaluator._call_exists,
-    "os.getcwd": Evaluator._call_folder,
-    "pathlib.Path.cwd": Evaluator._call_folder,
-    "tempfile.mkdtemp": Evaluator._call_temporary,
-    "tempfile.gettempdir": Evaluator._call_temporary,
-}
 
 
 def as_text(source: Value) -> str:
@@ -443,10 +317,6 @@ def as_text(source: Value) -> str:
     if isinstance(source, str):
         return source
     raise CannotFollow(f"code held in a {type(source).__name__}")
-
-
-def _encoded(value: Value) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
 def _scalar(value: Value) -> Value:

@@ -1,49 +1,32 @@
 """The main path: a folder in, a verdict out, one call a stage."""
 
-import shlex
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifier.artifact_sizes import artifact_sizes
 from verifier.claims import collect_claims
 from verifier.code_bytes import count_code, declared_files
-from verifier.comparison import Comparison, compare_with_prior
 from verifier.data_flow import follow_run
 from verifier.data_flow.settings import read_settings
 from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
-from verifier.evidence_checks.base import EvidenceCase
-from verifier.ledger import find_record, load_ledger
-from verifier.paper_comparison import ClaimedGain, claimed_gain, compare_claims
+from verifier.judging import JudgedCase, judge_case, track_ledger
+from verifier.ledger import find_record
 from verifier.program import load_program, unparsed
-from verifier.rule_outcomes import evidence_outcomes, static_outcomes
+from verifier.rule_outcomes import static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.harness import Harness, RunObserver
 from verifier.runs.journal import Journal, write_record
 from verifier.runs.plan import PlanOptions, PreparedRun, make_plan, plan_key
 from verifier.sandbox.base import Enforcement, Sandbox
-from verifier.schemas.ledger_yaml import Ledger
-from verifier.schemas.profile_yaml import Profile
-from verifier.schemas.rule_record_json import RuleRecord
-from verifier.schemas.run_record_json import ClaimedValues, Evidence, RunPlan
-from verifier.schemas.verdict_json import ProfileVerdict, VerdictFile
+from verifier.schemas.run_record_json import Evidence, RunPlan
+from verifier.schemas.verdict_json import VerdictFile
 from verifier.static_checks.base import PaperCase
 from verifier.submission import load_submission
-from verifier.verdict import Verdict, decide
-
-NO_RECORD_CLAIMED = "this track claims no record"
 
 if TYPE_CHECKING:
-    from verifier.floor.climb import Climbed
     from verifier.floor.world import World
-    from verifier.runs.harness import Executed
     from verifier.sandbox.ahead import ProbesAhead
-    from verifier.schemas.fresh_record_json import FreshRecord
-    from verifier.schemas.probe_record_json import ProbeRecord
-    from verifier.schemas.sampled_record_json import SampledRecord
-    from verifier.schemas.stream_record_json import StreamRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,31 +77,19 @@ def audit(path: Path, rulebook: Rulebook) -> Paper:
 def check(path: Path, rulebook: Rulebook, profile_name: str, commit: str | None) -> VerdictFile:
     """The paper rung alone: it can reject, and never accepts, because nothing was run."""
     paper = audit(path, rulebook)
-    case = _Case(
+    case = JudgedCase(
         rulebook=rulebook,
         submission=paper.submission.name,
+        submission_sha256=paper.submission.sha256,
+        commit=commit,
+        place=str(path),
+        rung="paper",
         paper=paper.rules,
         claims=claimed_values(paper),
+        unread=unread_lines(paper.submission, paper.claims),
         evidence=None,
     )
-    judged = _judge(case, rulebook.profile(profile_name))
-    return VerdictFile(
-        submission=paper.submission.name,
-        commit=commit,
-        submission_sha256=paper.submission.sha256,
-        track=rulebook.track.id,
-        profile=profile_name,
-        rung="paper",
-        verdict=judged.verdict.decision,
-        because=judged.verdict.because,
-        next_command=_deciding_command(str(path), rulebook, judged.verdict),
-        rules=judged.rules,
-        claims=case.claims,
-        sizes=artifact_sizes(case.claims, (), _cap_bytes(rulebook)),
-        significance=judged.comparison.record,
-        other_profiles=_other_verdicts(case, profile_name),
-        unread=unread_lines(paper.submission, paper.claims),
-    )
+    return judge_case(case, profile_name)
 
 
 def plan_run(paper: Paper, rulebook: Rulebook, options: PlanOptions) -> RunPlan:
@@ -134,11 +105,10 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
-    from verifier.runs.execute import execute  # psutil, which no paper check needs
-    from verifier.runs.host import describe_host, find_gpus, missing_hardware
+    from verifier.runs.host import find_gpus, missing_hardware
 
     if request.options.against is not None and rulebook.track.claims_record:
-        find_record(_ledger(rulebook.track.id), request.options.against)
+        find_record(track_ledger(rulebook.track.id), request.options.against)
     if request.options.independence and sandbox.sees_host_paths:
         raise UsageError(f"--independence: a run as {sandbox.name} sees the real validation data")
     prepared = _prepare(paper, rulebook, request.options)
@@ -162,66 +132,45 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             journal=journal,
             observer=request.observer,
         )
-        climbed = _climb(request.world, prepared, harness) if request.world else None
-        executed = climbed.executed if climbed else execute(prepared, harness)
-        seen = Seen(
-            executed=executed,
-            enforcements=enforcements,
-            host=describe_host(rulebook.track.hardware),
-            floor=climbed.floor if climbed else None,
-            probe=_probe(prepared, harness, executed, request.whole_data),
-            streams=_stream(prepared, harness, executed),
-            sampled=_sampled(prepared, harness, executed),
-            fresh=_fresh(prepared, harness, executed, request.fresh),
-        )
+        seen = _see(request, prepared, harness, enforcements)
         write_record(journal.folder / "evidence.json", collect(prepared.plan, paper, seen))
     return journal
 
 
-def _climb(world: "World", prepared: PreparedRun, harness: Harness) -> "Climbed":
-    from verifier.floor.climb import climb  # numpy, which no other rung needs
+def _see(
+    request: RunRequest,
+    prepared: PreparedRun,
+    harness: Harness,
+    enforcements: tuple[Enforcement, ...],
+) -> Seen:
+    """Run the plan and look closer where its rung asks; each loads what it alone needs."""
+    from verifier.runs.execute import execute  # psutil, which no paper check needs
+    from verifier.runs.host import describe_host
 
-    return climb(world, prepared, harness)
+    if request.world is None:
+        executed, floor = execute(prepared, harness), None
+    else:
+        from verifier.floor.climb import climb  # numpy, which no rerun needs
 
+        climbed = climb(request.world, prepared, harness)
+        executed, floor = climbed.executed, climbed.floor
+    host = describe_host(harness.track.hardware)
+    seen = Seen(executed=executed, enforcements=enforcements, host=host, floor=floor)
+    if prepared.plan.rung == "probe":
+        from verifier.probe.climb import probe
 
-def _probe(
-    prepared: PreparedRun, harness: Harness, executed: "Executed", whole_data: Path | None
-) -> "ProbeRecord | None":
-    if prepared.plan.rung != "probe":
-        return None
-    from verifier.probe.climb import probe  # numpy, which no rerun needs
+        seen = replace(seen, probe=probe(prepared, harness, executed, request.whole_data))
+    if prepared.plan.rung == "stream":
+        from verifier.probe.sampled import score_sampled
+        from verifier.stream.climb import stream
 
-    return probe(prepared, harness, executed, whole_data)
+        streams = stream(prepared, harness, executed)
+        seen = replace(seen, streams=streams, sampled=score_sampled(prepared, harness, executed))
+    if request.fresh is not None:
+        from verifier.probe.fresh import score_fresh
 
-
-def _sampled(
-    prepared: PreparedRun, harness: Harness, executed: "Executed"
-) -> "SampledRecord | None":
-    if prepared.plan.rung != "stream":
-        return None
-    from verifier.probe.sampled import score_sampled  # what streaming imported
-
-    return score_sampled(prepared, harness, executed)
-
-
-def _fresh(
-    prepared: PreparedRun, harness: Harness, executed: "Executed", path: Path | None
-) -> "FreshRecord | None":
-    if path is None:
-        return None
-    from verifier.probe.fresh import score_fresh  # numpy, which no rerun needs
-
-    return score_fresh(prepared, harness, executed, path)
-
-
-def _stream(
-    prepared: PreparedRun, harness: Harness, executed: "Executed"
-) -> "tuple[StreamRecord, ...]":
-    if prepared.plan.rung != "stream":
-        return ()
-    from verifier.stream.climb import stream  # the entropy coder, which no other rung needs
-
-    return stream(prepared, harness, executed)
+        seen = replace(seen, fresh=score_fresh(prepared, harness, executed, request.fresh))
+    return seen
 
 
 def _prepare(paper: Paper, rulebook: Rulebook, options: PlanOptions) -> PreparedRun:
@@ -258,141 +207,23 @@ def judge(
     """
     if evidence.plan.track != rulebook.track.id:
         raise UsageError(f"the runs are of track {evidence.plan.track}, not {rulebook.track.id}")
-    case = _Case(
+    plan = evidence.plan
+    case = JudgedCase(
         rulebook=rulebook,
-        submission=evidence.plan.submission,
+        submission=plan.submission,
+        submission_sha256=plan.submission_sha256,
+        commit=plan.commit,
+        place=str(place or plan.submission),
+        rung=plan.rung,
         paper=evidence.paper,
         claims=evidence.claims,
+        unread=evidence.unread,
         evidence=evidence,
     )
-    judged = _judge(case, rulebook.profile(profile_name))
-    return VerdictFile(
-        submission=evidence.plan.submission,
-        commit=evidence.plan.commit,
-        submission_sha256=evidence.plan.submission_sha256,
-        track=rulebook.track.id,
-        profile=profile_name,
-        rung=evidence.plan.rung,
-        verdict=judged.verdict.decision,
-        because=judged.verdict.because,
-        next_command=_deciding_command(
-            str(place or evidence.plan.submission), rulebook, judged.verdict
-        ),
-        rules=judged.rules,
-        claims=evidence.claims,
-        measurements=evidence.measurements,
-        replications=evidence.replications,
-        mutations=evidence.mutations,
-        floor=evidence.floor,
-        probe=evidence.probe,
-        streams=evidence.streams,
-        sampled=evidence.sampled,
-        fresh=evidence.fresh,
-        sizes=artifact_sizes(evidence.claims, evidence.measurements, _cap_bytes(rulebook)),
-        significance=judged.comparison.record,
-        guarantees=evidence.guarantees,
-        other_profiles=_other_verdicts(case, profile_name),
-        unread=evidence.unread,
-    )
+    return judge_case(case, profile_name)
 
 
 def default_out(plan: RunPlan) -> Path:
     """runs/<submission>-<key>: the same plan always meets the same directory."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in plan.submission)[:80]
     return Path("runs") / f"{name}-{plan_key(plan)}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Case:
-    """What is judged: the same under every profile."""
-
-    rulebook: Rulebook
-    submission: str
-    paper: tuple[RuleRecord, ...]
-    claims: ClaimedValues
-    evidence: Evidence | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Judged:
-    """One profile's answers."""
-
-    rules: tuple[RuleRecord, ...]
-    comparison: Comparison
-    """Of our runs, and of the claims where nothing was run."""
-    verdict: Verdict
-
-
-def _judge(case: _Case, profile: Profile) -> _Judged:
-    comparison, claimed = _comparison(case, profile), _claimed_comparison(case, profile)
-    evidence_case = EvidenceCase(
-        evidence=case.evidence,
-        claims=case.claims,
-        significance=comparison.record,
-        no_significance=comparison.reason,
-        claimed_significance=claimed.record,
-        no_claimed_significance=claimed.reason,
-        claimed_gain=_claimed_gain(case),
-        track=case.rulebook.track,
-        profile=profile,
-    )
-    rules = case.paper + evidence_outcomes(evidence_case, case.rulebook)
-    return _Judged(
-        rules=rules,
-        comparison=comparison if case.evidence else claimed,
-        verdict=decide(rules, case.evidence, profile, int(case.rulebook.track.min_seeds.value)),
-    )
-
-
-def _comparison(case: _Case, profile: Profile) -> Comparison:
-    track = case.rulebook.track
-    if case.evidence is None or not track.claims_record:
-        reason = "nothing was run" if case.evidence is None else NO_RECORD_CLAIMED
-        return Comparison(record=None, reason=reason)
-    return compare_with_prior(case.evidence, _ledger(track.id), track, profile)
-
-
-def _claimed_comparison(case: _Case, profile: Profile) -> Comparison:
-    track = case.rulebook.track
-    if not track.claims_record:
-        return Comparison(record=None, reason=NO_RECORD_CLAIMED)
-    answer = compare_claims(case.claims, case.submission, _ledger(track.id), profile, track)
-    if isinstance(answer, str):
-        return Comparison(record=None, reason=answer)
-    return Comparison(record=answer, reason=None)
-
-
-def _claimed_gain(case: _Case) -> ClaimedGain | str:
-    track = case.rulebook.track
-    if not track.claims_record:
-        return NO_RECORD_CLAIMED
-    return claimed_gain(case.claims, case.submission, _ledger(track.id))
-
-
-@cache
-def _ledger(track: str) -> Ledger:
-    """The track's ledger, read once: every profile is tested against it."""
-    return load_ledger(rules_folder() / "records", track)
-
-
-def _other_verdicts(case: _Case, profile_name: str) -> tuple[ProfileVerdict, ...]:
-    others = [p for name, p in case.rulebook.profiles.items() if name != profile_name]
-    verdicts = [_judge(case, profile).verdict for profile in others]
-    return tuple(
-        ProfileVerdict(profile=profile.id, verdict=verdict.decision, because=verdict.because)
-        for profile, verdict in zip(others, verdicts, strict=True)
-    )
-
-
-def _cap_bytes(rulebook: Rulebook) -> int:
-    return int(rulebook.track.limits.artifact_bytes.value)
-
-
-def _deciding_command(submission: str, rulebook: Rulebook, verdict: Verdict) -> str | None:
-    """Which command on which machine would settle an inconclusive verdict."""
-    if verdict.decision != "inconclusive":
-        return None
-    hardware = rulebook.track.hardware
-    gpus = f"{hardware.num_gpus} x {hardware.gpu_name or 'GPU'}"
-    machine = f"a machine with {gpus}" if hardware.num_gpus else "any machine"
-    return f"pgolf-verify {shlex.quote(submission)} --track {rulebook.track.id} on {machine}"

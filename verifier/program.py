@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Literal, TypeVar, cast
 
 from verifier.bounded_files import read_bounded
-from verifier.literal_evaluation import Files
+from verifier.literal_files import Files
 from verifier.python_source import all_nodes, parse_python
 from verifier.submission import FileKind, ReadProblem, Submission, SubmissionFile
 from verifier.unpacking import RUNNER_NAMES, PackedCode, Unreadable, unpack

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from verifier.literal_evaluation import Closure, Evaluator, Files, Symbol, Unknown, as_text
+from verifier.literal_evaluation import Closure, Evaluator, Symbol, Unknown, as_text
+from verifier.literal_files import Files
 from verifier.literal_functions import CannotFollow, MissingLibrary, Value
 
 RunnerKind = Literal["code", "path", "second path"]
@@ -300,6 +301,6 @@ class _Walker:
             raise CannotFollow(f"the value of {value.dotted!r}")
         if kind == "code":
             return PackedCode(line=call.lineno, text=as_text(value))
-        path = self._evaluator.path(value)
+        path = self._evaluator.files.path(value)
         content = self._evaluator.files.content(path)
         return PackedCode(line=call.lineno, text=as_text(content), path=path)

@@ -29,14 +29,12 @@ class EvidenceCase:
     evidence: Evidence | None
     """None on the paper rung."""
     claims: ClaimedValues
-    significance: SignificanceRecord | None
-    no_significance: str | None
-    """Why there is no test against the prior record."""
-    claimed_significance: SignificanceRecord | None
+    significance: SignificanceRecord | str
+    """Our scores against the prior record; a text says why there is no test."""
+    claimed_significance: SignificanceRecord | str
     """The same test of the claimed scores."""
-    no_claimed_significance: str | None
     claimed_gain: ClaimedGain | str
-    """The same without a test; a text says why there is none."""
+    """The same without a test."""
     track: Track
     profile: Profile
 

@@ -8,7 +8,7 @@ from verifier.schemas.rule_yaml import Rule
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """The measured gain over the record that stood before, else the claimed one."""
     measured, claimed = case.significance, case.claimed_gain
-    if measured is not None and measured.gain_bpb is not None:
+    if not isinstance(measured, str) and measured.gain_bpb is not None:
         kind, gain_bpb, prior = "measured", measured.gain_bpb, measured.prior
     elif isinstance(claimed, str):
         return cannot_tell(claimed)

@@ -8,8 +8,8 @@ from verifier.schemas.rule_yaml import Rule
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """Broken when the test was computed and not passed; a test of too few runs tells nothing."""
     test = case.significance
-    if test is None:
-        return cannot_tell(case.no_significance or "no test against a prior record")
+    if isinstance(test, str):
+        return cannot_tell(test)
     if test.passed is None:
         return cannot_tell("; ".join(test.warnings) or "the test could not be computed")
     if test.passed:
