@@ -61,16 +61,14 @@ class GpuSensors:
     def _read(self, handle: object) -> GpuSample:
         nvml = self._nvml
         try:
-            nvml.nvmlDeviceGetUtilizationRates(handle)
+            rates = nvml.nvmlDeviceGetUtilizationRates(handle)
         except nvml.NVMLError as error:
             return GpuSample(fault=str(error))
         reasons = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
         hot = sum(getattr(nvml, name, 0) for name in HOT_REASONS)
         milliwatts = self._ask(nvml.nvmlDeviceGetPowerUsage, handle)
         return GpuSample(
-            utilization_percent=getattr(
-                self._ask(nvml.nvmlDeviceGetUtilizationRates, handle), "gpu", None
-            ),
+            utilization_percent=rates.gpu,
             memory_bytes=getattr(self._ask(nvml.nvmlDeviceGetMemoryInfo, handle), "used", None),
             sm_clock_mhz=self._ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
             power_watts=milliwatts / 1000 if milliwatts is not None else None,

@@ -60,12 +60,9 @@ def written_files(workdir: Path, delivered: Mapping[str, int]) -> dict[str, Writ
     return written
 
 
-def named_artifact(
-    written: Mapping[str, WrittenFile], contract: Mapping[str, object] | None
-) -> Artifact | None:
+def named_artifact(written: Mapping[str, WrittenFile], named: object) -> Artifact | None:
     """The files that a contract names; None where it names none or one of them is not there."""
-    named = (contract or {}).get("artifact")
-    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
         return None
     names = dict.fromkeys(PurePosixPath(name).as_posix() for name in named)
     if not names or not all(name in written for name in names):

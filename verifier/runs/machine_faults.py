@@ -47,7 +47,7 @@ def machine_fault(
     if fault := _gpu_fault(samples):
         return fault
     last = results[-1]
-    if last.ending == "exited" and last.exit_code == 0:
+    if last.ended_well:
         return None
     if min(s.disk_free_bytes for s in samples) < MIN_FREE_DISK_BYTES:
         return f"the disk had less than {MIN_FREE_DISK_BYTES:,} bytes left"

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -45,12 +44,7 @@ class OpenWatch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._wake_write)
         self._thread.join()
         os.close(self._wake_read)

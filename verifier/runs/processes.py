@@ -1,9 +1,11 @@
 """One process of a seed in the sandbox, with its output on the way to files, reader and watcher."""
 
+import contextlib
 import re
 import sys
 import time
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,6 +83,20 @@ class Listener:
         self.rank_failed |= self._launcher_speaks and _RANK_FAILED.search(text) is not None
         self.reader.feed(text)
         self._observer.line_read(at, self.reader)
+
+
+@contextlib.contextmanager
+def listening(folder: Path, setting: Setting) -> Iterator[Listener]:
+    """A listener that writes to a seed's folder.
+
+    Raises:
+        RunDirectoryError: the disk refuses.
+    """
+    files = SeedFiles(folder)
+    try:
+        yield Listener(files, setting.harness.observer)
+    finally:
+        files.close()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Literal
 
 from verifier.runs.cold_start import EvaluationRequest, evaluate
 from verifier.runs.delivery import disk_errors, fresh_folder
-from verifier.runs.journal import SeedFiles, recorded, write_record
-from verifier.runs.processes import Listener, Setting
+from verifier.runs.journal import recorded, write_record
+from verifier.runs.processes import Setting, listening
 from verifier.runs.scores import choose_score, recomputed_loss
 from verifier.runs.seed_run import kept_artifact, run_beside
 from verifier.runs.visibility import Mounts, training_data, validation_inside
@@ -110,23 +110,18 @@ def _replay(
     _begin(folder)
     which = "a corrupted artifact" if kind == "corrupted" else "another seed's artifact"
     setting.harness.observer.run_started(f"seed {seed.seed} evaluated on {which}")
-    files = SeedFiles(folder)
-    listener = Listener(files, setting.harness.observer)
-    try:
-        request = EvaluationRequest(
-            seed=seed.seed, plan=plan, artifact=artifact, workdir=folder / "evaluation"
-        )
+    request = EvaluationRequest(
+        seed=seed.seed, plan=plan, artifact=artifact, workdir=folder / "evaluation"
+    )
+    with listening(folder, setting) as listener:
         evaluation = evaluate(request, setting, listener)
-    finally:
-        files.close()
     final, result = evaluation.stage.log.headline, evaluation.stage.result
-    ended_well = result.ending == "exited" and result.exit_code == 0
     bpb, _ = choose_score(recomputed_loss(evaluation.token_losses), final, setting.text)
     mutation = Mutation(
         seed=seed.seed,
         val_bpb=seed.val_bpb,
         kind=kind,
-        mutated_bpb=bpb if ended_well else None,
+        mutated_bpb=bpb if result.ended_well else None,
         detail=result.detail,
     )
     write_record(folder / "mutation.json", mutation)

@@ -7,11 +7,10 @@ from pathlib import Path
 from verifier.runs.clocks import Timeline
 from verifier.runs.cold_start import Evaluation, EvaluationRequest, evaluate, prepare_watch
 from verifier.runs.delivery import deliver_submission, disk_errors, fresh_folder
-from verifier.runs.journal import SeedFiles
 from verifier.runs.launch import TOKEN_LOSSES_FILE
 from verifier.runs.left_files import Artifact, named_artifact, sized_artifact, written_files
 from verifier.runs.measure import SeedRun, Stage
-from verifier.runs.processes import Listener, Process, Setting, run_process
+from verifier.runs.processes import Listener, Process, Setting, listening, run_process
 from verifier.runs.scores import keep_token_losses, read_token_losses
 from verifier.runs.visibility import Mounts, all_data, training_data
 from verifier.schemas.run_record_json import EvaluationPlan
@@ -28,26 +27,17 @@ def run_seed(seed: int, folder: Path, setting: Setting) -> SeedRun:
         RunDirectoryError: a file could not be written.
         KeyboardInterrupt: the running process was killed.
     """
-    files = SeedFiles(folder)
-    listener = Listener(files, setting.harness.observer)
-    plan = setting.prepared.plan.evaluation
-    try:
-        if plan is None:
-            return _run_whole(seed, folder, (setting, all_data(setting.prepared.data)), listener)
+    with listening(folder, setting) as listener:
+        if setting.prepared.plan.evaluation is None:
+            mounts = all_data(setting.prepared.data)
+            return _run_whole(seed, folder, setting, mounts, listener)
         return _run_divided(seed, folder, setting, listener)
-    finally:
-        files.close()
 
 
 def run_beside(seed: int, folder: Path, setting: Setting, mounts: Mounts) -> SeedRun:
     """Run a seed of an undivided submission with other data in sight; raises as run_seed does."""
-    files = SeedFiles(folder)
-    try:
-        return _run_whole(
-            seed, folder, (setting, mounts), Listener(files, setting.harness.observer)
-        )
-    finally:
-        files.close()
+    with listening(folder, setting) as listener:
+        return _run_whole(seed, folder, setting, mounts, listener)
 
 
 def kept_artifact(folder: Path, plan: EvaluationPlan) -> dict[str, Path]:
@@ -56,21 +46,17 @@ def kept_artifact(folder: Path, plan: EvaluationPlan) -> dict[str, Path]:
 
 
 def _run_whole(
-    seed: int, folder: Path, view: tuple[Setting, Mounts], listener: Listener
+    seed: int, folder: Path, setting: Setting, mounts: Mounts, listener: Listener
 ) -> SeedRun:
-    setting, mounts = view
     submission = setting.harness.submission
     with fresh_folder(folder / "work") as workdir:
         delivered = deliver_submission(submission, workdir)
         process = _first_process("run", seed, workdir, setting, mounts)
         stage = run_process(process, setting, listener)
         written = written_files(workdir, delivered)
-        contract = submission.contract or {}
-        artifact = (
-            named_artifact(written, contract)
-            if contract.get("artifact")
-            else sized_artifact(written, stage.log.model_bytes)
-        )
+        named = (submission.contract or {}).get("artifact")
+        model_bytes = stage.log.model_bytes
+        artifact = named_artifact(written, named) if named else sized_artifact(written, model_bytes)
         losses_file = written.get(TOKEN_LOSSES_FILE)
         losses = read_token_losses(losses_file, setting.text.num_tokens)
         if setting.keeps_losses:
@@ -97,8 +83,8 @@ def _run_divided(seed: int, folder: Path, setting: Setting, listener: Listener) 
         delivered = deliver_submission(setting.harness.submission, workdir)
         process = _first_process("training", seed, workdir, setting, training_data(data))
         training = run_process(process, setting, listener)
-        artifact = named_artifact(written_files(workdir, delivered), {"artifact": [*plan.artifact]})
-        kept = _keep(artifact, folder) if artifact and _ended_well(training) else None
+        artifact = named_artifact(written_files(workdir, delivered), plan.artifact)
+        kept = _keep(artifact, folder) if artifact and training.result.ended_well else None
     evaluation = None
     if kept is not None:
         listener.next_process(training.result.wall_seconds)
@@ -131,10 +117,6 @@ def _first_process(
         workdir=workdir,
         mounts=mounts,
     )
-
-
-def _ended_well(stage: Stage) -> bool:
-    return stage.result.ending == "exited" and stage.result.exit_code == 0
 
 
 def _keep(artifact: Artifact, folder: Path) -> dict[str, Path]:

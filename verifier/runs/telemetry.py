@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psutil
@@ -47,14 +46,15 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _SecondsUsed:
-    """What was used up to a moment, from different beginnings."""
+class _Used:
+    """Seconds that were used up to a moment, from different beginnings; memory that is held now."""
 
     now: float
     busy: float
     own: float
     lead_ran: float
     lead_waited: float
+    tree_bytes: int
 
 
 def gpu_seconds(samples: Sequence[Sample], until: float | None) -> float | None:
@@ -85,19 +85,14 @@ class Telemetry:
         self._sensors = GpuSensors()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._last = self._seconds_used()
+        self._last = self._used()
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         self._sensors.close()
@@ -116,7 +111,7 @@ class Telemetry:
                 rest_seconds = max(SAMPLE_SECONDS, REST_PER_SAMPLE * spent)
 
     def _sample(self) -> Sample:
-        before, self._last = self._last, self._seconds_used()
+        before, self._last = self._last, self._used()
         elapsed = max(self._last.now - before.now, 1e-3)
 
         def share(name: str) -> float:
@@ -130,14 +125,15 @@ class Telemetry:
             lead_busy=share("lead_ran"),
             lead_waited=share("lead_waited"),
             load_average=os.getloadavg()[0],
-            tree_bytes=self._tree_bytes,
+            tree_bytes=self._last.tree_bytes,
             memory_free_bytes=psutil.virtual_memory().available,
             disk_free_bytes=psutil.disk_usage(str(self._folder)).free,
             gpus=self._sensors.read(),
         )
 
-    def _seconds_used(self) -> _SecondsUsed:
-        """Of the whole machine, and of our tree as it is; notes its memory."""
+    @staticmethod
+    def _used() -> _Used:
+        """By the whole machine, and by our tree as it is."""
         times = psutil.cpu_times()
         own, lead_ran, lead_waited, resident = 0.0, 0.0, 0.0, 0
         for process in psutil.Process().children(recursive=True):
@@ -149,11 +145,11 @@ class Telemetry:
                 ran, waited, _ = Path(f"/proc/{process.pid}/schedstat").read_text().split()
                 lead_ran += int(ran) / 1e9
                 lead_waited += int(waited) / 1e9
-        self._tree_bytes = resident
-        return _SecondsUsed(
+        return _Used(
             now=time.monotonic(),
             busy=sum(times) - times.idle - getattr(times, "iowait", 0.0),
             own=own,
             lead_ran=lead_ran,
             lead_waited=lead_waited,
+            tree_bytes=resident,
         )

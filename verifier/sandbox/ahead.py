@@ -9,7 +9,6 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from verifier.errors import PgolfError, SandboxUnavailableError
@@ -43,12 +42,7 @@ class ProbesAhead:
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process.stdout is not None and not self._process.stdout.closed:
             self._process.communicate()
 

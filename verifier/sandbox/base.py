@@ -47,6 +47,10 @@ class ExecResult:
     output_bytes: int
     detail: str
 
+    @property
+    def ended_well(self) -> bool:
+        return self.ending == "exited" and self.exit_code == 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Enforcement:
