@@ -145,9 +145,11 @@ def _stream(plan: RunPlan, track: Track, known: list[Evidence]) -> RungCost:
         for e in known
         if e.streams and all(s.not_evaluated is None for s in e.streams)
     ]
+    wall, streamed = track.limits.hard_wall_seconds.value, track.stream.most_seconds.value
     return RungCost(
         rung="stream",
-        at_most_seconds=(2 * count + 3) * track.limits.hard_wall_seconds.value,
+        # A round begins only where one of twice its length would end; a decoder needs as long.
+        at_most_seconds=count * (wall + streamed) + streamed + 2 * wall,
         expected_seconds=median(took) if took else None,
         because=f"{count} seeds with full budgets, then one token after another, decoded and drawn",
     )

@@ -36,6 +36,12 @@ def _answer(stream: StreamRecord, numbers: dict[str, float]) -> Finding | str | 
     noise_nats = max(numbers["tolerance_nats"], numbers["noise_factor"] * median)
     limit_nats = numbers["tolerance_nats"] + numbers["standard_errors"] * error
     if largest <= noise_nats and mean <= limit_nats:
+        is_cut = stream.num_targets < stream.num_drawn
+        if is_cut and stream.num_documents < numbers["min_documents"]:
+            return (
+                f"seed {stream.seed}: time ran out after {stream.num_documents} documents; "
+                "offer more lanes in pgolf.yaml, or a faster stream"
+            )
         return None
     told = f"on average {mean:.3g}, at most {largest:.3g} nats lower than ours"
     return Finding(

@@ -137,6 +137,8 @@ def stream_note(stream: StreamRecord) -> str:
         f"{stream.num_targets:,} of {stream.tape_targets:,} tokens in {stream.num_documents:,} "
         f"documents, {stream.loss_nats:.6f} nats each"
     )
+    if stream.num_targets < stream.num_drawn:
+        note += f", of {stream.num_drawn:,} drawn, which there was no time for"
     if stream.predicting_seconds > 0:
         note += f", {stream.num_targets / stream.predicting_seconds:,.0f} tokens a second"
     if stream.largest_difference_nats is not None:

@@ -32,6 +32,8 @@ class StreamRecord(StrictModel):
     """How the submission broke the protocol; what was scored before counts for nothing."""
     tape_targets: int = 0
     """Of the whole validation data."""
+    num_drawn: int = 0
+    """Targets that were to be streamed; more than those that were, where time ran out."""
     num_targets: int = 0
     num_pieces: int = 0
     num_documents: int = 0

@@ -112,6 +112,8 @@ class Stream(StrictModel):
     """Of one piece at most; the rest of a longer one is left out."""
     first_answer_seconds: Quantity
     answer_seconds: Quantity
+    most_seconds: Quantity
+    """Of one seed's scoring; what is left then is left out, behind a round of pieces."""
 
 
 class Track(StrictModel):

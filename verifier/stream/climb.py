@@ -69,11 +69,16 @@ def _streamed(setting: Setting, seed: SeedMeasurement, *, decodes: bool) -> Stre
         tape=tape,
     )
     passages = streaming.passages(np.random.default_rng(int(record.secret, 16)))
+    num_drawn = sum(len(passage.targets) for passage in passages)
+    record = record.model_copy(update={"num_drawn": num_drawn})
+    most_seconds = setting.harness.track.stream.most_seconds.value
     try:
         scored = [
             part
             for i, passage in enumerate(passages)
-            for part in streaming.score(passage, f"score_{i}")
+            for part in streaming.score(
+                passage, f"score_{i}", most_seconds * len(passage.targets) / num_drawn
+            )
         ]
     except BrokenStreamError as error:
         return record.model_copy(update={"broken": str(error)})

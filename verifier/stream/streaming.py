@@ -1,5 +1,7 @@
 """One seed's artifact, started cold as often as it takes: to score a passage, to decode it."""
 
+import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,8 @@ from verifier.stream.predictor import Patience, Predictor
 from verifier.stream.protocol import Tokens
 from verifier.stream.session import Session
 
+TELL_SECONDS = 20.0
+"""Between two words to the user."""
 SHARE_OF_WALL = 0.8
 """Of a session's wall time, in which tokens are shown; the rest is for its end."""
 
@@ -44,10 +48,15 @@ class Decoded:
 
 @dataclass(kw_only=True, slots=True)
 class Pace:
-    """Whether a session has time for another round before its wall, asked behind each."""
+    """Whether there is time for another round, asked behind each: in this session, and at all."""
 
     wall_seconds: float
+    """Of a session."""
+    until: float = math.inf
+    """`time.monotonic()` at which a passage's time is over."""
     started: float = field(default_factory=time.monotonic)
+    times_told: int = 0
+    """How often the user was told of it."""
     _last: float = 0.0
     _longest: float = 0.0
 
@@ -55,7 +64,11 @@ class Pace:
         """Whether one twice as long as the longest so far, start included, would still end."""
         spent = time.monotonic() - self.started
         self._longest, self._last = max(self._longest, spent - self._last), spent
-        return spent + 2 * self._longest <= self.wall_seconds
+        return spent + 2 * self._longest <= self.wall_seconds and self.goes_on()
+
+    def goes_on(self) -> bool:
+        """Whether another session would be worth its start."""
+        return time.monotonic() + 2 * self._longest <= self.until
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,25 +93,35 @@ class Streaming:
             for group in groups(drawn, self.tape)
         ]
 
-    def score(self, passage: Passage, name: str) -> list[Scored]:
+    def score(self, passage: Passage, name: str, seconds: float = math.inf) -> list[Scored]:
         """Losses and code of a passage, in as many sessions as the wall time of each wants.
+
+        Args:
+            passage: its pieces, in the order in which they were drawn.
+            name: of its sessions' folders.
+            seconds: after which the rest of the pieces is left out; one round is never too much.
 
         Raises as Session.hold does.
         """
         parts: list[Scored] = []
-        while passage.pieces:
-            parts.append(self._score(passage, f"{name}_{len(parts)}"))
+        until, goes_on = time.monotonic() + seconds, True
+        while passage.pieces and goes_on:
+            pace = Pace(wall_seconds=self._wall_seconds, until=until)
+            parts.append(self._score(passage, f"{name}_{len(parts)}", pace))
             rest = passage.pieces[len(parts[-1].passage.pieces) :]
-            passage = replace(passage, pieces=rest)
+            passage, goes_on = replace(passage, pieces=rest), pace.goes_on()
         return parts
 
-    def _score(self, passage: Passage, name: str) -> Scored:
+    def _score(self, passage: Passage, name: str, pace: Pace) -> Scored:
         """The first pieces of a passage, as many as one session has time for."""
-        pace = Pace(wall_seconds=self._wall_seconds)
-        results = []
+        results, rounds_done = [], itertools.count(1)
+
+        def has_time() -> bool:
+            self._tell(passage, next(rounds_done), pace)
+            return pace.has_time()
 
         def talk(predictor: Predictor) -> None:
-            results.append((predictor, score(passage, predictor, pace.has_time)))
+            results.append((predictor, score(passage, predictor, has_time)))
 
         wall_seconds = self.hold(talk, name)
         [(predictor, coded)] = results
@@ -111,6 +134,16 @@ class Streaming:
             wall_seconds=wall_seconds,
             predicting_seconds=predictor.predicting_seconds,
         )
+
+    def _tell(self, passage: Passage, rounds_done: int, pace: Pace) -> None:
+        """How far a session is, and how long the rest takes at this speed."""
+        num_pieces, spent = len(passage.pieces), time.monotonic() - pace.started
+        done = min(rounds_done * passage.num_lanes, num_pieces)
+        if spent >= TELL_SECONDS * (1 + pace.times_told):
+            pace.times_told += 1
+            rest = spent * (num_pieces - done) / done
+            text = f"{done:,} of {num_pieces:,} pieces in {spent:.0f} s, some {rest:.0f} s more"
+            self.setting.harness.observer.note(f"seed {self.seed}: {text}")
 
     def decode(self, scored: Scored, name: str) -> Decoded:
         """What a passage's code gives back; raises as Session.hold does."""

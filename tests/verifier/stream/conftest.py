@@ -23,6 +23,7 @@ AMOUNTS = {
     "piece_targets": 1_000,
     "first_answer_seconds": 20,
     "answer_seconds": 1,
+    "most_seconds": 20,
 }
 RULES = ("failed_run", "streamed_score_differs", "below_own_entropy")
 PATIENCE = Patience(first_seconds=20, answer_seconds=2)
