@@ -6,7 +6,7 @@ the kernel tells us, ends evaluation's loading and compiling.
 """
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from verifier.schemas.run_record_json import Phases
 from verifier.training_log import TrainingLog, TrainPoint, ValidationPoint
@@ -34,50 +34,77 @@ class Timeline:
         return self.line_seconds[line - 1] if line is not None and known else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Marks:
+    """The moments at which phases meet."""
+
+    first_step: Seconds
+    training_end: Seconds
+    packed: Seconds
+    evaluation_begin: Seconds
+    first_look: Seconds
+    """None where it does not lie between evaluation's begin and its score."""
+    scored: Seconds
+
+
 def phases(timeline: Timeline, training: TrainingLog, evaluation: TrainingLog) -> Phases:
     """Cut our time; a phase that nothing marks is None."""
-    first, last, packed = _marks(training, timeline)
-    scored = timeline.at(evaluation.headline.line if evaluation.headline else None)
-    if timeline.training_end is None:
-        serialised, begin, load = packed, packed, None
-    else:
-        first, last = (0.0, timeline.training_end) if first is None else (first, last)
-        serialised, begin = timeline.training_end, timeline.evaluation_begin
-        load = _between(begin, timeline.first_look)
-        if load is not None and _between(timeline.first_look, scored) is not None:
-            begin = timeline.first_look
-        else:
-            load = None
-    start, loop = first, _between(first, last)
-    validation = None
-    if loop is not None and timeline.training_end is None:
-        validation = _validation(timeline, training)
-        loop = max(loop - (validation or 0.0), 0.0)
-    if loop is not None and start is not None:
-        # The first step line stands at that step's end, so its own time is training too; what the
-        # script says of it counts no further than our clock allows.
-        said = training.train_points[0].train_seconds if training.train_points else None
-        loop += min(max(said or 0.0, 0.0), start)
+    marks = _marks(timeline, training, evaluation)
+    loop = _between(marks.first_step, marks.training_end)
+    is_whole = timeline.training_end is None
+    validation = _validation(timeline, training) if is_whole and loop is not None else None
+    scoring_begin = marks.evaluation_begin if marks.first_look is None else marks.first_look
     return Phases(
-        start=start,
-        training=loop,
+        start=marks.first_step,
+        training=None if loop is None else _training(marks, loop - (validation or 0.0), training),
         validation=validation,
         calibration=_calibration(timeline, training),
-        serialise=_between(last, serialised),
-        load=load,
-        evaluation=_between(begin, scored),
-        finish=_between(scored, timeline.end),
+        serialise=_between(marks.training_end, marks.packed),
+        load=_between(marks.evaluation_begin, marks.first_look),
+        evaluation=_between(scoring_begin, marks.scored),
+        finish=_between(marks.scored, timeline.end),
     )
 
 
-def _marks(log: TrainingLog, timeline: Timeline) -> tuple[Seconds, Seconds, Seconds]:
-    """When the first step, the end of training and the packed artifact were told."""
-    packed = log.lines.get("model_bytes")
-    first = log.train_points[0].line if log.train_points else None
-    ends = [p.line for p in log.train_points] + [p.line for p in log.validation_points]
-    ends += [log.lines["train_seconds"]] if "train_seconds" in log.lines else []
-    before = [line for line in ends if packed is None or line < packed]
-    return timeline.at(first), timeline.at(max(before, default=None)), timeline.at(packed)
+def _marks(timeline: Timeline, training: TrainingLog, evaluation: TrainingLog) -> _Marks:
+    packed = training.lines.get("model_bytes")
+    first = training.train_points[0].line if training.train_points else None
+    told = [point.line for point in (*training.train_points, *training.validation_points)]
+    told += [training.lines["train_seconds"]] if "train_seconds" in training.lines else []
+    last = max((line for line in told if packed is None or line < packed), default=None)
+    by_lines = _Marks(
+        first_step=timeline.at(first),
+        training_end=timeline.at(last),
+        packed=timeline.at(packed),
+        evaluation_begin=timeline.at(packed),
+        first_look=None,
+        scored=timeline.at(evaluation.headline.line if evaluation.headline else None),
+    )
+    return by_lines if timeline.training_end is None else _with_two_processes(by_lines, timeline)
+
+
+def _with_two_processes(marks: _Marks, timeline: Timeline) -> _Marks:
+    """Training that marks no step lasts from launch to end."""
+    begin, look = timeline.evaluation_begin, timeline.first_look
+    is_unmarked = marks.first_step is None
+    is_look = _between(begin, look) is not None and _between(look, marks.scored) is not None
+    return replace(
+        marks,
+        first_step=0.0 if is_unmarked else marks.first_step,
+        training_end=timeline.training_end if is_unmarked else marks.training_end,
+        packed=timeline.training_end,
+        evaluation_begin=begin,
+        first_look=look if is_look else None,
+    )
+
+
+def _training(marks: _Marks, loop: float, log: TrainingLog) -> float:
+    """The loop and its first step, whose line stands at that step's end.
+
+    What the script says of that step counts no further than our clock allows.
+    """
+    said = log.train_points[0].train_seconds if log.train_points else None
+    return max(loop, 0.0) + min(max(said or 0.0, 0.0), marks.first_step or 0.0)
 
 
 def validations_in_training(log: TrainingLog) -> tuple[tuple[ClockedPoint, ValidationPoint], ...]:
