@@ -69,7 +69,8 @@ def phases(timeline: Timeline, training: TrainingLog, evaluation: TrainingLog) -
 def _marks(timeline: Timeline, training: TrainingLog, evaluation: TrainingLog) -> _Marks:
     packed = training.lines.get("model_bytes")
     first = training.train_points[0].line if training.train_points else None
-    told = [point.line for point in (*training.train_points, *training.validation_points)]
+    points: list[ClockedPoint] = [*training.train_points, *training.validation_points]
+    told = [point.line for point in points]
     told += [training.lines["train_seconds"]] if "train_seconds" in training.lines else []
     last = max((line for line in told if packed is None or line < packed), default=None)
     by_lines = _Marks(
