@@ -1,6 +1,7 @@
 """What a run takes on a world of its own instead of the track's data: short budgets, one seed."""
 
 import contextlib
+import math
 import re
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ from verifier.submission import Submission
 _DEFAULT_VOCABULARY = re.compile(r"[\"']VOCAB_SIZE[\"']\s*,\s*[\"']?(\d{2,6})\b")
 _SIDECAR = re.compile(r"fineweb_val_bytes|([\"'])val_bytes\1")
 """The file that tells the bytes of validation tokens, as #1729 names it."""
+_TABLE = re.compile(r"environ\.get\(\s*[\"']([A-Z0-9_]*BUCKETS)[\"']\s*,\s*[\"']?(\d[\d_]{3,11})\b")
+"""A variable of the script for how many buckets its counts are hashed into, and its default."""
+MIN_TABLE = 2**16
+"""Smaller ones are of weights, which training fills."""
+MIN_BUCKETS = 1_024
 _NAMED_VOCABULARY = re.compile(r"_(?:sp|byte)(\d{2,6})\b")
 
 
@@ -68,7 +74,10 @@ def floor_inputs(
                 options,
                 num_seeds=options.num_seeds or 1,
                 data=Path(name),
-                environment=track.floor.environment | settings | options.environment,
+                environment=track.floor.environment
+                | settings
+                | smaller_tables(submission, track)
+                | options.environment,
             ),
             world=world,
         )
@@ -95,6 +104,28 @@ def vocabulary(submission: Submission, track: Track, options: PlanOptions) -> in
     named = _NAMED_VOCABULARY.search(choose_dataset(submission)) if submission.script else None
     found = named or _DEFAULT_VOCABULARY.search(script or "")
     return int(found[1]) if found else int(track.floor.vocab_size.value)
+
+
+def smaller_tables(submission: Submission, track: Track) -> dict[str, str]:
+    """Settings by which tables of hashed counts end as full as they do on the real data.
+
+    A table of four million buckets is overfull after the 62 million tokens of the validation set,
+    and what is read from it then is mass that belongs to no word; after a tape of 122,880 it is
+    empty, and as good as exact. A script that obeys the four conditions does so with any size.
+    """
+    command = readme_command(submission) if submission.script else None
+    given = command.environment if command else {}
+    real_tokens = max((f.scored_tokens for f in track.dataset.families), default=0)
+    share = track.floor.validation_tokens.value / max(real_tokens, 1)
+    tables = {}
+    for script in submission.scripts:
+        for name, default in _TABLE.findall(script.text or ""):
+            told = given.get(name, default).replace("_", "")
+            size = int(told) if told.isdecimal() else 0
+            if size >= MIN_TABLE and share < 1:
+                buckets = 2 ** round(math.log2(size * share))
+                tables[name] = str(max(buckets, MIN_BUCKETS))
+    return tables
 
 
 def _reads_a_sidecar(submission: Submission) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from verifier.floor.inputs import floor_inputs, vocabulary
+from verifier.floor.inputs import floor_inputs, smaller_tables, vocabulary
 from verifier.rulebook import load_rulebook
 from verifier.runs.plan import PlanOptions
 from verifier.submission import load_submission
@@ -49,3 +49,21 @@ def test_a_sidecar_lies_there_for_scripts_that_name_its_file(make_submission, as
     submission = load_submission(make_submission(f"# reads {asked}\n"))
     with floor_inputs(submission, RULEBOOK, OPTIONS, minutes=1) as inputs:
         assert len(list(inputs.options.data.glob("datasets/*/*_val_bytes_*"))) == count
+
+
+@pytest.mark.parametrize(
+    ("script", "files", "settings"),
+    [
+        ("get('NGRAM_BUCKETS', 4_194_304)", {}, {"NGRAM_BUCKETS": "8192"}),
+        (
+            'get("NGRAM_BUCKETS", "4194304")',
+            readme("NGRAM_BUCKETS=65536"),
+            {"NGRAM_BUCKETS": "1024"},
+        ),
+        ("get('BIGRAM_BUCKETS', 2048)", {}, {}),  # learned, not counted
+    ],
+)
+def test_tables_of_counts_are_as_full_as_on_the_real_data(make_submission, script, files, settings):
+    submission = load_submission(make_submission(f"import os\nos.environ.{script}\n", files))
+    assert smaller_tables(submission, load_rulebook("10min_16mb").track) == settings
+    assert smaller_tables(submission, RULEBOOK.track) == {}  # its own text is shorter than the tape
