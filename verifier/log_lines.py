@@ -36,7 +36,7 @@ _OTHER_BPB = re.compile(
 )
 # On the way to a score, or about another one.
 _IN_PASSING = re.compile(
-    r"(?i)\d/\d|[%{}]|search|sweep|trial|\b(?:steps?|epoch|chunk|running|best|mean|average|baseline|target|vs)\b"
+    r"(?i)\d/\d|[%{}]|search|sweep|trial|\b(?:steps?|epoch|chunk|running|best|previous|mean|average|baseline|target|vs)\b"
 )
 _LABEL = re.compile(r"[A-Za-z][\w+.:()-]{0,99}(?: [\w+.-]{1,40}){0,4}")
 _LOOKS_FINAL = re.compile(r"(?i)val_bpb[\"']?\s?[:=]\s?\d|^final\w{0,80}[ :].{0,100}\d\.\d")
@@ -44,9 +44,8 @@ _DIAGNOSTIC = re.compile(r"(?i)diagnostic|pre.?quant|post.?ema|^\W*ema\b")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0}
 # Gathering data for the quantiser, not quantising; not every script prints how long it takes.
 _CALIBRATING = (
-    r"(?:generated|collected|calibrated|done)\b.{0,100} in (?P<calibration_seconds>"
-    + _FLOAT
-    + r")s\b"
+    r"(?:hessians )?(?:generated|collected|calibrated|done)\b.{0,100} (?:in |time=|elapsed=)"
+    r"(?P<calibration_seconds>" + _FLOAT + r")s\b"
     r"|(?P<calibration_data>(?:collect|generat|calibrat|using )[^{}=]{0,20}"
     r"(?:hessians|data|calibrat|with \d)[^{}=]{0,80})"
 )
@@ -60,7 +59,7 @@ _PATTERNS = {
         "params": rf"params:.{{0,200}} ws:(?P<world_size>{_INT}) .{{0,40}}\bs:(?P<seed>{_INT})$",
         "train_shards": rf"train_shards: ?(?P<train_shards>{_INT})$",
         "train_loader": rf"train_loader:\S+ train_shards:(?P<train_shards>{_INT})\b",
-        "val_tokens": rf"val_tokens: ?(?P<val_tokens>{_INT})$",
+        "val_tokens": rf"val_tokens: ?(?P<val_tokens>{_INT})(?= \w+:|$)",
         "Validation": r"Validation tokens: (?P<val_tokens>\d{1,3}(?:,\d{3}){1,5})$",
         "val_loader": rf"val_loader:.* tokens:(?P<val_tokens>{_INT})$",
         "stopping_early": rf"stopping_early: ?\S+ train_time: ?(?P<train_ms>{_INT})ms"
@@ -248,7 +247,7 @@ def read_final(line: str, number: int) -> FinalMetric | None:
 def read_other_final(line: str, number: int) -> FinalMetric | None:
     """A BPB in words that only one script uses; it counts where a log has no customary line."""
     found = _OTHER_BPB.search(line)
-    if found is None or _IN_PASSING.search(line[: found.start(1)]):
+    if found is None or _IN_PASSING.search(line[: found.start(1)].replace("_", " ")):
         return None
     return FinalMetric(
         line=number,

@@ -237,6 +237,7 @@ def test_a_line_on_which_a_careless_pattern_would_never_end_is_read(
         ("gptq:calibrating with training data...", "calibrating with training data...", None),
         ("gptq:collecting hessians batches=64 source=val", "collecting hessians batches", None),
         ("GPTQ:collected 67 Hessians in 3.5s", None, 3.5),
+        ("gptq:hessians collected layers=68 time=37.2s", None, 37.2),
         ("gptq:reserving 0s, effective=599500ms", None, None),
         ("gptq_quantize: 66 GPTQ layers, 0 naive layers", None, None),
     ],
@@ -250,8 +251,11 @@ def test_calibration_is_seen_with_and_without_its_time(
     assert log.calibration_seconds == seconds
 
 
-def test_scored_tokens_are_read_with_thousands_separators() -> None:
-    assert read_training_log("Validation tokens: 40,540,160\n").val_tokens == 40_540_160
+@pytest.mark.parametrize(
+    "line", ["Validation tokens: 40,540,160", "val_tokens:40540160 eval_ctx:8192 eval_stride:64"]
+)
+def test_scored_tokens_are_read_in_every_shape(line: str) -> None:
+    assert read_training_log(line + "\n").val_tokens == 40_540_160
 
 
 @pytest.mark.parametrize(
@@ -281,6 +285,13 @@ def test_a_customary_line_stands_over_a_scripts_own_words() -> None:
     assert headline is not None and headline.val_bpb == 1.27905213
 
 
-@pytest.mark.parametrize("line", ["tc[1890/1893]bpb=0.415948 t=47.2s", "Best BPB: 1.2272"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tc[1890/1893]bpb=0.415948 t=47.2s",
+        "Best BPB: 1.2272",
+        '"previous_best_bpb": 1.2464,',
+    ],
+)
 def test_a_score_on_the_way_or_of_another_run_is_no_final_metric(line: str) -> None:
     assert read_training_log(line).headline is None

@@ -42,6 +42,7 @@ def follow_run(program: Program, settings: Settings) -> Trace:
         trace = found if _is_told(found, settings) else trace
     if any(trace.of_kind(Report)) and not _is_told(trace, settings):
         trace.stopped = trace.stopped or "no script that could be followed prints the claimed score"
+    trace.stopped = trace.stopped or settings.other_code or None
     return trace
 
 

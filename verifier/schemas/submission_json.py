@@ -110,7 +110,7 @@ def read_metadata(document: object) -> Metadata:
     figures = {name: top.figure(figure) for name, figure in _SEED_FIGURES.items()}
     return Metadata(
         **texts,
-        val_bpb=figures["val_bpb"],
+        val_bpb=figures["val_bpb"] or None,  # a zero stands where the score is to be filled in
         val_loss=figures["val_loss"],
         val_bpb_std=top.figure(_VAL_BPB_STD),
         bytes_total=top.whole(_SEED_FIGURES["artifact_bytes"]),

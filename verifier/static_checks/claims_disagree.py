@@ -49,6 +49,7 @@ def _table_findings(case: PaperCase, rule: Rule) -> list[Finding]:
     """
     claimed = {f"seed {seed}": value for seed, value in case.claims.seed_bpbs.items()}
     also = {f"seed {s.seed}": _logged_only(s) for s in case.claims.seeds}
+    alone = [case.claims.headline_bpb] if len(claimed) == 1 and case.claims.headline_bpb else []
     if case.claims.headline_bpb is not None:
         claimed["the mean"] = case.claims.headline_bpb
     lowest, highest = rule.parameters["lowest_bpb"], rule.parameters["highest_bpb"]
@@ -65,8 +66,10 @@ def _table_findings(case: PaperCase, rule: Rule) -> list[Finding]:
     findings = []
     for name, lines in rows.items():
         value = stated[name]
-        if not any(_is_known(one, told, _ROUNDING) for one in (value, *also.get(name, ()))):
-            message = f"the table gives {name} no score of {value:.5f}, as claimed elsewhere"
+        logged = also.get(name, [])
+        if not any(_is_known(one, told, _ROUNDING) for one in (value, *logged, *alone)):
+            said = "its log says" if logged else "submission.json says"
+            message = f"the table gives {name} no score of {value:.5f}, as {said}"
             findings.append(lines[0].finding(message))
     return findings
 

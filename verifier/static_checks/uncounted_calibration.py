@@ -1,4 +1,4 @@
-"""Calibration on data after a loop that left no time for it."""
+"""Calibration on data after a loop that left no time, or too little, for it."""
 
 import re
 
@@ -14,8 +14,12 @@ _SELF_MADE = re.compile(r"(?i)self[- ]?gen|\bAR\b|autoregress|synthetic|random")
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """The log's own line where it has one, else the place in the code."""
     budget = case.track.limits.train_seconds.value
-    full = [log for log in case.claims.claiming_logs if (log.log.train_seconds or 0.0) >= budget]
-    findings = [finding for log in full if (finding := _logged(log, budget))]
+    latest = budget + rule.parameters["tolerated_seconds"]
+    logs = [
+        log for log in case.claims.claiming_logs if _seconds(log) > latest or _is_full(log, budget)
+    ]
+    findings = [finding for log in logs if (finding := _logged(log, budget))]
+    full = any(_is_full(log, budget) for log in logs)
     if full and not findings and not case.trace.reserves_time:
         findings = [
             Finding(
@@ -27,6 +31,16 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
             for calibration in case.trace.of_kind(Calibration)
         ][:1]
     return flow_result(case.trace, findings)
+
+
+def _is_full(claim: LogClaim, budget_seconds: float) -> bool:
+    """Whether the loop alone used the budget."""
+    return (claim.log.train_seconds or 0.0) >= budget_seconds
+
+
+def _seconds(claim: LogClaim) -> float:
+    """Loop and calibration, as far as the log times them."""
+    return (claim.log.train_seconds or 0.0) + (claim.log.calibration_seconds or 0.0)
 
 
 def _logged(claim: LogClaim, budget_seconds: float) -> Finding | None:

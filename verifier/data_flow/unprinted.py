@@ -1,0 +1,92 @@
+"""Log lines that no code of the folder prints: another script made the run.
+
+Scripts print `label:value` and `label key:value`. A label that stands nowhere in the code, nor fits
+any text with holes in it, was printed by code that is not here. What other programs print before
+and during training is left alone: only the lines from the end of training to the score are asked
+about, and only where all code could be read.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from verifier.claims import Claims, LogClaim
+from verifier.log_lines import without_timestamp
+from verifier.program import Module, Program, read_module
+
+MAX_LINES = 5_000
+_LABEL = re.compile(r"([A-Za-z]\w{3,60})(?::(?!//)\S|:? \w{2,40}[:=]\S)(?=.{0,300}\d)")
+_WORD = re.compile(r"[A-Za-z]\w*")
+_LETTERS = re.compile(r"[A-Za-z]{3}")
+_HOLE = re.compile(r"\{[^{}]{0,80}\}|%[-\d.]{0,6}[a-z]")
+_LONGEST_START = 60  # characters of a template that are held against a line
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnprintedLine:
+    """One line of a log that came from other code."""
+
+    file: str
+    line: int
+    label: str
+    text: str
+
+
+@dataclass(slots=True)
+class _Code:
+    """The words of all code in the folder, and its texts with holes once they are asked for."""
+
+    modules: list[Module]
+    words: set[str]
+    templates: list[re.Pattern[str]] = field(default_factory=list)
+
+    def may_print(self, label: str, line: str) -> bool:
+        if label in self.words:
+            return True
+        self.templates = self.templates or [
+            re.compile(".{0,80}?".join(map(re.escape, pieces)))
+            for module in self.modules
+            for pieces in _texts_with_holes(module)
+            if _LETTERS.search("".join(pieces))
+        ]
+        return any(template.match(line) for template in self.templates)
+
+
+def unprinted_lines(claims: Claims, program: Program) -> list[UnprintedLine]:
+    """The first such line of each log behind the claim; none where some code was not read."""
+    if program.opaque or not program.modules:
+        return []
+    aside = [module for file in program.unreachable if (module := read_module(file))]
+    modules = [*program.modules, *aside]
+    texts = [module.text for module in modules]
+    texts += [file.text or "" for file in (*program.unreachable, *program.named)]
+    code = _Code(modules=modules, words=set(_WORD.findall("\n".join(texts))))
+    found = (next(_of_other_code(log, code), None) for log in claims.claiming_logs)
+    return [line for line in found if line is not None]
+
+
+def _of_other_code(claim: LogClaim, code: _Code) -> Iterator[UnprintedLine]:
+    start, headline = claim.log.lines.get("train_seconds"), claim.log.headline
+    if start is None or headline is None or claim.file.lines_cut:
+        return
+    end = min(headline.line, start + MAX_LINES)
+    lines = (claim.file.text or "").split("\n")[start:end]
+    for number, stamped in enumerate(lines, start=start + 1):
+        line = without_timestamp(stamped)
+        label = _LABEL.match(line)
+        if label and not code.may_print(label[1], line):
+            yield UnprintedLine(
+                file=str(claim.file.path), line=number, label=label[1], text=line[:160]
+            )
+
+
+def _texts_with_holes(module: Module) -> Iterator[list[str]]:
+    """The literal pieces of f-strings and of texts to be formatted, from their start."""
+    for joined in module.of_kind(ast.JoinedStr):
+        pieces = [str(v.value) if isinstance(v, ast.Constant) else "\0" for v in joined.values]
+        yield "".join(pieces).lstrip()[:_LONGEST_START].split("\0")
+    for constant in module.of_kind(ast.Constant):
+        text = constant.value
+        if isinstance(text, str) and _HOLE.search(text[:300]):
+            yield _HOLE.sub("\0", text[:300]).lstrip()[:_LONGEST_START].split("\0")
