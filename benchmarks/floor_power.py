@@ -152,17 +152,19 @@ def power(num_worlds: int = 5) -> None:
             )
 
 
-def folders(parent: Path, kind: str) -> Iterator[tuple[str, Path]]:
-    """A submission folder a mode."""
-    if kind == "cheats":
-        for mode in (*HONEST, *CHEATS):
-            folder = parent / mode.replace(":", "_")
-            folder.mkdir()
-            (folder / "train_gpt.py").write_text(SCRIPT.replace('"plain"', f'"{mode}"', 1))
-            (folder / "README.md").write_text("# small\n")
-            (folder / "pgolf.yaml").write_text("contract: 1\n")  # so that losses are asked for
-            yield mode, folder
-        return
+def cheats(parent: Path) -> Iterator[tuple[str, Path]]:
+    """The small script in each of its modes, a folder each."""
+    for mode in (*HONEST, *CHEATS):
+        folder = parent / mode.replace(":", "_")
+        folder.mkdir()
+        (folder / "train_gpt.py").write_text(SCRIPT.replace('"plain"', f'"{mode}"', 1))
+        (folder / "README.md").write_text("# small\n")
+        (folder / "pgolf.yaml").write_text("contract: 1\n")  # so that losses are asked for
+        yield mode, folder
+
+
+def bundles(parent: Path) -> Iterator[tuple[str, Path]]:
+    """The demo's bundle with a few lines patched, a folder each."""
     bundle = ROOT / "submissions" / "demo"
     for mode, patches in PATCHES.items():
         folder = parent / mode
@@ -178,11 +180,14 @@ def folders(parent: Path, kind: str) -> Iterator[tuple[str, Path]]:
         yield mode, folder
 
 
+FOLDERS = {"cheats": cheats, "torch": bundles}
+
+
 def rung(kind: str) -> None:
     """The verdict of the whole rung on each folder."""
     print("| script | nats a token | total | bets | broken | seconds |\n" + "| --- " * 6 + "|")
     with tempfile.TemporaryDirectory() as name:
-        for mode, folder in folders(Path(name), kind):
+        for mode, folder in FOLDERS[kind](Path(name)):
             command = [sys.executable, "-m", "verifier", "verify", str(folder), "--rung", "floor"]
             if kind == "torch":
                 command += ["--floor-minutes", "1.5"]
@@ -215,7 +220,7 @@ if __name__ == "__main__":
         calibration()
     elif wanted == "power":
         power()
-    elif wanted in ("cheats", "torch"):
+    elif wanted in FOLDERS:
         rung(wanted)
     else:
         sys.exit(__doc__)

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/verifier/probe"), str(ROOT / "benchmarks")]
 
 import scored_script  # noqa: E402
-from floor_power import LEARN_TAPE, PATCHES  # noqa: E402
+from floor_power import bundles  # noqa: E402
 from leakage_power import count_pairs  # noqa: E402
 
 from verifier.evidence_checks import future_token_dependence  # noqa: E402
@@ -73,23 +72,6 @@ def folder_of(parent: Path, mode: str, rung: str) -> Path:
         contract += "code: [train_gpt.py, stored.npy]\n"
     (folder / "pgolf.yaml").write_text(contract + (PROMISE if mode in PROMISING else ""))
     return folder
-
-
-def bundles(parent: Path) -> Iterator[tuple[str, Path]]:
-    """The demo's bundle with a few lines patched, as benchmarks/floor_power.py has them."""
-    bundle = ROOT / "submissions" / "demo"
-    for mode, patches in PATCHES.items():
-        folder = parent / mode
-        folder.mkdir()
-        script = (bundle / "train_gpt.py").read_text()
-        script = script.replace("\ndef evaluate_artifact(", LEARN_TAPE, 1)
-        for old, new in patches:
-            assert old in script, old
-            script = script.replace(old, new)
-        (folder / "train_gpt.py").write_text(script)
-        for name in ("README.md", "pgolf.yaml"):
-            (folder / name).write_text((bundle / name).read_text())
-        yield mode, folder
 
 
 def climb(folder: Path, rung: str) -> tuple[dict, float]:
