@@ -22,11 +22,16 @@ from trainer.quantization.bit_packing import pack_codes, packed_bytes, unpack_co
 from trainer.quantization.codecs import compress, decompress
 from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, encode_matrices
 from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor, payload_bytes
-from trainer.quantization.size_law import clip_factor, finest_factor, with_clips_times
+from trainer.quantization.size_law import (
+    FITTED_ROOM,
+    bytes_saved,
+    clip_factor,
+    finest_factor,
+    with_clips_times,
+)
 from trainer.recipe import QuantizationOptions
 
 ARTIFACT_FORMAT = "pgolf rows, version 3"
-FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
 MAX_FITTINGS = 6
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
@@ -156,9 +161,9 @@ def fit_artifact(
                 predicted_bytes=predicted_bytes or num_bytes,
             )
         num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
-        wanted = factor * clip_factor(num_bytes - target_bytes, max(num_codes, 1))
-        factor = max(wanted, finest)
-        predicted_bytes = target_bytes
+        before = factor
+        factor = max(before * clip_factor(num_bytes - target_bytes, max(num_codes, 1)), finest)
+        predicted_bytes = num_bytes - round(bytes_saved(factor / before, num_codes))
     raise RecipeError(
         f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
         f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"

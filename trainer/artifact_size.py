@@ -12,8 +12,8 @@ consecutive steps agree more the higher the momentum, and weight decay pulls bac
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -28,9 +28,16 @@ from trainer.optimizer.schedules import learning_rate_scale, muon_momentum
 from trainer.quantization.bit_packing import pack_codes
 from trainer.quantization.calibrated_rounding import clip_sigmas
 from trainer.quantization.codecs import compress
+from trainer.quantization.fine_columns import FINE_BITS
 from trainer.quantization.gptq import nearest_codes, row_grid, sigma_steps
 from trainer.quantization.rounding import StoredTensor, code_bits, is_rounded, store_tensor
-from trainer.quantization.size_law import gaussian_code_bits
+from trainer.quantization.size_law import (
+    FITTED_ROOM,
+    clip_factor,
+    finest_factor,
+    gaussian_code_bits,
+    with_clips_times,
+)
 from trainer.recipe import OptimizerOptions, QuantizationOptions, Recipe, matches_any
 
 # How much further a weight gets than by steps that know nothing of each other. Fitted to one run of
@@ -49,6 +56,9 @@ HEADER_BYTES_PER_TENSOR = 20  # compressed
 SCALE_BYTES = 2  # of a row's step
 # Likewise on grids of standard deviations: fitted to the logs of #1394, #1493, #1787 and #1886.
 SIGMA_TAIL_FACTOR = 0.9956
+# Of LQER's codes, two bits and four: of Gaussian factors, stored a byte each and compressed.
+LEFT_ENTROPY_BITS = 1.6
+RIGHT_ENTROPY_BITS = 3.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +79,14 @@ class PredictedArtifact:
     @property
     def num_bytes(self) -> int:
         return sum(group.num_bytes for group in self.groups.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedSize:
+    """The artifact that fitted clips should lead to."""
+
+    num_bytes: int
+    clip_factor: float  # on every clip of the recipe
 
 
 def predict_artifact(recipe: Recipe) -> PredictedArtifact:
@@ -113,6 +131,11 @@ def predict_by_law(shapes: Mapping[str, Tensor], options: QuantizationOptions) -
             num_bytes[group] += SCALE_BYTES * tensor.shape[0]
         else:
             num_bytes[group] += store_tensor(name, torch.zeros(tensor.shape), options).num_bytes
+    rounded = [shape.shape for name, shape in shapes.items() if is_rounded(name, shape, options)]
+    if options.lqer_enabled:
+        num_bytes["low-rank parts"] = low_rank_bytes(rounded, options)
+    if options.awq_lite_enabled and "tok_emb.weight" in shapes:
+        num_bytes["fine columns"] = fine_column_bytes(shapes["tok_emb.weight"].shape, options)
     return PredictedArtifact(
         groups={
             group: GroupSize(
@@ -120,9 +143,35 @@ def predict_by_law(shapes: Mapping[str, Tensor], options: QuantizationOptions) -
                 entropy_bits=entropy[group] / max(num_weights[group], 1),
                 num_bytes=num_bytes[group],
             )
-            for group in num_weights
+            for group in num_bytes
         }
     )
+
+
+def low_rank_bytes(rounded: Iterable[torch.Size], options: QuantizationOptions) -> int:
+    """What LQER adds, if it mends the largest matrices, whose errors are mostly largest too."""
+    largest = sorted(rounded, key=math.prod, reverse=True)[: options.lqer_top_k]
+    bits = sum(
+        options.lqer_rank
+        * (
+            rows * LEFT_ENTROPY_BITS
+            + columns * (RIGHT_ENTROPY_BITS + 8 * SCALE_BYTES / options.lqer_asym_group)
+        )
+        for rows, columns in largest
+    )
+    return round(bits / 8)
+
+
+def fine_column_bytes(embedding: torch.Size, options: QuantizationOptions) -> int:
+    """What AWQ-lite adds, if its columns are the embedding's: finer codes, and steps anew.
+
+    #1945 tells 87 KB at full size, which no smaller matrix comes to.
+    """
+    rows, bits = embedding[0], options.embed_bits or options.matrix_bits
+    sigmas, num_groups = options.embed_clip_sigmas, options.awq_lite_group_top_k
+    num_codes = rows * options.awq_lite_group_size * num_groups
+    finer = coded_bits(sigmas, FINE_BITS, options) - coded_bits(sigmas, bits, options)
+    return round(num_codes * finer / 8) + SCALE_BYTES * rows * num_groups
 
 
 @cache
@@ -252,21 +301,25 @@ def track_cap_bytes(track: str) -> int:
 def describe_artifact(predicted: PredictedArtifact, recipe: Recipe, cap_bytes: int) -> str:
     """The prediction as lines of text."""
     options, share = recipe.quantization, predicted.num_bytes / cap_bytes
-    lines = [
-        f"{group.num_bytes:>14,}  {name}: {group.num_weights:,} weights, "
-        f"{group.entropy_bits:.2f} bits of entropy each, "
-        f"{8 * group.num_bytes / max(group.num_weights, 1):.2f} as compressed"
-        for name, group in predicted.groups.items()
-    ]
+    codec = "rans and " if options.code_packing == "rans" else ""
     return "\n".join(
         [
             f"{predicted.num_bytes:>14,}  bytes of artifact predicted ({options.matrix_bits} bits, "
-            f"{options.compressor}), {accuracy(recipe)}: {share:.1%} of the track's cap of "
-            f"{cap_bytes:,}, to which the script's own bytes add; of which",
-            *lines,
-            *fitted_line(options),
+            f"{codec}{options.compressor}): {share:.1%} of the track's cap of {cap_bytes:,}",
+            f"{'':16}{accuracy(recipe)}; of which",
+            *(describe_group(name, group) for name, group in predicted.groups.items()),
         ]
     )
+
+
+def describe_group(name: str, group: GroupSize) -> str:
+    """A group's size as a line of text; parts beside the codes have no weights of their own."""
+    line = f"{group.num_bytes:>14,}  {name}"
+    if group.num_weights == 0:
+        return f"{line}: beside the codes"
+    entropy = f"{group.entropy_bits:.2f} bits of entropy each" if group.entropy_bits else "no codes"
+    compressed = 8 * group.num_bytes / group.num_weights
+    return f"{line}: {group.num_weights:,} weights, {entropy}, {compressed:.2f} bits as compressed"
 
 
 def accuracy(recipe: Recipe) -> str:
@@ -285,14 +338,38 @@ def accuracy(recipe: Recipe) -> str:
     return f"to {LARGEST_ERROR:.0%}"
 
 
-def fitted_line(options: QuantizationOptions) -> list[str]:
-    """What becomes of the prediction where clips are fitted to a total."""
-    if options.fit_total_bytes == 0:
-        return []
-    return [
-        f"{options.fit_total_bytes:>14,}  bytes of artifact and script together, to which all "
-        "clips are fitted in the end"
-    ]
+def predict_fitted(recipe: Recipe, code_bytes: int) -> FittedSize:
+    """The artifact beside a script of so many bytes, where all clips are fitted to a total."""
+    options, target = recipe.quantization, recipe.quantization.fit_total_bytes - code_bytes
+    num_codes = num_rounded(recipe)
+    excess = predict_artifact(recipe).num_bytes - target * (1.0 - FITTED_ROOM / 2)
+    factor = max(clip_factor(excess, num_codes), finest_factor(options))
+    fitted = replace(recipe, quantization=with_clips_times(options, factor))
+    return FittedSize(num_bytes=predict_artifact(fitted).num_bytes, clip_factor=factor)
+
+
+def num_rounded(recipe: Recipe) -> int:
+    """How many weights are stored as codes."""
+    with torch.device("meta"):
+        shapes = GPT(recipe.model, num_positions=1).state_dict()
+    return sum(
+        tensor.numel()
+        for name, tensor in shapes.items()
+        if is_rounded(name, tensor, recipe.quantization)
+    )
+
+
+def describe_total(recipe: Recipe, artifact_bytes: int, code_bytes: int, cap_bytes: int) -> str:
+    """What artifact and script come to together, and what brings them under the cap."""
+    fitted = ""
+    if recipe.quantization.fit_total_bytes > 0:
+        size = predict_fitted(recipe, code_bytes)
+        artifact_bytes = size.num_bytes
+        fitted = f", all clips x {size.clip_factor:.4f}"
+    total = artifact_bytes + code_bytes
+    room = cap_bytes - total
+    side = f"{abs(room):,} {'under' if room >= 0 else 'over'} the cap"
+    return f"{total:,} with {artifact_bytes:,} of artifact{fitted}: {side}"
 
 
 def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
@@ -304,8 +381,9 @@ def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
     is_by_law = recipe.quantization.gptq_enabled
     if total <= cap_bytes * (1.0 + (LARGEST_LAW_ERROR if is_by_law else LARGEST_ERROR)):
         doubt = ", which only training will tell for certain"
+    remedy = f"--set quantization.fit_total_bytes={cap_bytes}, " if is_by_law else ""
     return (
-        f"artifact and script should come to about {total:,} bytes ({accuracy(recipe)}), over "
-        f"the track's cap of {cap_bytes:,}{doubt}: lower model.num_layers, mlp_hidden or "
-        "quantization.matrix_bits, or choose another quantization.compressor"
+        f"artifact and script should come to about {total:,} bytes, over the track's cap of "
+        f"{cap_bytes:,}{doubt}: {remedy}--packed, or lower model.num_layers, mlp_hidden or "
+        "quantization.matrix_bits"
     )

@@ -1,7 +1,7 @@
 """What a recipe amounts to, computed from shapes alone: parameters and arithmetic."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,6 +17,7 @@ class ModelPlan:
 
     parameters: dict[str, int]  # rule that trains them → how many
     flops_per_token: float  # of training, in its longest sequences
+    unlooped_flops_per_token: float  # before blocks are looped
     flops_per_step: float
     phases: dict[LengthPhase, float]  # → FLOPs a token; the whole run, where sequences do not grow
 
@@ -38,6 +39,9 @@ def plan_model(recipe: Recipe) -> ModelPlan:
             rule: sum(tensor.numel() for tensor in tensors) for rule, tensors in parameters.items()
         },
         flops_per_token=flops_per_token,
+        unlooped_flops_per_token=training_flops_per_token(
+            replace(recipe.model, num_loops=0), recipe.batch.train_seq_len
+        ),
         flops_per_step=flops_per_token * recipe.batch.train_batch_tokens,
         phases={
             phase: training_flops_per_token(recipe.model, phase.seq_len)
@@ -68,11 +72,19 @@ def describe_plan(plan: ModelPlan) -> str:
         [
             f"{sum(plan.parameters.values()):>14,}  parameters, of which",
             *lines,
+            *describe_unlooped(plan),
             f"{plan.flops_per_token:>14,.0f}  FLOPs a token in training",
             f"{plan.flops_per_step:>14.3e}  FLOPs a step",
             *(describe_phases(plan.phases) if len(plan.phases) > 1 else []),
         ]
     )
+
+
+def describe_unlooped(plan: ModelPlan) -> list[str]:
+    """What a token costs before blocks are looped, if any are."""
+    if plan.unlooped_flops_per_token == plan.flops_per_token:
+        return []
+    return [f"{plan.unlooped_flops_per_token:>14,.0f}  FLOPs a token before blocks are looped"]
 
 
 def describe_phases(phases: Mapping[LengthPhase, float]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from trainer.artifact_size import cap_warning, track_cap_bytes
+from trainer.artifact_size import cap_warning, describe_total, track_cap_bytes
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.data_folder import find_datasets
 from trainer.data.token_shards import (
@@ -139,16 +139,17 @@ def shipped_settings(recipe: Recipe) -> dict[str, Value]:
 
 
 def describe_script(resolved: ResolvedRecipe, artifact_bytes: int, cap_bytes: int) -> str:
-    """What the script adds to an artifact, readable and packed, as lines of text."""
+    """What the script comes to with an artifact, readable and packed, as lines of text."""
     readable = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
     forms = {
         "readable script": readable,
         "script with --packed": pack_script(readable, script_title(resolved), READABLE_NAME),
     }
+    totals = {form: len(script.encode()) for form, script in forms.items()}
     return "\n".join(
-        f"{len(script.encode()):>14,}  bytes of {form}: "
-        f"{(artifact_bytes + len(script.encode())) / cap_bytes:.1%} of the cap with the artifact"
-        for form, script in forms.items()
+        f"{num_bytes:>14,}  bytes of {form}: "
+        + describe_total(resolved.recipe, artifact_bytes, num_bytes, cap_bytes)
+        for form, num_bytes in totals.items()
     )
 
 

@@ -11,11 +11,16 @@ from trainer.artifact_size import (
     byte_entropy,
     cap_warning,
     describe_artifact,
+    describe_total,
+    fine_column_bytes,
+    low_rank_bytes,
     predict_artifact,
+    predict_fitted,
     track_cap_bytes,
 )
 from trainer.model.transformer import GPT
 from trainer.quantization.calibrated_rounding import quantize_calibrated
+from trainer.quantization.low_rank import low_rank_parts
 from trainer.quantization.rounding import payload_bytes, quantize_state
 from trainer.recipe_file import load_recipe
 
@@ -41,7 +46,7 @@ def test_a_public_record_with_weight_decay_is_predicted_to_the_error_that_is_sta
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("pr60", "to 1%: "),
+        ("pr60", "to 1%; "),
         pytest.param(
             "pr1218",
             "at most, as the last weights would take that, and averaged ones spread less",
@@ -95,7 +100,9 @@ def test_a_cap_that_will_break_is_said_before_training():
     recipe = load_recipe("demo", {}).recipe
     assert cap_warning(recipe, code_bytes=90_000, cap_bytes=500_000) is None
     warning = cap_warning(recipe, code_bytes=90_000, cap_bytes=400_000)
-    assert "over the track's cap of 400,000: lower model.num_layers" in warning
+    assert "over the track's cap of 400,000: --packed, or lower model.num_layers" in warning
+    by_law = cap_warning(load_recipe("pr1886", {}).recipe, code_bytes=90_000, cap_bytes=16_000_000)
+    assert "--set quantization.fit_total_bytes=16000000" in by_law
 
 
 # Model bytes that the public logs print; #1855 has a codec of its own, and its clips are fitted.
@@ -133,9 +140,31 @@ def test_modern_recipes_have_the_parameters_and_payload_of_their_scripts(
     assert payload_bytes(quantize_calibrated(state, {}, recipe.quantization)) == payload
 
 
-def test_what_is_fitted_is_said_and_not_warned_of():
+def test_what_is_fitted_is_foretold_with_its_script_and_not_warned_of():
     recipe = load_recipe("pr1855", {}).recipe
-    text = describe_artifact(predict_artifact(recipe), recipe, 16_000_000)
-    assert "16,000,000  bytes of artifact and script together" in text
+    for code_bytes in (50_000, 250_000):
+        fitted = predict_fitted(recipe, code_bytes)
+        assert 0 <= 16_000_000 - fitted.num_bytes - code_bytes < 0.002 * 16_000_000
+    text = describe_total(recipe, 0, 250_000, 16_000_000)
+    assert f"all clips x {fitted.clip_factor:.4f}" in text and "under the cap" in text
     assert cap_warning(recipe, code_bytes=90_000, cap_bytes=16_000_000) is None
     assert cap_warning(recipe, code_bytes=90_000, cap_bytes=15_000_000) is not None
+
+
+def test_a_total_over_the_cap_is_said_in_bytes():
+    text = describe_total(load_recipe("pr1886", {}).recipe, 900_000, 200_001, 1_000_000)
+    assert text == "1,100,001 with 900,000 of artifact: 100,001 over the cap"
+
+
+def test_low_rank_parts_are_foretold_as_they_are_packed():
+    options = replace(load_recipe("pr1855", {}).recipe.quantization, code_packing="bytes")
+    torch.manual_seed(0)
+    errors = {"a": torch.rand(2048, 512) - 0.5, "b": torch.rand(512, 2048) - 0.5}
+    packed = len(pack_artifact(low_rank_parts(errors, options), options).compressed)
+    predicted = low_rank_bytes([error.shape for error in errors.values()], options)
+    assert predicted == pytest.approx(packed, rel=0.15)
+
+
+def test_fine_columns_cost_what_their_record_tells():
+    options = load_recipe("best", {}).recipe.quantization
+    assert fine_column_bytes(torch.Size([8192, 512]), options) == pytest.approx(87_000, rel=0.1)

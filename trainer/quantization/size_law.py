@@ -16,6 +16,7 @@ from trainer.recipe import QuantizationOptions
 # Where the mean square error of a Gaussian in six bits is about least; with more bits it is farther
 # out, and trained rows have longer tails.
 NEAREST_CLIP_SIGMAS = 4.0
+FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
 
 
 def gaussian_code_bits(clip_sigmas: float, bits: int) -> float:
@@ -41,6 +42,11 @@ def normal_share_below(deviations: float) -> float:
 def clip_factor(excess_bytes: float, num_codes: int) -> float:
     """By what to multiply all clips so that codes take so many bytes less."""
     return float(2.0 ** (8.0 * excess_bytes / num_codes))
+
+
+def bytes_saved(factor: float, num_codes: int) -> float:
+    """How many bytes less codes take once all clips are multiplied by a factor."""
+    return num_codes * math.log2(factor) / 8.0
 
 
 def finest_factor(options: QuantizationOptions) -> float:
