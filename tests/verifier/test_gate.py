@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from verifier.runs.journal import write_record
+from verifier.schemas.verdict_json import VerdictFile
+
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -208,6 +211,7 @@ def gh(tmp_path: Path, monkeypatch) -> Path:
     path = f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     monkeypatch.setenv("PATH", path)
     given = {"REPOSITORY": "o/r", "HEAD_SHA": "abc", "RUN_URL": "http://run"}
+    given |= {"HEAD_OWNER": "forker", "HEAD_BRANCH": "it's $(touch pwned)"}
     for name, value in (given | {"PYTHONPATH": str(ROOT)}).items():
         monkeypatch.setenv(name, value)
     return told
@@ -227,6 +231,29 @@ def test_the_comment_is_rendered_anew_from_the_verdict_alone(repository, runner,
     *_, (words, [body]) = map(json.loads, gh.read_text().splitlines())
     assert words[1:4] == ["--method", "POST", "repos/o/r/issues/7/comments"]
     assert "REJECTED" in body and "a stranger's words" not in body
+
+
+def test_the_pull_request_of_a_fork_is_found_by_its_branch(repository, runner, gh):
+    propose(repository, "mine", broken=True)
+    runner.run()
+    comment(runner.reports)
+    asked, _ = json.loads(gh.read_text().splitlines()[0])
+    assert asked[1] == "repos/o/r/pulls" and "head=forker:it's $(touch pwned)" in asked
+    assert 'select(.head.sha == "abc")' in asked[-1]
+
+
+def test_no_reports_are_no_failure(tmp_path, gh):
+    done = comment(tmp_path / "reports")
+    assert (done.returncode, done.stdout) == (0, "no verdict to tell\n")
+
+
+def test_a_forged_acceptance_is_not_told(repository, runner, gh):
+    propose(repository, "mine")
+    runner.run()
+    verdict = VerdictFile.model_validate_json((runner.reports / "verdict.json").read_bytes())
+    forged = verdict.model_copy(update={"verdict": "accepted", "rung": "rerun"})
+    write_record(runner.reports / "verdict.json", forged)
+    assert "no verdict to tell" in comment(runner.reports).stdout
 
 
 def test_a_forged_verdict_is_not_told(tmp_path, gh):

@@ -62,7 +62,7 @@ def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
     if verdict.guarantees:
         parts.append(_guarantees_line(verdict))
     parts += [
-        Text(f"under {p.profile}: {p.verdict} ({p.because})", style="dim")
+        Text(visible(f"under {p.profile}: {p.verdict} ({p.because})"), style="dim")
         for p in verdict.other_profiles
     ]
     parts += [
@@ -70,7 +70,7 @@ def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
         for rule in figures.by_gravity(verdict.rules)
         if rule.outcome is Outcome.BROKEN and rule.mend
     ]
-    parts.append(Text(figures.headline(verdict), style=VERDICT_STYLES[verdict.verdict]))
+    parts.append(Text(visible(figures.headline(verdict), 2_000), style=VERDICT_STYLES[verdict.verdict]))
     if verdict.next_command:
         parts.append(Text(f"to decide it: {visible(verdict.next_command)}"))
     return parts
@@ -78,7 +78,7 @@ def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
 
 def _context(verdict: VerdictFile) -> str:
     commit = f" · commit {verdict.commit[:12]}" if verdict.commit else ""
-    return (
+    return visible(
         f"{verdict.track} · {verdict.profile} · rung {verdict.rung}"
         f" · sha256 {verdict.submission_sha256[:12]}{commit}"
     )

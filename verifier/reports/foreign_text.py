@@ -1,10 +1,17 @@
 """Text from strangers made harmless for a terminal, for Markdown, XML and GitHub commands."""
 
+import re
 import unicodedata
 from functools import lru_cache
 
 MAX_CHARACTERS = 300
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]>()#+!|~@&$"} | {"<": "&lt;"})
+_SPLIT = "&#8203;"
+"""A space of no width. GitHub links mentions and issues after Markdown has dropped its escapes."""
+_MARKDOWN = str.maketrans(
+    {c: f"\\{c}" for c in r"\`*_{}[]>()+!|~&$"}
+    | {"<": "&lt;", "@": f"@{_SPLIT}", "#": f"\\#{_SPLIT}"}
+)
+_LINKED = re.compile(r"(?:https?|ftp|www|gh)(?=:|\.|-\d)", re.IGNORECASE)
 _ACTING = ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp")
 """Unicode categories that act on who shows them, or (Cn) that no XML may hold."""
 
@@ -25,7 +32,13 @@ def _spelt(character: str) -> str:
 
 def markdown(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """Text that Markdown and HTML show as it is: no link, no mention, no tag, no table cell."""
-    return visible(text, max_characters).translate(_MARKDOWN)
+    shown = visible(text, max_characters).translate(_MARKDOWN)
+    return _LINKED.sub(lambda word: word[0] + _SPLIT, shown)
+
+
+def markdown_code(text: str, max_characters: int = MAX_CHARACTERS) -> str:
+    """A code span, in which nothing acts; its own mark is written as an apostrophe."""
+    return f"`{visible(text, max_characters).replace(chr(96), chr(39))}`"
 
 
 def github_command(text: str, max_characters: int = MAX_CHARACTERS) -> str:

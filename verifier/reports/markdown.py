@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from verifier.findings import Outcome
 from verifier.reports import figures
-from verifier.reports.foreign_text import markdown
+from verifier.reports.foreign_text import markdown, markdown_code
 from verifier.reports.run_notes import run_notes
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
@@ -31,11 +31,9 @@ SHARES = {
 def render_markdown(verdict: VerdictFile, max_characters: int = COMMENT_CHARACTERS) -> str:
     """Headline, rules, findings, seeds, test, guarantees; every foreign word escaped."""
     space = {section: int(share * max_characters) for section, share in SHARES.items()}
-    commit = f" at `{verdict.commit}`" if verdict.commit else ""
     parts = [
         f"### pgolf-verify: {markdown(figures.headline(verdict))}",
-        f"{markdown(verdict.submission)}{commit} · track `{verdict.track}` · profile "
-        f"`{verdict.profile}` · rung `{verdict.rung}` · sha256 `{verdict.submission_sha256[:12]}`",
+        _context(verdict),
         _rules(verdict, space["rules"]),
         _unread(verdict, space["unread"]),
         _broken(verdict, space["findings"]),
@@ -47,8 +45,16 @@ def render_markdown(verdict: VerdictFile, max_characters: int = COMMENT_CHARACTE
         _profiles(verdict),
     ]
     if verdict.next_command:
-        parts.append(f"To decide it: {markdown(verdict.next_command)}")
+        parts.append(f"To decide it: {markdown_code(verdict.next_command, 1_000)}")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _context(verdict: VerdictFile) -> str:
+    commit = f" at {markdown_code(verdict.commit)}" if verdict.commit else ""
+    words = {"track": verdict.track, "profile": verdict.profile, "rung": verdict.rung}
+    words["sha256"] = verdict.submission_sha256[:12]
+    told = " · ".join(f"{name} {markdown_code(word)}" for name, word in words.items())
+    return f"{markdown(verdict.submission)}{commit} · {told}"
 
 
 def _fitting(lines: Iterable[str], max_characters: int) -> tuple[list[str], int]:
@@ -134,13 +140,13 @@ def _significance(verdict: VerdictFile) -> str:
 def _guarantees(verdict: VerdictFile, max_characters: int) -> str:
     if not verdict.guarantees:
         return ""
-    rows = [(g.name, g.grade, markdown(g.detail)) for g in verdict.guarantees]
+    rows = [(markdown(g.name), g.grade, markdown(g.detail)) for g in verdict.guarantees]
     table = _table(("guarantee", "grade", "how we know"), rows, max_characters)
     return f"<details><summary>What the sandbox held</summary>\n\n{table}\n\n</details>"
 
 
 def _profiles(verdict: VerdictFile) -> str:
     return "\n".join(
-        f"- under `{p.profile}`: {p.verdict} ({markdown(p.because)})"
+        f"- under {markdown_code(p.profile)}: {p.verdict} ({markdown(p.because)})"
         for p in verdict.other_profiles
     )
