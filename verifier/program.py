@@ -158,9 +158,19 @@ class _Reader:
             self._pending.append((file, file.text or "", 0))
 
     def _add_reached(self, module: Module) -> None:
+        self._add_mentioned(module, _mentioned_paths(module, self._file_names))
+        if RUNNER_NAMES.isdisjoint(_names(module)):
+            return
+        unpacked = unpack(module.tree, module.file.path, Files(read=self._content))
+        for bad in unpacked.unreadable:
+            self._add_opaque(module, bad)
+        for packed in (*unpacked.packed, *unpacked.written):
+            self._add_packed(module, packed)
+
+    def _add_mentioned(self, module: Module, mentioned: list[PurePosixPath]) -> None:
+        """The files of the folder that the paths in a module's text may mean."""
         # A relative import starts at the module's folder or above it, all else at the script's.
         main_folder = self._modules[0].file.path.parent
-        mentioned = _mentioned_paths(module, self._file_names)
         for folder in dict.fromkeys((main_folder, *module.file.path.parents)):
             for path in [folder / path for path in mentioned]:
                 if path in self._scripts:
@@ -171,13 +181,6 @@ class _Reader:
             if path.suffix and str(path) in self._others_by_name:
                 found = self._others_by_name[str(path)]
                 self._named[found] = self._others[found]
-        if RUNNER_NAMES.isdisjoint(_names(module)):
-            return
-        unpacked = unpack(module.tree, module.file.path, Files(read=self._content))
-        for bad in unpacked.unreadable:
-            self._add_opaque(module, bad)
-        for packed in (*unpacked.packed, *unpacked.written):
-            self._add_packed(module, packed)
 
     def _add_opaque(self, module: Module, bad: Unreadable) -> None:
         reason = f"runs code that cannot be read; the reader stops at {bad.reason}"

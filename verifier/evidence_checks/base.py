@@ -49,8 +49,9 @@ EvidenceCheck = Callable[[EvidenceCase, Rule], CheckResult]
 
 def each_seed(
     case: EvidenceCase,
-    on_claim: Callable[[SeedClaimed], Finding | None],
-    on_measurement: Callable[[SeedMeasurement], Finding | str | None],
+    rule: Rule,
+    on_claim: Callable[[SeedClaimed, EvidenceCase, Rule], Finding | None],
+    on_measurement: Callable[[SeedMeasurement, EvidenceCase, Rule], Finding | str | None],
 ) -> CheckResult:
     """Ask about every seed: a finding, why it cannot be told, or None for nothing wrong.
 
@@ -59,11 +60,11 @@ def each_seed(
     one seed that cannot be told leaves the rule not evaluated unless another breaks it.
     """
     if case.evidence is None:
-        claimed = [on_claim(seed) for seed in case.claims.seeds]
+        claimed = [on_claim(seed, case, rule) for seed in case.claims.seeds]
         return CheckResult(
             findings=tuple(finding for finding in claimed if finding), not_evaluated=NOTHING_RUN
         )
-    answers = [on_measurement(measurement) for measurement in case.completed]
+    answers = [on_measurement(seed, case, rule) for seed in case.completed]
     findings = tuple(a for a in answers if isinstance(a, Finding))
     reasons = [a for a in answers if isinstance(a, str)]
     if not answers:

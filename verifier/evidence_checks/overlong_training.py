@@ -6,6 +6,55 @@ from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 
 
+def check(case: EvidenceCase, rule: Rule) -> CheckResult:
+    """A budget with the overrun that a last step may have."""
+    return each_seed(case, rule, _claimed, _measured)
+
+
+def _allowed(case: EvidenceCase) -> float:
+    limits = case.track.limits
+    return limits.train_seconds.value + limits.train_overrun_seconds.value
+
+
+def _claimed(seed: SeedClaimed, case: EvidenceCase, rule: Rule) -> Finding | None:
+    budget, clock = case.track.limits.train_seconds.value, case.profile.clock
+    loop = seed.train_seconds
+    if loop is None:
+        return None
+    seconds = loop + counted_calibration(seed.calibration_seconds, clock)
+    if clock == "everything":
+        seconds += seed.serialize_seconds or 0.0
+    if seconds <= max(_allowed(case), budget + _last_step(seed, rule)):
+        return _untimed_calibration(seed, budget, clock)
+    return Finding(
+        message=f"{seconds:.1f} s of training are claimed, "
+        f"{seconds - budget:.1f} s over the budget",
+        file=seed.source,
+        line=seed.lines.get("train_seconds"),
+        evidence=f"clock '{clock}': loop {loop:.1f} s"
+        + _stated("calibration", seed.calibration_seconds)
+        + _stated("packing", seed.serialize_seconds),
+    )
+
+
+def _measured(seed: SeedMeasurement, case: EvidenceCase, rule: Rule) -> Finding | str | None:
+    budget, clock = case.track.limits.train_seconds.value, case.profile.clock
+    allowed = _allowed(case)
+    seconds = training_seconds(seed, clock)
+    if seconds is None:
+        return f"seed {seed.seed}: no line of the run marks its training time"
+    if seconds <= allowed:
+        left_seconds = allowed - seconds
+        return _unproved_loop(seed, clock) or _unproved_rest(seed, left_seconds, clock, rule)
+    return Finding(
+        message=f"seed {seed.seed}: {seconds:.1f} s of training, "
+        f"{seconds - budget:.1f} s over the budget",
+        file=log_file(seed),
+        evidence=f"clock '{clock}': script {seed.script_train_seconds} s, "
+        f"ours {seed.phases.training} s",
+    )
+
+
 def training_seconds(seed: SeedMeasurement, clock: str) -> float | None:
     """Seconds that count as training; None when neither we nor the script could tell.
 
@@ -96,13 +145,8 @@ def _last_step(seed: SeedClaimed, rule: Rule) -> float:
 
 def _untimed_calibration(seed: SeedClaimed, budget: float, clock: str) -> Finding | None:
     """A loop that fills the budget leaves no time for the calibration that follows it."""
-    timed = seed.calibration_seconds is not None
-    if (
-        clock == "loop"
-        or timed
-        or not seed.calibrates_on_data
-        or (seed.train_seconds or 0) < budget
-    ):
+    is_open = seed.calibrates_on_data and seed.calibration_seconds is None
+    if clock == "loop" or not is_open or (seed.train_seconds or 0) < budget:
         return None
     return Finding(
         message=f"the loop took {seed.train_seconds:.1f} s of {budget:g} s and calibration on "
@@ -115,45 +159,3 @@ def _untimed_calibration(seed: SeedClaimed, budget: float, clock: str) -> Findin
 
 def _stated(phase: str, seconds: float | None) -> str:
     return "" if seconds is None else f", {phase} {seconds:.1f} s"
-
-
-def check(case: EvidenceCase, rule: Rule) -> CheckResult:
-    """A budget with the overrun that a last step may have."""
-    limits, clock = case.track.limits, case.profile.clock
-    allowed = limits.train_seconds.value + limits.train_overrun_seconds.value
-
-    def on_claim(seed: SeedClaimed) -> Finding | None:
-        loop = seed.train_seconds
-        if loop is None:
-            return None
-        seconds = loop + counted_calibration(seed.calibration_seconds, clock)
-        if clock == "everything":
-            seconds += seed.serialize_seconds or 0.0
-        if seconds <= max(allowed, limits.train_seconds.value + _last_step(seed, rule)):
-            return _untimed_calibration(seed, limits.train_seconds.value, clock)
-        return Finding(
-            message=f"{seconds:.1f} s of training are claimed, "
-            f"{seconds - limits.train_seconds.value:.1f} s over the budget",
-            file=seed.source,
-            line=seed.lines.get("train_seconds"),
-            evidence=f"clock '{clock}': loop {loop:.1f} s"
-            + _stated("calibration", seed.calibration_seconds)
-            + _stated("packing", seed.serialize_seconds),
-        )
-
-    def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
-        seconds = training_seconds(seed, clock)
-        if seconds is None:
-            return f"seed {seed.seed}: no line of the run marks its training time"
-        if seconds <= allowed:
-            left_seconds = allowed - seconds
-            return _unproved_loop(seed, clock) or _unproved_rest(seed, left_seconds, clock, rule)
-        return Finding(
-            message=f"seed {seed.seed}: {seconds:.1f} s of training, "
-            f"{seconds - limits.train_seconds.value:.1f} s over the budget",
-            file=log_file(seed),
-            evidence=f"clock '{clock}': script {seed.script_train_seconds} s, "
-            f"ours {seed.phases.training} s",
-        )
-
-    return each_seed(case, on_claim, on_measurement)

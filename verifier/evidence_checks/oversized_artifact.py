@@ -11,44 +11,49 @@ from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """Bytes on our disk, code counted under the profile's convention."""
-    cap = int(case.track.limits.artifact_bytes.value)
-    convention = case.profile.byte_count
-
-    def on_claim(seed: SeedClaimed) -> Finding | None:
-        total, counted, line = seed.total_bytes, None, seed.lines.get("total_bytes")
-        recounted = claimed_total(seed, case.claims.code_bytes, convention)
-        if recounted is not None and seed.model_bytes is not None and convention != "as_logged":
-            total, line = recounted, seed.lines.get("model_bytes")
-            code_bytes = recounted - seed.model_bytes
-            counted = f"model {seed.model_bytes:,} + code ({convention}) {code_bytes:,}"
-        if total is None or total <= cap:
-            return None
-        return Finding(
-            message=f"the claimed figures come to {total:,} bytes, {total - cap:,} over the cap",
-            file=seed.source,
-            line=line,
-            evidence=counted,
-        )
-
-    def on_measurement(seed: SeedMeasurement) -> Finding | str | None:
-        if seed.artifact_bytes is None:
-            return f"seed {seed.seed}: no artifact file was recognised"
-        total = measured_total(seed, convention)
-        if total is None:
-            return f"seed {seed.seed}: the code has no known size by the convention '{convention}'"
-        if total <= cap:
-            return _unproved_code(seed, cap, convention)
-        return Finding(
-            message=f"seed {seed.seed}: {total:,} bytes, {total - cap:,} over the cap of {cap:,}",
-            file=log_file(seed),
-            evidence=f"{seed.artifact_file}: {seed.artifact_bytes:,} + code ({convention}): "
-            f"{total - seed.artifact_bytes:,}",
-        )
-
-    result = each_seed(case, on_claim, on_measurement)
+    result = each_seed(case, rule, _claimed, _measured)
     if case.evidence is None and not result.findings:
-        return replace(result, findings=_stated(case, cap))
+        return replace(result, findings=_stated(case))
     return result
+
+
+def _cap(case: EvidenceCase) -> int:
+    return int(case.track.limits.artifact_bytes.value)
+
+
+def _claimed(seed: SeedClaimed, case: EvidenceCase, rule: Rule) -> Finding | None:
+    cap, convention = _cap(case), case.profile.byte_count
+    total, counted, line = seed.total_bytes, None, seed.lines.get("total_bytes")
+    recounted = claimed_total(seed, case.claims.code_bytes, convention)
+    if recounted is not None and seed.model_bytes is not None and convention != "as_logged":
+        total, line = recounted, seed.lines.get("model_bytes")
+        code_bytes = recounted - seed.model_bytes
+        counted = f"model {seed.model_bytes:,} + code ({convention}) {code_bytes:,}"
+    if total is None or total <= cap:
+        return None
+    return Finding(
+        message=f"the claimed figures come to {total:,} bytes, {total - cap:,} over the cap",
+        file=seed.source,
+        line=line,
+        evidence=counted,
+    )
+
+
+def _measured(seed: SeedMeasurement, case: EvidenceCase, rule: Rule) -> Finding | str | None:
+    cap, convention = _cap(case), case.profile.byte_count
+    if seed.artifact_bytes is None:
+        return f"seed {seed.seed}: no artifact file was recognised"
+    total = measured_total(seed, convention)
+    if total is None:
+        return f"seed {seed.seed}: the code has no known size by the convention '{convention}'"
+    if total <= cap:
+        return _unproved_code(seed, cap, convention)
+    return Finding(
+        message=f"seed {seed.seed}: {total:,} bytes, {total - cap:,} over the cap of {cap:,}",
+        file=log_file(seed),
+        evidence=f"{seed.artifact_file}: {seed.artifact_bytes:,} + code ({convention}): "
+        f"{total - seed.artifact_bytes:,}",
+    )
 
 
 def _unproved_code(seed: SeedMeasurement, cap: int, convention: str) -> str | None:
@@ -64,9 +69,9 @@ def _unproved_code(seed: SeedMeasurement, cap: int, convention: str) -> str | No
     )
 
 
-def _stated(case: EvidenceCase, cap: int) -> tuple[Finding, ...]:
+def _stated(case: EvidenceCase) -> tuple[Finding, ...]:
     """What submission.json says, where no log says more."""
-    stated = case.claims.bytes_total
+    stated, cap = case.claims.bytes_total, _cap(case)
     if stated is None or stated <= cap:
         return ()
     binary = "; it is below 16 MiB, but the cap is decimal" if stated <= 16 << 20 else ""
