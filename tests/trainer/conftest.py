@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 
 import numpy as np
 import pytest
@@ -47,6 +48,15 @@ def alone():
     return ProcessGroup(rank=0, world_size=1, device=torch.device("cpu"))
 
 
+@pytest.fixture(scope="session")
+def unused_port():
+    """A port on which processes can meet: bound here, so that nobody else is given it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
 @pytest.fixture
 def tiny_settings():
     return dict(TINY_SETTINGS)
@@ -83,9 +93,9 @@ def tiny_form():
     return settings_of
 
 
-@pytest.fixture
-def tiny_recipe(tiny_settings):
-    return build_recipe(tiny_settings)
+@pytest.fixture(scope="session")
+def tiny_recipe():
+    return build_recipe(TINY_SETTINGS)
 
 
 @pytest.fixture

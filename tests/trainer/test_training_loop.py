@@ -1,15 +1,16 @@
 import io
+import itertools
 import os
 import re
-import socket
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.multiprocessing
+from forked import run_together
 
+from trainer import training_loop
 from trainer.data.token_shards import shard_paths
 from trainer.errors import TrainerError
 from trainer.model.transformer import GPT
@@ -18,7 +19,7 @@ from trainer.optimizer.parameter_groups import build_optimizers
 from trainer.process_group import join_process_group, leave_process_group
 from trainer.recipe_checks import build_recipe
 from trainer.run_log import RunLog
-from trainer.training_loop import TrainingRun, seconds_since_start, train, warm_up
+from trainer.training_loop import TrainingRun, train, warm_up
 
 LEVERS = {
     "schedule.iterations": 10,
@@ -156,15 +157,14 @@ def test_every_stage_is_compiled_once_and_before_training(tiny_data, alone, tiny
 class Watched(torch.nn.Module):
     """A model that notes the tokens and the lengths of the sequences that it is shown."""
 
-    def __init__(self, model, seconds=0.0):
+    def __init__(self, model):
         super().__init__()
-        self.model, self.tokens, self.lengths, self.seconds = model, [], [], seconds
+        self.model, self.tokens, self.lengths = model, [], []
 
     def forward(self, input_ids, target_ids, *, boundaries):
         self.tokens.append(torch.cat((input_ids.flatten(), target_ids.flatten())))
         cuts = torch.arange(0, input_ids.numel() + 1, input_ids.size(1))
         self.lengths.append((cuts if boundaries is None else boundaries).diff().max().item())
-        time.sleep(self.seconds)
         return self.model(input_ids, target_ids, boundaries=boundaries)
 
 
@@ -214,13 +214,6 @@ def train_in_a_process(rank, data, recipe, port, path):
     leave_process_group()
 
 
-@pytest.fixture
-def unused_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 # The two differ by the order of fp32 sums alone: 2^-24 a sum, which ten steps make grow.
 @pytest.mark.parametrize(
     "levers",
@@ -243,7 +236,7 @@ def test_two_processes_train_pr61_as_one(tiny_data, alone, tiny_form, tmp_path, 
 def both_train_the_same(recipe, tiny_data, alone, tmp_path, unused_port):
     """Losses and weights of two processes against those of one."""
     arguments = (tiny_data, recipe, unused_port, tmp_path / "both")
-    torch.multiprocessing.spawn(train_in_a_process, arguments, nprocs=2)
+    run_together(train_in_a_process, arguments)
     single = make_run(tiny_data, alone, recipe)
     initial = weights(single).clone()
     train(single, no_validation)
@@ -254,9 +247,17 @@ def both_train_the_same(recipe, tiny_data, alone, tmp_path, unused_port):
     assert (both["weights"] - weights(single)).norm() < 1e-3 * moved
 
 
+def a_clock(seconds_a_look):
+    """Time that goes by when it is looked at, however busy the machine is."""
+    looks = itertools.count()
+    return SimpleNamespace(perf_counter=lambda: seconds_a_look * next(looks))
+
+
 def watch_in_a_process(rank, data, recipe, port, folder):
     run = make_run(data, join_as(rank, port), recipe)
-    watched = Watched(run.model, seconds=0.02 * rank)
+    training_loop.seconds_since_start = lambda: 0.0
+    training_loop.time = a_clock(0.01 * (1 + rank))
+    watched = Watched(run.model)
     train(replace(run, forward=watched), no_validation)
     torch.save(watched.lengths, folder / f"lengths_{rank}")
     leave_process_group()
@@ -268,7 +269,7 @@ def test_processes_that_are_not_equally_fast_grow_their_sequences_in_the_same_st
     timed = {"schedule.iterations": 10**6, "schedule.max_wallclock_seconds": 0.5}
     recipe = build_recipe(tiny_settings | GROWING | timed)
     arguments = (tiny_data, recipe, unused_port, tmp_path)
-    torch.multiprocessing.spawn(watch_in_a_process, arguments, nprocs=2)
+    run_together(watch_in_a_process, arguments)
     slow, fast = (torch.load(tmp_path / f"lengths_{rank}") for rank in (1, 0))
     assert slow == fast and set(slow) == {4, 8, 16}
 
@@ -280,16 +281,20 @@ def test_the_same_seed_gives_the_same_bits_again(tiny_data, alone, tiny_settings
     assert torch.equal(weights(runs[0]), weights(runs[1]))
 
 
-def test_a_clock_that_covers_everything_leaves_less_to_the_loop(tiny_data, alone, tiny_settings):
-    spent = seconds_since_start()
+def test_a_clock_that_covers_everything_leaves_less_to_the_loop(
+    tiny_data, alone, tiny_settings, monkeypatch
+):
+    monkeypatch.setattr(training_loop, "seconds_since_start", lambda: 7.0)
+    monkeypatch.setattr(training_loop, "time", a_clock(0.01))
     limits = {
         "schedule.iterations": 10**6,
-        "schedule.max_wallclock_seconds": spent + 0.5,
+        "schedule.max_wallclock_seconds": 7.5,
         "schedule.clock": "everything",
     }
     run = make_run(tiny_data, alone, build_recipe(tiny_settings | limits))
-    assert train(run, no_validation).train_seconds < 0.5 + 0.2
-    assert "clock:everything before_loop:" in run.log.file.getvalue()
+    assert train(run, no_validation).train_seconds == pytest.approx(0.5, abs=0.05)
+    said = "clock:everything before_loop:7.000s loop_budget:0.500s"
+    assert said in run.log.file.getvalue()
 
 
 def test_a_clock_that_has_run_out_before_training_is_an_error(tiny_data, alone, tiny_settings):

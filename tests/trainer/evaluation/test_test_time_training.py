@@ -1,13 +1,12 @@
 """Every score comes from what precedes it, whatever learns, in whatever batches and processes."""
 
 import os
-import socket
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
+from forked import run_together
 
 from trainer.evaluation import document_batches
 from trainer.evaluation.document_batches import NO_DOCUMENT, Document, find_documents
@@ -208,7 +207,7 @@ def test_one_compilation_serves_all_batches_windows_chunks_and_phases(
 
 
 def score_in_a_process(rank, port, folder, recipe):
-    names = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port, "MASTER_ADDR": "localhost"}
+    names = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
     os.environ |= {name: str(value) for name, value in names.items()}
     torch.set_num_threads(1)
     group = join_process_group()
@@ -219,13 +218,11 @@ def score_in_a_process(rank, port, folder, recipe):
     leave_process_group()
 
 
-def test_two_processes_score_as_one(tiny_settings, tmp_path, alone):
+def test_two_processes_score_as_one(tiny_settings, tmp_path, alone, unused_port):
     """Phases too: batches hand nothing on where adapters are cold, and steps are shared."""
     recipe = build_recipe(tiny_settings | TTT | EVERYWHERE | PHASED)
     recipe = changed(recipe, global_ttt_chunk_tokens=36)
-    with socket.create_server(("localhost", 0)) as server:
-        port = server.getsockname()[1]
-    torch.multiprocessing.spawn(score_in_a_process, (port, tmp_path, recipe), nprocs=2)
+    run_together(score_in_a_process, (unused_port, tmp_path, recipe))
     expected = losses_of(a_model(recipe), some_tokens(), recipe, alone)
     assert np.abs(np.fromfile(tmp_path / "losses", "<f4") - expected.numpy()).max() < 1e-4
     order = check_order(tmp_path / "losses")

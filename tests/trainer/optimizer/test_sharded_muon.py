@@ -1,12 +1,11 @@
 """Muon over several processes: the same weights everywhere, and those of one process."""
 
 import os
-import socket
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.multiprocessing
+from forked import run_together
 
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
@@ -69,16 +68,10 @@ def train_as_one_of_many(rank, world_size, port, folder):
 
 
 @pytest.fixture(scope="module", params=[2, 3, 8])
-def ends(request, tmp_path_factory):
+def ends(request, tmp_path_factory, unused_port):
     """Each process's weights in every form."""
     folder = tmp_path_factory.mktemp("weights")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    arguments = (request.param, port, folder)
-    torch.multiprocessing.start_processes(
-        train_as_one_of_many, arguments, nprocs=request.param, start_method="fork"
-    )
+    run_together(train_as_one_of_many, (request.param, unused_port, folder), request.param)
     return [torch.load(folder / str(rank)) for rank in range(request.param)]
 
 

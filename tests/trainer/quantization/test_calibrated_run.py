@@ -1,10 +1,7 @@
 """Training, calibration, artifact and cold evaluation, as the script does them."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from forked import run_script
 
 from trainer.recipe import recipe_settings
 from trainer.recipe_checks import build_recipe
@@ -38,10 +35,7 @@ def run(tmp_path, tiny_settings, tiny_data):
     }
 
     def run_verb(*verbs):
-        command = [sys.executable, "train_gpt.py", *verbs]
-        ran = subprocess.run(
-            command, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True
-        )
+        ran = run_script(tmp_path / "train_gpt.py", *verbs, environment=paths)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.splitlines()
 

@@ -5,6 +5,7 @@ import sys
 from functools import cache
 
 import pytest
+from forked import run_script
 
 from trainer import train_gpt
 from trainer.errors import TrainerError
@@ -121,13 +122,13 @@ def test_a_title_cannot_become_code():
 
 def run_main(code, folder, data):
     """The token losses after training with main() in a process of its own."""
-    environment = os.environ | {
+    environment = {
         "DATA_PATH": str(data / "datasets" / "tiny"),
         "TOKENIZER_PATH": str(data / "tokenizers" / "tiny.model"),
         "PGOLF_TOKEN_LOSSES": str(folder / "losses"),
     }
     (folder / "train_gpt.py").write_text(code)
-    subprocess.run([sys.executable, "train_gpt.py"], cwd=folder, env=environment, check=True)
+    run_script(folder / "train_gpt.py", environment=environment).check_returncode()
     log = (folder / "logs" / "run.txt").read_text()
     steps = [line.split(" train_time")[0] for line in log.splitlines() if line.startswith("step:")]
     return steps, (folder / "losses").read_bytes()
