@@ -1,14 +1,16 @@
 """The stack of pr1855 under the probes: clean as it is, and with one mistake at a time.
 
     python benchmarks/modern_probes.py bundle OUT              # small submissions, untrained
+    python benchmarks/modern_probes.py kept OUT/WAY ARTIFACT   # one of them, trained before
     python benchmarks/modern_probes.py mistakes OUT ARTIFACT   # a table of mistakes, trained once
 
 `bundle` writes the recipe reduced in width, length and batch alone: dense with sliding windows,
-packed, and with adapters of every projection (cold, or warm with pauses). Each goes through the
-verifier by
+packed, and with adapters of every projection (cold in batches of four or of 32, or warm with
+pauses); pr1886 and best in the same way. Each folder in OUT goes through the verifier by
 
     pgolf-verify verify OUT/packed --track demo --rung probe --env ITERATIONS=300
 
+`kept` has their training hand over ARTIFACT, so that no wall depends on how fast a machine trains.
 `mistakes` scores the tapes of that rung in this process, by the bundle's own `evaluate`, with a few
 of its lines replaced; ARTIFACT is what such a run leaves in its seed's folder.
 """
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
 
@@ -70,16 +72,30 @@ SMALL = {
     "run.tokenizer_path": "./data/tokenizers/jargon.model",
 }
 NO_ADAPTERS = {"evaluation.ttt_enabled": "false", "evaluation.phased_ttt_num_phases": 0}
-COLD = {
-    "evaluation.ttt_warm_start_a": "false",
-    "evaluation.phased_ttt_num_phases": 0,
-    "evaluation.ttt_batch_size": 4,
-}
+COLD = {"evaluation.ttt_warm_start_a": "false", "evaluation.phased_ttt_num_phases": 0}
+RANK_128 = {"evaluation.ttt_lora_rank": 13}  # where pr1855's 80 are 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """A recipe, and what else is set in its bundle."""
+
+    recipe: str = "pr1855"
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
 WAYS = {
-    "dense": NO_ADAPTERS | {"batch.pack_documents": "false", "evaluation.eval_stride": 64},
-    "packed": NO_ADAPTERS,
-    "cold": COLD,
-    "warm": {},
+    "dense": Way(
+        settings=NO_ADAPTERS | {"batch.pack_documents": "false", "evaluation.eval_stride": 64}
+    ),
+    "packed": Way(settings=NO_ADAPTERS),
+    "cold": Way(settings=COLD | {"evaluation.ttt_batch_size": 4}),
+    "warm": Way(),
+    "side_by_side": Way(settings=COLD),
+    "pr1886": Way(recipe="pr1886", settings=RANK_128),
+    "pr1886_cold": Way(recipe="pr1886", settings=RANK_128 | COLD),
+    "best": Way(recipe="best"),
+    "best_cold": Way(recipe="best", settings=COLD | {"evaluation.ttt_warm_start_limit": 0}),
 }
 NUM_TARGETS = {"dense": 6_144, "packed": 12_288, "cold": 3_072, "warm": 3_072}
 UPDATE_FIRST = """            token_losses = score(run.forward, chunk, run.tape, run.losses)
@@ -135,7 +151,7 @@ BETS = (
     "",
 )  # on drawn tokens: what sees the scored token alone moves nothing before it
 MISTAKES = (
-    *(Mistake(what="none", way=way) for way in WAYS),
+    *(Mistake(what="none", way=way) for way in NUM_TARGETS),
     Mistake(
         what="SmearGate goes on across BOS",
         seen=BESIDE,
@@ -233,10 +249,22 @@ UNCHECKED = ("    order = check_order(losses)\n", "    return\n    order = check
 
 def bundle(way: str, out: Path, smaller: Mapping[str, object] = MappingProxyType({})) -> None:
     """Write the submission of a way to score, untrained."""
-    settings = SMALL | WAYS[way] | smaller
+    recipe, settings = WAYS[way].recipe, SMALL | dict(WAYS[way].settings) | smaller
     changes = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
-    command = [sys.executable, "-m", "trainer", "train", "pr1855", "--untrained", "--out", str(out)]
+    command = [sys.executable, "-m", "trainer", "train", recipe, "--untrained", "--out", str(out)]
     subprocess.run([*command, *changes, "-q"], cwd=ROOT, check=True)
+
+
+def keep(folder: Path, artifact: Path) -> None:
+    """Have a bundle's training hand over an artifact that was trained before."""
+    contract = folder / "pgolf.yaml"
+    told = contract.read_text()
+    trains = "train: python train_gpt.py train\n"
+    assert trains in told, contract
+    contract.write_text(told.replace(trains, "train: python hand_over.py\n"))
+    (folder / "kept.bin").write_bytes(artifact.read_bytes())
+    copy = f"import shutil\n\nshutil.copyfile('kept.bin', '{artifact.name}')\n"
+    (folder / "hand_over.py").write_text(copy)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -357,12 +385,14 @@ def mistakes(bundles: Path, artifact: Path, wanted: str) -> None:
 def main(verb: str, bundles: str, artifact: str = "", wanted: str = "") -> None:
     if verb == "mistakes":
         mistakes(Path(bundles).absolute(), Path(artifact).absolute(), wanted)
+    elif verb == "kept":
+        keep(Path(bundles), Path(artifact))
     else:
         for way in WAYS:
             bundle(way, Path(bundles) / way)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("bundle", "mistakes"):
+    if len(sys.argv) < 3 or sys.argv[1] not in ("bundle", "kept", "mistakes"):
         sys.exit(__doc__)
     main(*sys.argv[1:])
