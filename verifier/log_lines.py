@@ -87,7 +87,7 @@ _PATTERNS = {
 _SIZE = re.compile(
     rf"(?:\w{{1,40}} )?(?:"
     rf"(?:(?:artifact|total|submission|total_submission)_bytes|bytes_total|[Aa]rtifact[ _]size)"
-    rf"[:=] {{0,8}}(?P<total_bytes>{_INT}|{_GROUPED})"
+    rf"[:=] {{0,8}}(?P<total_bytes>\d{{1,8}}|{_GROUPED})"  # nine digits: bytes of text
     rf"|(?:model|quant)_bytes[:=] {{0,8}}(?P<model_bytes>{_INT}|{_GROUPED})"
     rf"|(?:code_bytes|bytes_code)[:=] {{0,8}}(?P<code_bytes>{_INT}|{_GROUPED})"
     rf")(?: bytes)?$"

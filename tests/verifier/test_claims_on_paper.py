@@ -102,6 +102,14 @@ def test_a_logged_total_counts_without_a_logged_model(folder):
     assert "16,930,000" in outcome(folder, "oversized_artifact").findings[0].message
 
 
+@pytest.mark.parametrize(("helper_bytes", "broken"), [(100_001, True), (20_000, False)])
+def test_a_script_packed_after_the_run_counts_as_it_is_shipped(folder, helper_bytes, broken):
+    text = LOG.format(loop_ms=590000, calibration="").replace("15930000", "16030000")
+    (folder / "train_seed1.log").write_text(text)
+    (folder / "helper.py").write_text("#" * helper_bytes)
+    assert bool(outcome(folder, "oversized_artifact").findings) == broken
+
+
 @pytest.mark.parametrize(("bpb", "broken"), [(1.2, True), (1.21, False)])
 def test_the_size_of_another_packing_is_held_against_the_stated_one_alone(folder, bpb, broken):
     text = LOG.format(loop_ms=590000, calibration="").replace("15930000", "16930000")

@@ -179,6 +179,10 @@ def test_a_size_is_read_by_its_name(line: str) -> None:
     assert read_training_log(line).total_bytes == 15_968_912
 
 
+def test_the_bytes_of_the_text_are_no_size() -> None:
+    assert read_training_log("predictions=62021845\ntotal_bytes=151080891").total_bytes is None
+
+
 def test_lines_that_cannot_be_read_are_listed_not_guessed() -> None:
     log = read("damaged.log")
     assert [line.line for line in log.unread] == [4, 5]
