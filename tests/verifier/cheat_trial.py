@@ -29,12 +29,13 @@ from verifier.schemas.verdict_json import VerdictFile
 CHEATS = Path(__file__).with_name("cheats")
 HONEST = CHEATS / "control_honest"
 NUM_SYMBOLS, NUM_TRAINING, NUM_VALIDATION = 32, 12_000, 1_000
-LIMITS = {
-    "artifact_bytes": 6_000,
+LIMITS = {"artifact_bytes": 6_000}
+HURRIED_LIMITS = LIMITS | {
     "train_seconds": 1,
     "train_overrun_seconds": 0.2,
     "hard_wall_seconds": 4,
 }
+"""For those who try to win time; the others meet no limit of it, however busy the machine."""
 GRANTED_START_SECONDS = 0.5
 FLOOR = {
     "train_minutes": 0.05,
@@ -67,7 +68,7 @@ RULES = (
 """Left out is what asks for logs, for a claim, or for torch."""
 FLOOR_RULES = ("failed_run", "below_entropy_floor", "dropped_tokens")
 """Left out is what asks for the bytes of a tokenizer."""
-TRACKS = {"rerun": "cheats", "floor": "cheats_floor"}
+TRACKS = {"rerun": "cheats", "hurried": "cheats_hurried", "floor": "cheats_floor"}
 REFUSED = 2
 """The exit code for what cannot be run as it asks to be."""
 
@@ -78,7 +79,8 @@ def open_court(folder: Path) -> None:
     rules = folder / "site" / "rules"
     shutil.copytree(rules_folder(), rules, ignore=shutil.ignore_patterns("corpora", "__pycache__"))
     shorten_the_start(rules / "overlong_training.yaml")
-    for track in (cheat_track(scored_bytes), floor_track(scored_bytes)):
+    honest, hurried = (cheat_track(scored_bytes, limits) for limits in (LIMITS, HURRIED_LIMITS))
+    for track in (honest, hurried | {"id": TRACKS["hurried"]}, floor_track(scored_bytes)):
         (rules / "tracks" / f"{track['id']}.yaml").write_text(yaml.safe_dump(track))
 
 
@@ -103,13 +105,13 @@ def enter_court(folder: Path) -> None:
     ahead.probed_ahead = lambda *_: contextlib.nullcontext()
 
 
-def cheat_track(scored_bytes: int) -> dict:
+def cheat_track(scored_bytes: int, limits: dict[str, float]) -> dict:
     track, record_track = tiny_track(), load_rulebook("10min_16mb").track
     [family] = track["dataset"]["families"]
-    for name, value in LIMITS.items():
+    for name, value in limits.items():
         track["limits"][name]["value"] = value
     return track | {
-        "id": "cheats",
+        "id": TRACKS["rerun"],
         "min_seeds": track["min_seeds"] | {"value": 2},
         "dataset": track["dataset"]
         | {"families": [family | {"scored_tokens": NUM_VALIDATION, "scored_bytes": scored_bytes}]},
@@ -120,8 +122,8 @@ def cheat_track(scored_bytes: int) -> dict:
 def floor_track(scored_bytes: int) -> dict:
     """The same in small, on words that the harness draws."""
     amounts = {n: {"value": v, "unit": "x", "source": "test"} for n, v in FLOOR.items()}
-    return cheat_track(scored_bytes) | {
-        "id": "cheats_floor",
+    return cheat_track(scored_bytes, LIMITS) | {
+        "id": TRACKS["floor"],
         "floor": {"source": "zipf", "environment": {}} | amounts,
         "rules": dict.fromkeys(FLOOR_RULES, "reject"),
     }
@@ -176,13 +178,14 @@ def hand_in(cheat: Path, folder: Path) -> Path:
     return folder
 
 
-def put_on_trial(cheat: str, court: Path, folder: Path, rung: str) -> VerdictFile | str:
+def put_on_trial(cheat: str, court: Path, folder: Path, trial: str) -> VerdictFile | str:
     """Run and judge one cheat; a text says why it was refused.
 
-    `folder` is new and stays, with the run directory in it.
+    `folder` is new and stays, with the run directory in it; `trial` is one of TRACKS.
     """
+    rung = "floor" if trial == "floor" else "rerun"
     submission, out = hand_in(CHEATS / cheat, folder / "submission"), str(folder / "out")
-    words = ["run", str(submission), "--track", TRACKS[rung], "--rung", rung]
+    words = ["run", str(submission), "--track", TRACKS[trial], "--rung", rung]
     if rung == "rerun":
         words += ["--data", str(court / "data")]
     done = CliRunner().invoke(cli, [*words, "--out", out])

@@ -2,9 +2,11 @@
 
 A folder of `cheats/` holds what differs from the honest submission, `control_honest`; the head of
 its script says what it tries, `expected.yaml` how that must end: `verdict` (`refused` where it is
-not run at all), `shows` (a text of the report), and `rung` where not the full run decides.
+not run at all), `shows` (a text of the report), and `trial` where not the full run with ample time
+decides: `floor`, or `hurried` for a cheat that tries to win time.
 """
 
+import functools
 import re
 import shutil
 import sys
@@ -45,7 +47,7 @@ def trials(court: Path, request) -> dict[str, Future[VerdictFile | str]]:
     with ProcessPoolExecutor(2, initializer=enter_court, initargs=(court,)) as pool:
         yield {
             name: pool.submit(
-                put_on_trial, name, court, court / name, EXPECTED[name].get("rung", "rerun")
+                put_on_trial, name, court, court / name, EXPECTED[name].get("trial", "rerun")
             )
             for name in NAMES
             if name in asked
@@ -106,25 +108,33 @@ def test_a_cheat_says_what_it_tries(name):
     assert re.match(r"# Strategy: .+\n# Surface: .+\.\n# Severity: \w+\.\n", head)
 
 
-def swap_once_a_seed_runs(submission: Path, out: Path) -> None:
+def swap_once_a_seed_runs(submission: Path, out: Path, go: Path) -> None:
     """The accomplice outside the sandbox, who waits until the folder was read and delivered."""
-    deadline = time.monotonic() + 20
-    while not list(out.glob("seed_*/stdout.log")) and time.monotonic() < deadline:
+    while not list(out.glob("seed_*/stdout.log")):
         time.sleep(0.01)
     (submission / "bigram.py").write_text("print('another script')")
+    go.touch()
+
+
+WAITS_FOR_THE_SWAP = """
+import bigram, os, pathlib, time
+while not pathlib.Path(os.environ["DATA_PATH"], "go").exists(): time.sleep(0.01)
+bigram.main()
+"""
 
 
 def test_a_folder_that_changes_between_seeds_stops_the_run(court, tmp_path, monkeypatch):
     submission, out = tmp_path / "submission", tmp_path / "out"
     shutil.copytree(CHEATS / "control_honest", submission)
-    (submission / "train_gpt.py").write_text(
-        "import time; time.sleep(1)\nimport bigram; bigram.main()"
-    )
+    (submission / "train_gpt.py").write_text(WAITS_FOR_THE_SWAP)
+    shutil.copytree(court / "data", tmp_path / "data")
+    go = tmp_path / "data" / "datasets" / "tiny_sp64" / "go"
     monkeypatch.delitem(sys.modules, "rules", raising=False)
     monkeypatch.syspath_prepend(court / "site")
-    accomplice = threading.Thread(target=swap_once_a_seed_runs, args=(submission, out))
+    swap = functools.partial(swap_once_a_seed_runs, submission, out, go)
+    accomplice = threading.Thread(target=swap, daemon=True)
     accomplice.start()
-    words = ["verify", str(submission), "--track", "cheats", "--data", str(court / "data")]
+    words = ["verify", str(submission), "--track", "cheats", "--data", str(tmp_path / "data")]
     result = CliRunner().invoke(cli, [*words, "--out", str(out)])
     accomplice.join()
     assert result.exit_code == 4
