@@ -180,6 +180,16 @@ def test_reports_that_a_pull_request_brings_are_not_passed_on(repository, runner
     assert not list(runner.reports.iterdir())
 
 
+def test_where_it_came_from_is_not_taken_from_the_pull_request(repository, runner):
+    folder = propose(repository, "mine")
+    note = {"remote": "https://github.com/a/b", "ref": "x", "commit": "0" * 40, "path": "c"}
+    folder.with_name("mine.source.json").write_text(json.dumps(note))
+    assert runner.run() == 0
+    verdict = json.loads((runner.reports / "verdict.json").read_text())
+    assert verdict["commit"] is None
+    assert "github.com/a/b" not in runner.summary.read_text()
+
+
 def test_the_gate_can_hold_everybody_to_its_own_track(repository, runner):
     propose(repository, "mine")
     assert runner.run(track="10min_16mb") == 1

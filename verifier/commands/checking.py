@@ -17,8 +17,7 @@ from verifier.fetching import changed_submissions
 from verifier.reports.console import print_overview
 from verifier.reports.foreign_text import visible
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
-from verifier.schemas.verdict_json import VerdictFile
-from verifier.source_record import read_commit
+from verifier.source_record import read_source
 from verifier.verdict import GRAVITY, Decision
 
 STREAMED = ("json", "markdown", "github")
@@ -44,14 +43,13 @@ def check(submissions: Sequence[str], options: Options) -> int:
     """
     _rulebook(options["track"] or DEFAULT_TRACK).profile(options["profile"])  # no wrong names
     if len(submissions) == 1:
-        verdict = _check_one(submissions[0], options["track"], options["profile"])
-        if isinstance(verdict, PgolfError):
-            raise verdict
-        told = Told(verdict=verdict, submission=submission_path(submissions[0]))
+        told = _check_one(submissions[0], options)
+        if isinstance(told, PgolfError):
+            raise told
         if options["out"]:
             write_reports(told, options["out"])
         show([told], options)
-        return exit_code(verdict.verdict, options)
+        return exit_code(told.verdict.verdict, options)
     return _check_many(submissions, options)
 
 
@@ -99,13 +97,13 @@ def _check_many(submissions: Sequence[str], options: Options) -> int:
     told: list[Told] = []
     failed = 0
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        one = partial(_check_guarded, track=options["track"], profile=options["profile"])
+        one = partial(_check_guarded, options=options)
         for submission, result in zip(submissions, pool.map(one, submissions), strict=True):
             if isinstance(result, PgolfError):
                 click.echo(f"pgolf-verify: {visible(str(result), 2_000)}", err=True)
                 failed = max(failed, result.exit_code)
                 continue
-            told.append(Told(verdict=result, submission=submission_path(submission)))
+            told.append(result)
             if options["out"]:
                 write_reports(told[-1], options["out"] / _file_name(submission))
             if options["format_"] in STREAMED:
@@ -126,23 +124,27 @@ def _file_name(submission: str) -> str:
     return f"{plain[:80]}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
-def _check_guarded(submission: str, track: str | None, profile: str) -> VerdictFile | PgolfError:
+def _check_guarded(submission: str, options: Options) -> Told | PgolfError:
     """One of several: no fault of ours on one of them takes the others along."""
     try:
-        return _check_one(submission, track, profile)
+        return _check_one(submission, options)
     except Exception as error:
         told = as_told(error)
         return type(told)(f"{submission}: {told}")
 
 
-def _check_one(submission: str, track: str | None, profile: str) -> VerdictFile | PgolfError:
+def _check_one(submission: str, options: Options) -> Told | PgolfError:
     """One submission; an error is handed back, because another process may have to tell it."""
     path = submission_path(submission)
     try:
-        rulebook = _rulebook(track_of(path, track))
-        return pipeline.check(path, rulebook, profile, read_commit(path))
+        # A note that came with the changes is the author's word, not that of `fetch`.
+        source = None if options.get("changed") else read_source(path)
+        rulebook = _rulebook(track_of(path, options["track"]))
+        commit = source.commit if source else None
+        verdict = pipeline.check(path, rulebook, options["profile"], commit)
     except PgolfError as error:
         return error
+    return Told(verdict=verdict, submission=path, source=source)
 
 
 @cache

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from verifier.commands.options import Options, progress_console, result_console
 from verifier.errors import HarnessError, SandboxUnavailableError
 from verifier.fetching import fetch_pull_request
+from verifier.reports.foreign_text import visible
 from verifier.reports.sandbox_survey import (
     UNCONFINED,
     Survey,
@@ -76,5 +77,5 @@ def _survey_one(name: str, progress: Progress) -> Survey:
 def fetch(number: int, remote: str, into: Path, folder: str | None) -> int:
     """Bring one pull request's submission folder, and note its commit."""
     fetched = fetch_pull_request(number, remote, into, folder)
-    print(f"{into / str(number)}: {fetched.path} at commit {fetched.commit}")
+    print(visible(f"{into / str(number)}: {fetched.path} at commit {fetched.commit}", 2_000))
     return 0

@@ -25,6 +25,7 @@ from verifier.runs.journal import write_atomically, write_record
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
+from verifier.source_record import SourceRecord
 from verifier.verdict import EXIT_CODES, Decision
 
 TEXT_WIDTH = 140
@@ -37,6 +38,7 @@ class Told:
     verdict: VerdictFile
     submission: Path | None = None
     evidence: Evidence | None = None
+    source: SourceRecord | None = None
 
 
 def open_dossier(told: Told) -> Dossier:
@@ -55,6 +57,7 @@ def open_dossier(told: Told) -> Dossier:
         ledger=load_ledger(rules / "records", rulebook.track.id) if is_ranked else None,
         evidence=told.evidence,
         folder=_place(told.submission),
+        source=told.source,
     )
 
 
@@ -113,8 +116,9 @@ def _rendered(form: str, told: Sequence[Told]) -> str:
         return render_html(open_dossier(told[0]))
     if form == "github":
         return "".join(render_github(one.verdict, _place(one.submission)) for one in told)
-    render = render_json if form == "json" else render_markdown
-    return "".join(render(one.verdict) for one in told)
+    if form == "json":
+        return "".join(render_json(one.verdict) for one in told)
+    return "".join(render_markdown(one.verdict, source=one.source) for one in told)
 
 
 def write_reports(told: Told, folder: Path) -> None:
@@ -124,11 +128,15 @@ def write_reports(told: Told, folder: Path) -> None:
     text = io.StringIO()
     print_verdict(verdict, Console(file=text, width=TEXT_WIDTH))
     write_atomically(folder / "report.txt", text.getvalue())
-    write_atomically(folder / "report.md", render_markdown(verdict))
-    write_atomically(folder / "summary.md", render_markdown(verdict, SUMMARY_CHARACTERS))
+    write_atomically(folder / "report.md", render_markdown(verdict, source=told.source))
+    write_atomically(folder / "summary.md", _summary(told))
     for form, name in (("html", "html"), ("sarif", "sarif"), ("junit", "junit.xml")):
         write_atomically(folder / f"report.{name}", _rendered(form, [told]))
     _write_plots(open_dossier(told), folder / "plots")
+
+
+def _summary(told: Told) -> str:
+    return render_markdown(told.verdict, SUMMARY_CHARACTERS, told.source)
 
 
 def _write_plots(dossier: Dossier, folder: Path) -> None:

@@ -32,6 +32,7 @@ from verifier.runs.journal import Journal, read_record
 from verifier.runs.plan import PlanOptions
 from verifier.schemas.run_record_json import Evidence, RunPlan
 from verifier.schemas.verdict_json import VerdictFile
+from verifier.source_record import read_source
 
 if TYPE_CHECKING:
     from verifier.floor.world import World
@@ -53,7 +54,7 @@ def verify(submission: str, options: Options, probes: "ProbesAhead | None") -> i
     evidence, folder = _execute(submission, rulebook, options, probes)
     place = submission_path(submission)
     verdict = pipeline.judge(evidence, rulebook, options["profile"], place)
-    told = Told(verdict=verdict, submission=place, evidence=evidence)
+    told = Told(verdict=verdict, submission=place, evidence=evidence, source=read_source(place))
     write_reports(told, folder)
     show([told], options)
     if not options["quiet"]:

@@ -16,6 +16,7 @@ from verifier.schemas.verdict_json import VerdictFile
 from verifier.verdict import GRAVITY
 
 STYLES = {Outcome.PASSED: "green", Outcome.BROKEN: "bold red", Outcome.NOT_EVALUATED: "yellow"}
+FEW_RULES = 12
 VERDICT_STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusive": "bold yellow"}
 
 
@@ -47,7 +48,7 @@ def print_overview(verdicts: Sequence[VerdictFile], console: Console) -> None:
 
 def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [
-        Text.assemble((visible(verdict.submission), "bold"), f"  {_context(verdict)}"),
+        _first_line(verdict),
         _rules_table(verdict.rules, width),
     ]
     parts += [Text(f"unread  {visible(line)}", style="yellow") for line in verdict.unread]
@@ -65,15 +66,20 @@ def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
         Text(visible(f"under {p.profile}: {p.verdict} ({p.because})"), style="dim")
         for p in verdict.other_profiles
     ]
-    parts += [
-        Text(f"to mend {rule.rule}: {visible(rule.mend)}")
-        for rule in figures.by_gravity(verdict.rules)
-        if rule.outcome is Outcome.BROKEN and rule.mend
-    ]
-    parts.append(Text(visible(figures.headline(verdict), 2_000), style=VERDICT_STYLES[verdict.verdict]))
+    parts.append(
+        Text(visible(figures.headline(verdict), 2_000), style=VERDICT_STYLES[verdict.verdict])
+    )
     if verdict.next_command:
         parts.append(Text(f"to decide it: {visible(verdict.next_command)}"))
     return parts
+
+
+def _first_line(verdict: VerdictFile) -> Text:
+    """What is judged, and the answer, for those who read from the top."""
+    word = (verdict.verdict.upper(), VERDICT_STYLES[verdict.verdict])
+    return Text.assemble(
+        (visible(verdict.submission), "bold"), "  ", word, f"  {_context(verdict)}"
+    )
 
 
 def _context(verdict: VerdictFile) -> str:
@@ -94,20 +100,26 @@ def _rules_table(rules: tuple[RuleRecord, ...], console_width: int) -> Table:
     for answer in figures.answers(rules):
         table.add_row(
             Text(figures.WORDS[answer.outcome], style=STYLES[answer.outcome]),
-            Text(answer.names),
+            Text(f"{len(answer.rules)} rules" if _is_many(answer) else answer.names),
             _remark(answer),
         )
     return table
 
 
+def _is_many(answer: figures.Answer) -> bool:
+    """Passed rules that nobody reads one by one here; every other form names them."""
+    return answer.outcome is Outcome.PASSED and len(answer.rules) > FEW_RULES
+
+
 def _remark(answer: figures.Answer) -> Text:
-    """What was seen; for a broken rule also the figures behind it, its clause and its date."""
+    """What was seen; for a broken rule also the figures behind it, and how to mend it."""
     remark = Text(visible(answer.remark))
     if answer.outcome is Outcome.BROKEN:
         [rule] = answer.rules
         if rule.findings[0].evidence:
             remark.append(f"\n{visible(rule.findings[0].evidence)}", style="dim")
-        remark.append(f"\n{rule.title}, since {rule.since}", style="dim")
+        if rule.mend:
+            remark.append(f"\nto mend: {visible(rule.mend)}")
     return remark
 
 

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from verifier.reports import figures
 from verifier.rulebook import Rulebook
 from verifier.schemas.ledger_yaml import Ledger
+from verifier.schemas.rule_record_json import FindingRecord
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
+from verifier.source_record import SourceRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,3 +27,15 @@ class Dossier:
     """What was planned and on which machine; None where nothing was run."""
     folder: str = ""
     """The submission's place below the repository's root, where that is known."""
+    source: SourceRecord | None = None
+    """Where `fetch` found it; None for what was never fetched."""
+
+    def address(self, finding: FindingRecord) -> str | None:
+        """Where a browser shows what was found."""
+        return web_address(self.source, finding)
+
+
+def web_address(source: SourceRecord | None, finding: FindingRecord) -> str | None:
+    """Where a browser shows what was found; None for what has no place on the web."""
+    file, line = figures.shipped_place(finding)
+    return source.web_address(file, line) if source and file else None

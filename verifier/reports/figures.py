@@ -91,6 +91,20 @@ def place(finding: FindingRecord) -> str:
     return f"{finding.file}{line}: " if finding.file else ""
 
 
+def shipped_place(finding: FindingRecord) -> tuple[str | None, int | None]:
+    """File and line as they were handed in; a line of unpacked code is no line of its file."""
+    if finding.file is None:
+        return None, None
+    file, packed, _ = finding.file.partition(" (unpacked")
+    return file, None if packed else finding.line
+
+
+def shipped_message(finding: FindingRecord) -> str:
+    """The message beside `shipped_place`, which says what that leaves out."""
+    file, _ = shipped_place(finding)
+    return finding.message if file == finding.file else place(finding) + finding.message
+
+
 SCORE_ORIGINS = {
     "streamed": "streamed",
     "token_losses": "token losses",

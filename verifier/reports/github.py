@@ -40,8 +40,10 @@ def render_github(verdict: VerdictFile, folder: str = "") -> str:
 
 def _annotation(rule: RuleRecord, finding: FindingRecord, folder: str) -> str:
     place = ""
-    if finding.file:
-        name = github_command(str(PurePosixPath(folder, finding.file)), MAX_PATH_CHARACTERS)
+    file, line = figures.shipped_place(finding)
+    if file:
+        name = github_command(str(PurePosixPath(folder, file)), MAX_PATH_CHARACTERS)
         name = name.replace(",", "%2C").replace(":", "%3A")
-        place = f"file={name}," + (f"line={finding.line}," if finding.line else "")
-    return f"::{LEVELS[rule.severity]} {place}title={rule.rule}::{github_command(finding.message)}"
+        place = f"file={name}," + (f"line={line}," if line else "")
+    said = figures.shipped_message(finding)
+    return f"::{LEVELS[rule.severity]} {place}title={rule.rule}::{github_command(said)}"

@@ -5,6 +5,7 @@ import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
 
@@ -63,7 +64,7 @@ def render_html(dossier: Dossier) -> str:
     environment.filters["foreign"] = visible
     style = (here / "page.css").read_text(encoding="utf-8")
     verdict = dossier.verdict
-    unread = _within(verdict.unread, UNREAD_BYTES)
+    unread = _within([_written_bytes(line) for line in verdict.unread], UNREAD_BYTES)
     return environment.get_template("page.html.jinja").render(
         version=__version__,
         style=Markup(style),
@@ -93,14 +94,14 @@ def _shown(value: object) -> object:
     return figures.NOTHING if value is None else visible(str(value), OWN_CHARACTERS)
 
 
-def _within(texts: Sequence[str], max_bytes: int) -> int:
-    """How many of the texts, as they will be written, fit."""
-    used = 0
-    for count, text in enumerate(texts):
-        used += len(str(escape(visible(text))).encode()) + 64
-        if used > max_bytes:
-            return count
-    return len(texts)
+def _written_bytes(text: str) -> int:
+    """What a text takes in the page, with the tags around it."""
+    return len(str(escape(visible(text))).encode()) + 64
+
+
+def _within(sizes: Sequence[int], max_bytes: int) -> int:
+    """How many of the first fit."""
+    return sum(used <= max_bytes for used in accumulate(sizes))
 
 
 def _broken(dossier: Dossier) -> list[BrokenRule]:
@@ -110,9 +111,13 @@ def _broken(dossier: Dossier) -> list[BrokenRule]:
     for record in figures.by_gravity(dossier.verdict.rules):
         if record.outcome is not Outcome.BROKEN:
             continue
-        texts = [f"{figures.place(f)}{f.message}{f.evidence or ''}" for f in record.findings]
-        count = _within(texts, left)
-        left -= sum(len(str(escape(visible(text))).encode()) + 64 for text in texts[:count])
+        sizes = [
+            _written_bytes(f"{figures.place(f)}{f.message}{f.evidence or ''}")
+            + len(dossier.address(f) or "")
+            for f in record.findings
+        ]
+        count = _within(sizes, left)
+        left -= sum(sizes[:count])
         told.append(
             BrokenRule(
                 record=record,

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from verifier.findings import Outcome
 from verifier.reports import figures
+from verifier.reports.dossier import web_address
 from verifier.reports.foreign_text import markdown, markdown_code
 from verifier.reports.run_notes import run_notes
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
+from verifier.source_record import SourceRecord
 
 COMMENT_CHARACTERS = 65_000
 """GitHub refuses comments over 65,536."""
@@ -28,15 +30,25 @@ SHARES = {
 """The parts of the space that long sections get; the rest is for the short ones."""
 
 
-def render_markdown(verdict: VerdictFile, max_characters: int = COMMENT_CHARACTERS) -> str:
-    """Headline, rules, findings, seeds, test, guarantees; every foreign word escaped."""
+def render_markdown(
+    verdict: VerdictFile,
+    max_characters: int = COMMENT_CHARACTERS,
+    source: SourceRecord | None = None,
+) -> str:
+    """Headline, rules, findings, seeds, test, guarantees; every foreign word escaped.
+
+    Args:
+        verdict: what to tell.
+        max_characters: what GitHub takes.
+        source: where the submission was fetched from, so that findings link to their lines.
+    """
     space = {section: int(share * max_characters) for section, share in SHARES.items()}
     parts = [
         f"### pgolf-verify: {markdown(figures.headline(verdict))}",
         _context(verdict),
         _rules(verdict, space["rules"]),
         _unread(verdict, space["unread"]),
-        _broken(verdict, space["findings"]),
+        _broken(verdict, space["findings"], source),
         _seeds(verdict, space["seeds"]),
         _notes(verdict, space["notes"]),
         figures.size_line(verdict.sizes) or "",
@@ -98,29 +110,33 @@ def _notes(verdict: VerdictFile, max_characters: int) -> str:
     return "\n".join(shown)
 
 
-def _broken(verdict: VerdictFile, max_characters: int) -> str:
+def _broken(verdict: VerdictFile, max_characters: int, source: SourceRecord | None) -> str:
     """Every finding of every broken rule with its evidence, and the clause that it breaks."""
     broken = [r for r in figures.by_gravity(verdict.rules) if r.outcome is Outcome.BROKEN]
     if not broken:
         return ""
-    entries = [entry for rule in broken for entry in _rule_findings(rule)]
+    entries = [entry for rule in broken for entry in _rule_findings(rule, source)]
     shown, left_out = _fitting(entries, max_characters)
     more = [f"\n{left_out} more in the report"] if left_out else []
     text = "\n".join([*shown, *more])
     return f"<details><summary>What was seen, rule by rule</summary>\n\n{text}\n\n</details>"
 
 
-def _rule_findings(rule: RuleRecord) -> Iterator[str]:
+def _rule_findings(rule: RuleRecord, source: SourceRecord | None) -> Iterator[str]:
     """A finding an entry; the clause stands before the first, so that neither comes alone."""
     clause = f"\n{markdown(rule.title)} (since {rule.since}: {markdown(rule.source)})"
     clause += f"\nTo mend it: {markdown(rule.mend)}\n\n" if rule.mend else "\n\n"
     for position, finding in enumerate(rule.findings):
-        yield (clause if position == 0 else "") + _finding(finding)
+        yield (clause if position == 0 else "") + _finding(finding, source)
 
 
-def _finding(finding: FindingRecord) -> str:
+def _finding(finding: FindingRecord, source: SourceRecord | None) -> str:
     evidence = f"\n  - {markdown(finding.evidence)}" if finding.evidence else ""
-    return f"- {markdown(figures.place(finding) + finding.message)}{evidence}"
+    place, address = figures.place(finding), web_address(source, finding)
+    if address:
+        linked = f"[{markdown(place.removesuffix(': '))}]({address}): "
+        return f"- {linked}{markdown(finding.message)}{evidence}"
+    return f"- {markdown(place + finding.message)}{evidence}"
 
 
 def _seeds(verdict: VerdictFile, max_characters: int) -> str:

@@ -98,13 +98,14 @@ def _told(rule: RuleRecord, folder: str) -> list[Json]:
 
 
 def _failure(rule: RuleRecord, finding: FindingRecord, folder: str) -> Json:
-    text = visible(finding.message)
+    text = visible(figures.shipped_message(finding))
     if finding.evidence:
         text += f"\n{visible(finding.evidence)}"
     # The line may move while the offence stays, so it is no part of what makes a finding the same.
     same = f"{rule.rule}\0{finding.file}\0{finding.message}".encode("utf-8", "backslashreplace")
     fingerprint = hashlib.sha256(same).hexdigest()[:32]
-    place = _location(folder, finding.file or METADATA_FILE, finding.line)
+    file, line = figures.shipped_place(finding)
+    place = _location(folder, file or METADATA_FILE, line)
     return _result(rule.rule, "fail", text, place) | {
         "level": LEVELS[rule.severity],
         "partialFingerprints": {"finding/v1": fingerprint},
