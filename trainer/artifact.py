@@ -24,8 +24,6 @@ from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, e
 from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor, payload_bytes
 from trainer.quantization.size_law import (
     FITTED_ROOM,
-    bytes_saved,
-    clip_factor,
     finest_factor,
     with_clips_times,
 )
@@ -45,6 +43,11 @@ class PackedArtifact:
     compressed: bytes
     raw_bytes: int
     payload_bytes: int  # of codes (one a byte), scales and floats alone
+
+    @property
+    def num_bytes(self) -> int:
+        """What counts."""
+        return len(self.compressed)
 
 
 def pack_artifact(
@@ -134,8 +137,10 @@ def fit_artifact(
     """The finest grids with which the artifact keeps to a budget.
 
     One artifact with the recipe's clips tells how much is too much; the size law says what clips
-    take off as much. What that leaves over or under is taken off in the same way. Grids never end
-    so near that clipping would do more harm than finer steps do good: a budget can be too large.
+    take off as much. What that leaves over or under is taken off in the same way, from then on by
+    the slope that was seen. Grids never end so near that clipping would do more harm than finer
+    steps do good: a budget can be too large. Where sizes jump and none comes near the budget, the
+    largest artifact that keeps to it is taken: a run is not lost for a thousandth of its bytes.
 
     Args:
         store: makes the stored tensors as options say.
@@ -146,28 +151,51 @@ def fit_artifact(
         RecipeError: no clips make it small enough.
     """
     target_bytes = round(budget_bytes * (1.0 - FITTED_ROOM / 2))
-    factor, predicted_bytes = 1.0, 0
     finest = finest_factor(options)
+    tried: list[FittedArtifact] = []
+    factor, predicted_bytes = 1.0, 0
     for _ in range(MAX_FITTINGS):
         scaled = with_clips_times(options, factor)
         stored = store(scaled)
         artifact = pack_artifact(stored, scaled)
-        num_bytes = len(artifact.compressed)
-        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
-        if num_bytes <= budget_bytes and is_filled:
-            return FittedArtifact(
+        num_bytes = artifact.num_bytes
+        tried.append(
+            FittedArtifact(
                 artifact=artifact,
                 clip_factor=factor,
                 predicted_bytes=predicted_bytes or num_bytes,
             )
-        num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
-        before = factor
-        factor = max(before * clip_factor(num_bytes - target_bytes, max(num_codes, 1)), finest)
-        predicted_bytes = num_bytes - round(bytes_saved(factor / before, num_codes))
-    raise RecipeError(
-        f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
-        f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"
-    )
+        )
+        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
+        if num_bytes <= budget_bytes and is_filled:
+            break
+        law = sum(t.values.numel() for t in stored.values() if t.scale is not None) / 8.0
+        octave_bytes = seen_slope(tried, law)
+        wanted = factor * 2.0 ** ((num_bytes - target_bytes) / octave_bytes)
+        predicted_bytes = num_bytes - round(octave_bytes * math.log2(max(wanted, finest) / factor))
+        factor = max(wanted, finest)
+    fitting = [one for one in tried if one.artifact.num_bytes <= budget_bytes]
+    if not fitting:
+        raise RecipeError(
+            f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
+            f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"
+        )
+    return max(fitting, key=lambda one: one.artifact.num_bytes)
+
+
+def seen_slope(tried: Sequence[FittedArtifact], law: float) -> float:
+    """Bytes that all clips twice as wide take off: as last seen, within a factor of two of the law.
+
+    Args:
+        tried: what clips came to so far.
+        law: the same by the size law, a bit of every code.
+    """
+    if len(tried) < 2:
+        return law
+    before, last = tried[-2:]
+    octaves = math.log2(last.clip_factor / before.clip_factor)
+    fallen = before.artifact.num_bytes - last.artifact.num_bytes
+    return min(max(fallen / octaves, law / 2), law * 2) if octaves else law
 
 
 def unpack_artifact(artifact: bytes, options: QuantizationOptions) -> dict[str, StoredTensor]:

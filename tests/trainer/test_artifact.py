@@ -163,3 +163,16 @@ def test_a_budget_that_is_too_large_is_left_unfilled(store_heavy):
 def test_a_budget_that_no_clips_lead_to_is_refused(store_heavy):
     with pytest.raises(RecipeError, match="leaves 3000 bytes for the artifact"):
         fit_artifact(store_heavy, FITTED, 3000)
+
+
+def test_sizes_that_jump_over_a_budget_lose_no_run(store_heavy):
+    """Between two clips the artifact falls from above the budget to far below it."""
+
+    def store(options):
+        stored = store_heavy(options)
+        wide = options.matrix_clip_sigmas > 13.0
+        return {n: replace(t, values=t.values * (not wide)) for n, t in stored.items()}
+
+    fitted = fit_artifact(store, FITTED, 400_000)
+    assert fitted.clip_factor > 13.0 / 12.85
+    assert len(fitted.artifact.compressed) < 0.9 * 400_000

@@ -44,11 +44,6 @@ def clip_factor(excess_bytes: float, num_codes: int) -> float:
     return float(2.0 ** (8.0 * excess_bytes / num_codes))
 
 
-def bytes_saved(factor: float, num_codes: int) -> float:
-    """How many bytes less codes take once all clips are multiplied by a factor."""
-    return num_codes * math.log2(factor) / 8.0
-
-
 def finest_factor(options: QuantizationOptions) -> float:
     """The least by which clips may be multiplied: none ends nearer than NEAREST_CLIP_SIGMAS."""
     clips = (
