@@ -11,7 +11,7 @@ import click
 
 from verifier import pipeline
 from verifier.commands.options import Options, result_console, submission_path, track_of
-from verifier.commands.rendering import Told, exit_code, show, write_reports
+from verifier.commands.rendering import Told, exit_code, show, write_index, write_reports
 from verifier.errors import PgolfError, as_told
 from verifier.fetching import changed_submissions
 from verifier.reports.console import print_overview
@@ -92,22 +92,22 @@ def _state(folder: Path) -> tuple[object, ...]:
 
 
 def _check_many(submissions: Sequence[str], options: Options) -> int:
-    from concurrent.futures import ProcessPoolExecutor
-
     told: list[Told] = []
+    written: list[tuple[Told, str]] = []
     failed = 0
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        one = partial(_check_guarded, options=options)
-        for submission, result in zip(submissions, pool.map(one, submissions), strict=True):
-            if isinstance(result, PgolfError):
-                click.echo(f"pgolf-verify: {visible(str(result), 2_000)}", err=True)
-                failed = max(failed, result.exit_code)
-                continue
-            told.append(result)
-            if options["out"]:
-                write_reports(told[-1], options["out"] / _file_name(submission))
-            if options["format_"] in STREAMED:
-                show(told[-1:], options)
+    for submission, result in _checked(submissions, options):
+        if isinstance(result, PgolfError):
+            click.echo(f"pgolf-verify: {visible(str(result), 2_000)}", err=True)
+            failed = max(failed, result.exit_code)
+            continue
+        told.append(result)
+        if options["out"]:
+            written.append((result, _file_name(submission)))
+            write_reports(result, options["out"] / _file_name(submission))
+        if options["format_"] in STREAMED:
+            show(told[-1:], options)
+    if options["out"]:
+        write_index(written, options["out"])
     if options["format_"] == "text":
         print_overview([one.verdict for one in told], result_console(options))
     elif options["format_"] not in STREAMED:
@@ -115,6 +115,17 @@ def _check_many(submissions: Sequence[str], options: Options) -> int:
     words = (one.verdict.verdict for one in told)
     gravest: Decision = max(words, key=GRAVITY.index, default="accepted")
     return failed or exit_code(gravest, options)
+
+
+def _checked(
+    submissions: Sequence[str], options: Options
+) -> Iterator[tuple[str, Told | PgolfError]]:
+    """Each with its answer, in their order, several at a time."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        answers = pool.map(partial(_check_guarded, options=options), submissions)
+        yield from zip(submissions, answers, strict=True)
 
 
 def _file_name(submission: str) -> str:

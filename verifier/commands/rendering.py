@@ -135,6 +135,14 @@ def write_reports(told: Told, folder: Path) -> None:
     _write_plots(open_dossier(told), folder / "plots")
 
 
+def write_index(told: Sequence[tuple[Told, str]], folder: Path) -> None:
+    """A page that leads to the reports of many submissions, each in its own folder beside it."""
+    from verifier.reports.index_page import IndexRow, render_index
+
+    rows = [IndexRow(verdict=one.verdict, folder=name) for one, name in told]
+    write_atomically(folder / "index.html", render_index(rows))
+
+
 def _summary(told: Told) -> str:
     return render_markdown(told.verdict, SUMMARY_CHARACTERS, told.source)
 

@@ -13,7 +13,6 @@ from verifier.reports.foreign_text import visible
 from verifier.reports.run_notes import run_notes
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
-from verifier.verdict import GRAVITY
 
 STYLES = {Outcome.PASSED: "green", Outcome.BROKEN: "bold red", Outcome.NOT_EVALUATED: "yellow"}
 FEW_RULES = 12
@@ -26,24 +25,21 @@ def print_verdict(verdict: VerdictFile, console: Console) -> None:
 
 
 def print_overview(verdicts: Sequence[VerdictFile], console: Console) -> None:
-    """Many submissions, a line each, the gravest first."""
+    """Many submissions, a line each, the gravest first, and among those the best claim."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("verdict", no_wrap=True)
     table.add_column("submission", overflow="fold", ratio=2)
     table.add_column("claimed BPB", justify="right")
     table.add_column("broken", overflow="fold", ratio=3)
-    for verdict in sorted(verdicts, key=lambda v: -GRAVITY.index(v.verdict)):
-        broken = [a.names for a in figures.answers(verdict.rules) if a.outcome is Outcome.BROKEN]
+    for verdict in sorted(verdicts, key=figures.gravity_and_claim):
         table.add_row(
             Text(verdict.verdict, style=VERDICT_STYLES[verdict.verdict]),
             Text(visible(verdict.submission)),
             figures.bpb(verdict.claims.val_bpb),
-            Text(", ".join(broken)),
+            Text(", ".join(figures.broken_names(verdict))),
         )
     console.print(table)
-    words = [verdict.verdict for verdict in verdicts]
-    counts = ", ".join(f"{words.count(word)} {word}" for word in reversed(GRAVITY))
-    console.print(f"{len(verdicts)} submissions: {counts}")
+    console.print(figures.verdict_counts(verdicts))
 
 
 def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:

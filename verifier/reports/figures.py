@@ -1,12 +1,14 @@
 """How numbers are written in every report; `–` where nothing was measured."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from verifier.findings import Outcome, Severity
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.schemas.verdict_json import ArtifactSize, SignificanceRecord, VerdictFile
+from verifier.verdict import GRAVITY
 
 NOTHING = "–"
 WORDS = {Outcome.PASSED: "passed", Outcome.BROKEN: "BROKEN", Outcome.NOT_EVALUATED: "cannot tell"}
@@ -175,3 +177,22 @@ def significance_lines(test: SignificanceRecord) -> tuple[str, ...]:
 def headline(verdict: VerdictFile) -> str:
     """The verdict in one line."""
     return f"{verdict.verdict.upper()}: {verdict.because}"
+
+
+def broken_names(verdict: VerdictFile) -> list[str]:
+    """What counts among many submissions: broken rules, the gravest first, without mere notes."""
+    told = (a for a in answers(verdict.rules) if a.outcome is Outcome.BROKEN)
+    return [a.names for a in told if a.rules[0].severity is not Severity.INFO]
+
+
+def gravity_and_claim(verdict: VerdictFile) -> tuple[int, float]:
+    """The order of many submissions: the gravest first, and among those the best claim."""
+    claimed = verdict.claims.val_bpb
+    return -GRAVITY.index(verdict.verdict), math.inf if claimed is None else claimed
+
+
+def verdict_counts(verdicts: Sequence[VerdictFile]) -> str:
+    """How many submissions there are of each verdict."""
+    words = [verdict.verdict for verdict in verdicts]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in reversed(GRAVITY))
+    return f"{len(verdicts)} submissions: {counts}"

@@ -1,15 +1,11 @@
 """The report as one HTML file: no script, no request, every foreign word harmless."""
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from statistics import fmean
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from verifier import __version__
@@ -19,14 +15,13 @@ from verifier.reports.charts.all_charts import make_charts
 from verifier.reports.charts.svg import draw_svg
 from verifier.reports.dossier import Dossier
 from verifier.reports.foreign_text import visible
+from verifier.reports.page_template import render_page
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.rule_yaml import Rule
 
 FINDINGS_BYTES = 300_000
 UNREAD_BYTES = 40_000
 """Space for long lists, as written into the page; the whole of it stays under a megabyte."""
-OWN_CHARACTERS = 4_000
-"""The most of any text; what is a stranger's goes through the filter `foreign` and is shorter."""
 MAX_DATA_FILES = 12
 
 
@@ -52,23 +47,11 @@ class Compared:
 
 def render_html(dossier: Dossier) -> str:
     """The whole page."""
-    here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["foreign"] = visible
-    style = (here / "page.css").read_text(encoding="utf-8")
     verdict = dossier.verdict
     unread = _within([_written_bytes(line) for line in verdict.unread], UNREAD_BYTES)
-    return environment.get_template("page.html.jinja").render(
+    return render_page(
+        "page.html.jinja",
         version=__version__,
-        style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         dossier=dossier,
         verdict=verdict,
         compared=_compared(dossier),
@@ -85,13 +68,6 @@ def render_html(dossier: Dossier) -> str:
         data_files=dossier.evidence.plan.data[:MAX_DATA_FILES] if dossier.evidence else (),
         repeat=_repeat(dossier),
     )
-
-
-def _shown(value: object) -> object:
-    """What every expression of the template becomes: nothing that a stranger wrote acts."""
-    if isinstance(value, Markup):
-        return value
-    return figures.NOTHING if value is None else visible(str(value), OWN_CHARACTERS)
 
 
 def _written_bytes(text: str) -> int:
