@@ -15,6 +15,9 @@ NUM_CUTS = 3
 """Places at which a token is flipped, and as many others from which on a document is replaced: no
 further, because later documents may have been scored, and learned from, before it."""
 MIN_PLACES = 100
+EARLY_PLACES = 1_024
+"""Whoever warms up on validation tokens takes the first ones (#1530); one document is replaced from
+one of these places on."""
 SPLICED_SHARE = 0.25
 UNIFORM_SHARE = 0.5
 """Of the law that tokens are drawn from; the rest is how often they come in the sample."""
@@ -125,13 +128,14 @@ def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ..
 
 
 def _cuts(sample: Sample, count: int, rng: np.random.Generator) -> list[int]:
-    """Places inside of documents, the first in the sample's later half.
+    """Places inside of documents, the first in the sample's later half, the third near its start.
 
     The last is in the later half of the longest, where scripts may do what they do in no short one.
     """
     inside = _inside(sample)
     first = int(rng.choice(inside[len(inside) // 2 :]))
     others = rng.choice(inside, size=count - 2, replace=False)
+    others[1] = rng.choice(np.setdiff1d(inside[:EARLY_PLACES], others))
     longest = max(sample.documents, key=lambda d: int(d.stop - d.start))
     far_in = inside[(inside >= (longest.start + longest.stop) // 2) & (inside < longest.stop)]
     last = rng.choice(far_in if len(far_in) else inside)

@@ -42,6 +42,14 @@ def test_a_flip_changes_one_token_and_a_poison_most_of_the_document_behind_it(va
             assert differs > 0.8 * (end - variant.cut) - 3
 
 
+def test_one_document_is_replaced_where_a_warm_up_would_read():
+    text = np.resize(TEXT, 60_000)
+    sample = Sample(tokens=text, begin=0)
+    for seed in range(20):
+        drawn = draw_variants(sample, np.random.default_rng(seed))
+        assert min(v.cut for v in drawn if v.kind == "poison") < 1_100
+
+
 def test_drawn_tokens_are_those_of_the_law(variants):
     law, drawn = law_of(SAMPLE), variants["spliced"].spliced
     assert law.probabilities.sum() == pytest.approx(1) and 1 not in law.words
