@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
+from verifier.findings import PASSED, CheckResult, Finding, cannot_tell, not_offered
 from verifier.paper_comparison import ClaimedGain
+from verifier.runs.visibility import TRAINING
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.fresh_record_json import FreshRecord
 from verifier.schemas.probe_record_json import LedgerRecord, ProbeRecord
@@ -42,6 +43,12 @@ class EvidenceCase:
     def completed(self) -> tuple[SeedMeasurement, ...]:
         measurements = self.evidence.measurements if self.evidence else ()
         return tuple(m for m in measurements if m.outcome == "completed")
+
+    @property
+    def hides_validation(self) -> bool:
+        """Whether it was proved that whoever trained could not open the validation data."""
+        held = self.evidence.guarantees if self.evidence else ()
+        return any(g.name == TRAINING and g.grade == "proved" for g in held)
 
 
 EvidenceCheck = Callable[[EvidenceCase, Rule], CheckResult]
@@ -112,7 +119,7 @@ def nothing_seen(case: EvidenceCase) -> CheckResult:
     """What a probe without an alarm is worth: nothing where the script's own process noted it."""
     record = case.evidence.probe if case.evidence else None
     if record is not None and not record.is_noted_inside:
-        return CheckResult()
+        return PASSED
     return cannot_tell(
         "nothing seen against it, by an instrument in its own process, which it can deceive; "
         "a pgolf.yaml whose `evaluate` writes its losses is probed from outside"

@@ -3,7 +3,7 @@
 import math
 
 from verifier.evidence_checks.base import EvidenceCase, floor_record
-from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.findings import PASSED, CheckResult, Finding, cannot_tell
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.rule_yaml import Rule
 
@@ -39,7 +39,7 @@ def _without_alarm(record: FloorRecord, numbers: dict[str, float]) -> CheckResul
             f"it stays {gap:.3f} nats a token above the entropy and learned too little to show a "
             "leak; give --floor-minutes more"
         )
-    return CheckResult()
+    return PASSED
 
 
 def _told(record: FloorRecord) -> str:

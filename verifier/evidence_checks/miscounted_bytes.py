@@ -1,7 +1,7 @@
 """Loss and BPB must imply the bytes of a text that we made ourselves."""
 
 from verifier.evidence_checks.base import EvidenceCase, floor_record
-from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.findings import PASSED, CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 
 
@@ -15,7 +15,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if low is None or high is None or num_bytes is None:
         return cannot_tell("it printed no BPB beside its loss")
     if low <= num_bytes * (1 + tolerance) and high >= num_bytes * (1 - tolerance):
-        return CheckResult()
+        return PASSED
     implied = (low + high) / 2
     return CheckResult(
         findings=(

@@ -2,7 +2,6 @@
 
 from verifier.evidence_checks.base import EvidenceCase
 from verifier.findings import CheckResult, Finding, cannot_tell, not_offered
-from verifier.runs.visibility import TRAINING
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.stream_record_json import NO_STREAM, StreamRecord
 
@@ -14,8 +13,7 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
         return not_offered("nothing was scored token by token; --rung stream does it")
     if streams[0].not_evaluated == NO_STREAM:
         return not_offered(f"{NO_STREAM}; docs/stream.md shows one")
-    held = {g.name: g.grade for g in case.evidence.guarantees} if case.evidence else {}
-    if held.get(TRAINING) != "proved":
+    if not case.hides_validation:
         return cannot_tell("the sandbox does not hide the validation data from whoever predicts it")
     answers = [_answer(stream, rule.parameters) for stream in streams]
     open_answers = [answer for answer in answers if isinstance(answer, str)]

@@ -4,15 +4,13 @@ from verifier.evidence_checks.base import EvidenceCase
 from verifier.findings import PASSED, CheckResult, Finding, cannot_tell, not_offered
 from verifier.schemas.rule_yaml import Rule
 
-HIDDEN = "validation_hidden_in_training"
-
 
 def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     """Proved from inside the training sandbox, else by a second run beside other data."""
     evidence = case.evidence
     if evidence is None:
         return cannot_tell("nothing was run")
-    if evidence.plan.evaluation is not None and _is_hidden(case):
+    if evidence.plan.evaluation is not None and case.hides_validation:
         return PASSED
     test = evidence.independence
     if test is None:
@@ -30,8 +28,3 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     return CheckResult(
         findings=(Finding(message=seen, file="independence/stdout.log"),),
     )
-
-
-def _is_hidden(case: EvidenceCase) -> bool:
-    guarantees = case.evidence.guarantees if case.evidence else ()
-    return any(g.name == HIDDEN and g.grade == "proved" for g in guarantees)
