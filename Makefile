@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo format check test test-gpu
+.PHONY: install demo format check test test-slow test-gpu
 
 install: .venv/installed
 
@@ -29,8 +29,12 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install # two at a time, a thread each, as CI has two cores; a file's tests stay together
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
+# Two at a time, a thread each, as CI has two cores; a file's tests stay together, long files first.
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+test-slow: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m slow --timeout 1800
 
 test-gpu:
 	pytest -q -m gpu

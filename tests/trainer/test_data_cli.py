@@ -18,7 +18,7 @@ except TrainerError as error:
 
 def run(*arguments):
     command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_demo_corpus_is_built_once_and_inspected(tmp_path):

@@ -26,8 +26,9 @@ def rules_parent(tmp_path_factory) -> Path:
     shutil.copytree(
         rules_folder(), parent / "rules", ignore=shutil.ignore_patterns("corpora", "__pycache__")
     )
-    for_torchrun = tiny_track("tiny_torchrun", hard_wall_seconds=60, memory_bytes=2**31)
-    for track in (tiny_track(), for_torchrun):
+    for_torchrun = tiny_track("tiny_torchrun", memory_bytes=2**31)
+    hurried = tiny_track("tiny_hurried", hard_wall_seconds=3)
+    for track in (tiny_track(), for_torchrun, hurried):
         (parent / "rules" / "tracks" / f"{track['id']}.yaml").write_text(yaml.safe_dump(track))
     return parent
 

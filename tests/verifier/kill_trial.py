@@ -32,8 +32,8 @@ RECORDS = {
     "evidence.json": Evidence,
 }
 VICTIMS = ("harness", "child", "both")
-GOING_SECONDS = 10
-LONGEST_RUN_SECONDS = 60
+GOING_SECONDS = 60
+LONGEST_RUN_SECONDS = 240
 
 
 @dataclass(kw_only=True)

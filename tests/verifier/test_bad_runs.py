@@ -24,16 +24,8 @@ CRASH_OR_LIMIT = {
         "crash",
         "last words: RuntimeError: CUDA is required",
     ),
-    "rank": (
-        "import time\nprint('RuntimeError: no GPU')\n"
-        "print('E1122 05:20:23 2 torch/distributed/elastic/multiprocessing/api.py:1002] failed '\n"
-        "'(exitcode: 1) local_rank: 1 (pid: 9) of binary: python', flush=True)\ntime.sleep(60)",
-        "crash",
-        "last words: RuntimeError: no GPU",
-    ),
     "silent": ("pass", "crash", "ended without a final score"),
     "nan": (HONEST_SCRIPT.replace("bpb:{bits_per_byte:.8f}", "bpb:nan"), "crash", "no positive"),
-    "hangs": ("import time; time.sleep(60)", "violation", "ran past 5 s"),
     "prints": ("while True: print('x' * 4096)", "violation", "printed more than"),
     "binary": ("import os\nwhile True: os.write(1, os.urandom(4096))", "violation", "printed"),
     "forks": (
@@ -47,6 +39,16 @@ CRASH_OR_LIMIT = {
         "wrote more than",
     ),
     "hoards": ("import time; held = b'x' * 2**29; time.sleep(60)", "violation", "bytes"),
+}
+AT_THE_WALL = {
+    "hangs": ("import time; time.sleep(600)", "violation", "ran past 3 s"),
+    "rank": (
+        "import time\nprint('RuntimeError: no GPU')\n"
+        "print('E1122 05:20:23 2 torch/distributed/elastic/multiprocessing/api.py:1002] failed '\n"
+        "'(exitcode: 1) local_rank: 1 (pid: 9) of binary: python', flush=True)\ntime.sleep(600)",
+        "crash",
+        "last words: RuntimeError: no GPU",
+    ),
 }
 
 
@@ -66,6 +68,16 @@ def test_a_run_that_fails_is_recorded_with_its_reason(pgolf, make_submission, me
     assert measured(7).outcome == outcome
     assert reason in measured(7).detail
     assert len(measured(7).detail) <= 300
+
+
+@pytest.mark.parametrize("how", AT_THE_WALL)
+def test_a_run_that_hangs_is_ended_at_the_wall(pgolf, make_submission, measured, how, monkeypatch):
+    # A wall that is met on a crowded machine shows nothing; here it shall, whatever else runs.
+    monkeypatch.setattr("verifier.runs.machine_faults._crowded_out", lambda *_: None)
+    script, outcome, reason = AT_THE_WALL[how]
+    assert pgolf("run", make_submission(script), *SEED, "--track", "tiny_hurried").exit_code == 0
+    assert measured(7).outcome == outcome
+    assert reason in measured(7).detail
 
 
 def test_a_failed_run_rejects(pgolf, make_submission):

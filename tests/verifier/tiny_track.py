@@ -1,4 +1,8 @@
-"""A track that runs in a second: small limits, tiny shards, a submission of thirty lines."""
+"""A track that runs in a second: small limits, tiny shards, a submission of thirty lines.
+
+Its limits of time are far off, so that no busy machine decides; what shall meet one runs on
+`tiny_hurried`.
+"""
 
 import struct
 from pathlib import Path
@@ -15,10 +19,10 @@ SEED=42 DATA_PATH=/elsewhere torchrun --standalone --nproc_per_node=8 train_gpt.
 """
 TINY_LIMITS = {
     "artifact_bytes": 4_000,
-    "train_seconds": 2,
+    "train_seconds": 60,
     "train_overrun_seconds": 1,
-    "eval_seconds": 2,
-    "hard_wall_seconds": 5,
+    "eval_seconds": 60,
+    "hard_wall_seconds": 120,
     "memory_bytes": 2**28,
     "scratch_bytes": 2**23,
     "output_bytes": 2**19,

@@ -112,7 +112,9 @@ def test_items_are_made_ahead_in_order_and_no_farther_than_asked():
     made = []
     items = prefetched(made.append(number) or number for number in range(20))
     assert next(items) == 0
-    time.sleep(0.2)
+    while len(made) < MADE_AHEAD:
+        time.sleep(0.01)
+    time.sleep(0.2)  # in which one that goes farther would have
     assert made == list(range(MADE_AHEAD))
     assert list(items) == list(range(1, 20))
 

@@ -151,7 +151,7 @@ build_dataset(
 """
 
 
-def wait_until_no_process_names(path, seconds=10):
+def wait_until_no_process_names(path, seconds=120):
     """Workers have their parent's command line; each must notice that it is gone."""
     deadline = time.monotonic() + seconds
     while any(str(path) in " ".join(p.info["cmdline"] or []) for p in processes()):

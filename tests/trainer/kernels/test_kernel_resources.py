@@ -17,7 +17,13 @@ def cache(tmp_path_factory):
     return str(tmp_path_factory.mktemp("triton"))
 
 
-@pytest.mark.parametrize("flags", [[], ["--frozen"]], ids=["all", "frozen"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param([], id="all"),
+        pytest.param(["--frozen"], id="frozen", marks=pytest.mark.slow),  # the same, computing less
+    ],
+)
 def test_at_the_records_shapes_no_kernel_runs_out_of_registers(cache, flags):
     pytest.importorskip("triton", reason="triton is not installed")
     environment = os.environ | {"TRITON_CACHE_DIR": cache}

@@ -77,7 +77,7 @@ def assessed(world: World, pairs: np.ndarray):
 @pytest.fixture
 def probed(world: World, tiny_rules: Path, make_submission, tmp_path: Path):
     """Climb the rung with a script, in the sandbox; gives the verdict."""
-    limits = {"hard_wall_seconds": 60, "memory_bytes": 2**31, "scratch_bytes": 2**26}
+    limits = {"hard_wall_seconds": 600, "memory_bytes": 2**31, "scratch_bytes": 2**26}
     track = tiny_track("probe_tiny", **limits) | {"rules": dict.fromkeys(RULES, "reject")}
     (tiny_rules / "tracks" / "probe_tiny.yaml").write_text(yaml.safe_dump(track))
     write_world(world, tmp_path / "world")

@@ -23,7 +23,7 @@ WAITS_AT_TWO = (
     "go = pathlib.Path(os.environ['DATA_PATH'], 'go')\n"
     "if os.environ['SEED'] == '2' and not go.exists():\n"
     "    pathlib.Path('shut').mkdir(mode=0)\n"
-    "    time.sleep(60)\n"
+    "    time.sleep(600)\n"
 ) + HONEST_SCRIPT
 
 
@@ -33,7 +33,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def until(condition, harness=None):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert harness is None or harness.poll() is None, harness.communicate()
         assert time.monotonic() < deadline, "what was waited for did not come"
@@ -75,7 +75,7 @@ def test_a_killed_harness_loses_no_finished_seed(start_pgolf, pgolf, make_submis
 
 def test_what_a_seed_said_is_on_disk_while_it_runs(start_pgolf, make_submission, out):
     script = (
-        "import time\nprint('step:1/9 train_loss:6.9 train_time:5ms', flush=True)\ntime.sleep(60)"
+        "import time\nprint('step:1/9 train_loss:6.9 train_time:5ms', flush=True)\ntime.sleep(600)"
     )
     harness = start_pgolf(make_submission(script), "--seeds", "1")
     until(
@@ -93,7 +93,7 @@ def test_interrupting_leaves_no_child_and_says_how_to_go_on(
     harness = start_pgolf(make_submission(WAITS_AT_TWO), *SEEDS)
     until(lambda: waiting(out), harness)
     harness.send_signal(number)
-    stdout, stderr = harness.communicate(timeout=20)
+    stdout, stderr = harness.communicate(timeout=120)
     assert harness.returncode == 130
     assert "--resume" in stderr.splitlines()[-1]
     assert stdout == ""

@@ -53,7 +53,7 @@ def sleeper(name: str) -> subprocess.Popen[bytes]:
 def test_only_processes_of_the_dead_are_ended():
     with sleeper(name_of_the_dead("sandbox")) as orphan, sleeper(owned_name("sandbox")) as ours:
         end_orphans("sandbox")
-        assert orphan.wait(timeout=5) == -signal.SIGKILL
+        assert orphan.wait(timeout=60) == -signal.SIGKILL
         assert ours.poll() is None
         ours.kill()
 
@@ -62,7 +62,7 @@ def test_all_processes_of_one_name_are_ended_and_no_others():
     name = owned_name("sandbox")
     with sleeper(name) as first, sleeper(name) as second, sleeper(owned_name("sandbox")) as other:
         end_named(name)
-        assert first.wait(timeout=5) == second.wait(timeout=5) == -signal.SIGKILL
+        assert first.wait(timeout=60) == second.wait(timeout=60) == -signal.SIGKILL
         assert other.poll() is None
         other.kill()
 
