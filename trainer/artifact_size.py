@@ -54,6 +54,7 @@ LARGEST_LAW_ERROR = 0.001
 SAMPLE_ELEMENTS = 1 << 17  # of each tensor; more than what is kept as floats
 HEADER_BYTES_PER_TENSOR = 20  # compressed
 SCALE_BYTES = 2  # of a row's step
+FEWEST_GAUSSIAN_ROWS = 16  # of a matrix that is kept as floats, and columns
 # Likewise on grids of standard deviations: fitted to the logs of #1394, #1493, #1787 and #1886.
 SIGMA_TAIL_FACTOR = 0.9956
 # Of LQER's codes, two bits and four: of Gaussian factors, stored a byte each and compressed.
@@ -130,7 +131,7 @@ def predict_by_law(shapes: Mapping[str, Tensor], options: QuantizationOptions) -
             num_bytes[group] += round(num_codes * coded_bits(*grid, options) / 8)
             num_bytes[group] += SCALE_BYTES * tensor.shape[0]
         else:
-            num_bytes[group] += store_tensor(name, torch.zeros(tensor.shape), options).num_bytes
+            num_bytes[group] += kept_bytes(name, tensor.shape, options)
     rounded = [shape.shape for name, shape in shapes.items() if is_rounded(name, shape, options)]
     if options.lqer_enabled:
         num_bytes["low-rank parts"] = low_rank_bytes(rounded, options)
@@ -146,6 +147,23 @@ def predict_by_law(shapes: Mapping[str, Tensor], options: QuantizationOptions) -
             for group in num_bytes
         }
     )
+
+
+@cache
+def kept_bytes(name: str, shape: torch.Size, options: QuantizationOptions) -> int:
+    """What a tensor takes that is too small for codes.
+
+    Floats of Gaussian weights have few exponents (13.6 bits of 16 under brotli); what is a vector
+    or two is learnt to anything, and is counted whole.
+    """
+    random = torch.Generator().manual_seed(0)
+    stored = store_tensor(name, torch.randn(shape, generator=random), options)
+    if stored.scale is not None or len(shape) < 2 or min(shape) < FEWEST_GAUSSIAN_ROWS:
+        return stored.num_bytes
+    content = np.frombuffer(stored.values.numpy().tobytes(), np.uint8)
+    if options.byte_shuffle:
+        content = content.reshape(-1, stored.values.dtype.itemsize).T
+    return len(compress(content.tobytes(), options.compressor))
 
 
 def low_rank_bytes(rounded: Iterable[torch.Size], options: QuantizationOptions) -> int:

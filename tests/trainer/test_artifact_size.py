@@ -13,6 +13,7 @@ from trainer.artifact_size import (
     describe_artifact,
     describe_total,
     fine_column_bytes,
+    kept_bytes,
     low_rank_bytes,
     predict_artifact,
     predict_fitted,
@@ -21,7 +22,7 @@ from trainer.artifact_size import (
 from trainer.model.transformer import GPT
 from trainer.quantization.calibrated_rounding import quantize_calibrated
 from trainer.quantization.low_rank import low_rank_parts
-from trainer.quantization.rounding import payload_bytes, quantize_state
+from trainer.quantization.rounding import payload_bytes, quantize_state, store_tensor
 from trainer.recipe_file import load_recipe
 
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
@@ -168,3 +169,15 @@ def test_low_rank_parts_are_foretold_as_they_are_packed():
 def test_fine_columns_cost_what_their_record_tells():
     options = load_recipe("best", {}).recipe.quantization
     assert fine_column_bytes(torch.Size([8192, 512]), options) == pytest.approx(87_000, rel=0.1)
+
+
+@pytest.mark.parametrize("byte_shuffle", [True, False])
+def test_small_matrices_are_foretold_as_their_floats_are_packed(byte_shuffle):
+    recipe = load_recipe("pr1886", {}).recipe
+    options = replace(recipe.quantization, byte_shuffle=byte_shuffle)
+    torch.manual_seed(1)
+    stored = {"m": store_tensor("m", torch.randn(128, 288), options)}
+    packed = len(pack_artifact(stored, options).compressed)
+    predicted = kept_bytes("m", torch.Size([128, 288]), options)
+    assert predicted == pytest.approx(packed, rel=0.005)
+    assert predicted < 0.95 * 2 * 128 * 288
