@@ -80,15 +80,14 @@ def prove_division(
     hidden = [*evaluation.values(), *map(str, evaluation), *map(str, elsewhere)]
     hidden_later = [*train.values(), *map(str, train)]
     return (
-        _look(sandbox, scratch, TRAINING, (training_data(data), hidden)),
-        _look(sandbox, scratch, EVALUATION, (evaluation_data(data), hidden_later)),
+        _look(sandbox, scratch, TRAINING, training_data(data), hidden),
+        _look(sandbox, scratch, EVALUATION, evaluation_data(data), hidden_later),
     )
 
 
 def _look(
-    sandbox: Sandbox, scratch: Path, name: str, view: tuple[Mounts, list[str]]
+    sandbox: Sandbox, scratch: Path, name: str, mounts: Mounts, hidden: list[str]
 ) -> Enforcement:
-    mounts, hidden = view
     shown = [str(path) for path in mounts] if sandbox.sees_host_paths else [*mounts.values()]
     paths = [*shown, *hidden]
     command = SandboxCommand(

@@ -93,7 +93,7 @@ def _launched(
         gate_write = at_the_end.enter_context(os.fdopen(gate[1], "wb", buffering=0))
         info_read = at_the_end.enter_context(os.fdopen(info[0], "rb"))
         name = owned_name(KIND)
-        process = _start((name, program), command, limits, (info[1], gate[0]))
+        process = _start(name, program, command, limits, (info[1], gate[0]))
         at_the_end.callback(_bury, process)
         with contextlib.ExitStack() as unless_held:
             unless_held.callback(end_named, name)
@@ -117,7 +117,8 @@ def _gate() -> tuple[int, int]:
 
 
 def _start(
-    named: tuple[str, str],
+    name: str,
+    program: str,
     command: SandboxCommand,
     limits: SandboxLimits,
     handshake: tuple[int, int],
@@ -125,12 +126,13 @@ def _start(
     """Start bwrap with everything it reads through descriptors, and close our ends of those.
 
     Args:
-        named: what its command line is to begin with, and the file.
+        name: what its command line is to begin with.
+        program: the file.
         command: what it runs.
         limits: of that.
         handshake: the ends of the two pipes that are its.
     """
-    (name, program), (info, gate) = named, handshake
+    info, gate = handshake
     stubs = {inside: _file_in_memory(text.encode()) for inside, text in STUBS.items()}
     passed = [info, gate, *stubs.values()]
     options = ["--info-fd", str(info), "--block-fd", str(gate)]
