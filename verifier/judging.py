@@ -143,6 +143,6 @@ def _deciding_command(case: JudgedCase, verdict: Verdict) -> str | None:
     if verdict.decision != "inconclusive":
         return None
     track, hardware = case.rulebook.track, case.rulebook.track.hardware
-    gpus = f"{hardware.num_gpus} x {hardware.gpu_name or 'GPU'}"
-    machine = f"a machine with {gpus}" if hardware.num_gpus else "any machine"
-    return f"pgolf-verify {shlex.quote(case.place)} --track {track.id}  # on {machine}"
+    machine = f"  # on a machine with {hardware.num_gpus} x {hardware.gpu_name or 'GPU'}"
+    command = f"pgolf-verify {shlex.quote(case.place)} --track {track.id}"
+    return command + (machine if hardware.num_gpus else "")

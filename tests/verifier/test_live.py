@@ -1,6 +1,7 @@
 """Progress: one live line on a terminal, plain lines elsewhere, and none when quiet."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -19,10 +20,10 @@ LINES = (
 )
 
 
-def shown(is_terminal: bool, quiet: bool = False) -> str:
+def shown(is_terminal: bool, quiet: bool = False, width: int = 120) -> str:
     """What a run of one seed with two steps writes."""
     console = Console(
-        file=io.StringIO(), force_terminal=is_terminal, width=120, _environ={"TERM": "xterm"}
+        file=io.StringIO(), force_terminal=is_terminal, width=width, _environ={"TERM": "xterm"}
     )
     reader = TrainingLogReader()
     with LiveRun(console, quiet) as live:
@@ -39,18 +40,23 @@ def test_plain_lines_say_seed_step_loss_and_time():
     lines = shown(is_terminal=False).splitlines()
     assert lines[1:] == [
         "seed 7 (1/3): started",
-        "seed 7 (1/3): training 0 of 600 s, step 1/2, loss 2.500, 0 s left, 102,400 tokens/s",
-        "seed 7 (1/3): packing 0 s, step 2/2, loss 1.500, 204,800 tokens/s",
-        "seed 7 (1/3): evaluation 0 of 600 s, step 2/2, loss 1.500, 204,800 tokens/s",
-        "seed 7 (1/3): evaluation 20 of 600 s, step 2/2, loss 1.500, 204,800 tokens/s, 1.0612 BPB",
+        "seed 7 (1/3): training 0 of 600 s, 0 s left, step 1/2, loss 2.500, 102,400 tokens/s",
+        "seed 7 (1/3): packing 0 s",
+        "seed 7 (1/3): evaluation 0 of 600 s",
+        "seed 7 (1/3): evaluation 20 of 600 s, 1.0612 BPB",
     ]
 
 
 def test_a_terminal_gets_one_line_that_is_gone_afterwards():
     text = shown(is_terminal=True)
-    assert "seed 7 (1/3)" in text and "step 2/2, loss 1.500" in text
+    assert "seed 7 (1/3)" in text and "evaluation 20 of 600 s, 1.0612 BPB" in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert text.endswith("\x1b[2K")
+
+
+def test_a_narrow_terminal_has_no_bar_and_all_of_the_note():
+    text = re.sub(r"\x1b\[[\d;?]*\w", "", shown(is_terminal=True, width=48))
+    assert "\rseed 7 (1/3) evaluation 20 of 600 s, 1.0612 BPB" in text
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -2,6 +2,7 @@
 
 import datetime
 import html
+import io
 import json
 import re
 import unicodedata
@@ -13,9 +14,11 @@ from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 from verifier.cli import cli
 from verifier.findings import Outcome, Severity
+from verifier.reports.console import print_verdict
 from verifier.reports.foreign_text import github_command, markdown, visible
 from verifier.reports.github import MAX_ANNOTATIONS, render_github
 from verifier.reports.markdown import render_markdown
@@ -197,3 +200,23 @@ def test_markdown_shows_the_text_and_github_links_nothing_in_it(text):
 @given(st.text(max_size=200))
 def test_a_github_command_never_ends_early(text):
     assert not set(github_command(text)) & set("\r\n")
+
+
+def test_no_figure_of_a_seed_is_cut_on_any_terminal(pgolf, make_submission, tmp_path):
+    pgolf("verify", make_submission(), "--num-seeds", "1")
+    verdict = VerdictFile.model_validate_json((tmp_path / "out/verdict.json").read_bytes())
+    [seed] = verdict.measurements
+    for width in (50, 60, 80, 140):
+        text = io.StringIO()
+        print_verdict(verdict, Console(file=text, width=width))
+        [row] = [line for line in text.getvalue().splitlines() if f" {seed.seed} " in line]
+        assert f"{seed.val_bpb:.5f}" in row and f"{seed.artifact_bytes:,}" in row
+        assert ("peak" in text.getvalue()) == (width == 140)
+
+
+def test_the_answer_is_the_first_word_after_the_name_and_the_last_line():
+    text = io.StringIO()
+    print_verdict(verdict("mine"), Console(file=text, width=100))
+    first, *_, last, decided = text.getvalue().splitlines()
+    assert first.startswith("mine  REJECTED  demo")
+    assert last == "REJECTED: broken: failed_run" and decided.startswith("to decide it")

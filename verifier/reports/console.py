@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from verifier.findings import Outcome
+from verifier.findings import Outcome, Severity
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
 from verifier.reports.run_notes import run_notes
@@ -16,6 +16,9 @@ from verifier.schemas.verdict_json import VerdictFile
 
 STYLES = {Outcome.PASSED: "green", Outcome.BROKEN: "bold red", Outcome.NOT_EVALUATED: "yellow"}
 FEW_RULES = 12
+WORD_COLUMNS = ("outcome", "BPB from")
+SPARE_COLUMNS = ("peak MB", "code bytes", "wall s", "BPB from", "eval s")
+"""Of the table of seeds, what a narrow terminal goes without; every other form has them."""
 VERDICT_STYLES = {"accepted": "bold green", "rejected": "bold red", "inconclusive": "bold yellow"}
 
 
@@ -49,7 +52,7 @@ def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
     ]
     parts += [Text(f"unread  {visible(line)}", style="yellow") for line in verdict.unread]
     if verdict.measurements:
-        parts.append(_seeds_table(verdict))
+        parts.append(_seeds_table(verdict, width))
         parts += [Text(visible(note), style="dim") for note in run_notes(verdict)]
     parts.append(_claims_line(verdict))
     if size_line := figures.size_line(verdict.sizes):
@@ -89,22 +92,31 @@ def _context(verdict: VerdictFile) -> str:
 def _rules_table(rules: tuple[RuleRecord, ...], console_width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("answer", no_wrap=True)
+    answers = figures.answers(rules)
     # A rule's name is looked up by copying it, so it is never cut in two.
-    longest = max((len(rule.rule) for rule in rules), default=0)
+    named = (a.rules for a in answers if _names(a) == a.names)
+    longest = max((len(rule.rule) for alike in named for rule in alike), default=0)
     table.add_column("rule", overflow="fold", width=max(longest, console_width * 3 // 8))
     table.add_column("what was seen", overflow="fold", ratio=1)
-    for answer in figures.answers(rules):
+    for answer in answers:
         table.add_row(
             Text(figures.WORDS[answer.outcome], style=STYLES[answer.outcome]),
-            Text(f"{len(answer.rules)} rules" if _is_many(answer) else answer.names),
+            Text(_names(answer)),
             _remark(answer),
         )
     return table
 
 
-def _is_many(answer: figures.Answer) -> bool:
-    """Passed rules that nobody reads one by one here; every other form names them."""
-    return answer.outcome is Outcome.PASSED and len(answer.rules) > FEW_RULES
+def _names(answer: figures.Answer) -> str:
+    """The rules' names; of many that passed, or that mere notes would come from, the number.
+
+    Every other form names them all.
+    """
+    count = f"{len(answer.rules)} rules"
+    if len(answer.rules) > FEW_RULES and answer.outcome is Outcome.PASSED:
+        return count
+    are_notes = all(rule.severity is Severity.INFO for rule in answer.rules)
+    return f"{count} (info)" if len(answer.rules) > 1 and are_notes else answer.names
 
 
 def _remark(answer: figures.Answer) -> Text:
@@ -119,7 +131,19 @@ def _remark(answer: figures.Answer) -> Text:
     return remark
 
 
-def _seeds_table(verdict: VerdictFile) -> Table:
+def _seeds_table(verdict: VerdictFile, width: int) -> Table:
+    """Every figure whole: on a narrow terminal the least telling columns make room."""
+    named = [
+        zip(figures.SEED_COLUMNS, figures.seed_row(m), strict=True) for m in verdict.measurements
+    ]
+    rows = [dict(row) for row in named]
+    widths = {
+        column: max(map(len, (*column.split(), *(row[column] for row in rows))))
+        for column in figures.SEED_COLUMNS
+    }
+    for column in SPARE_COLUMNS:
+        if sum(widths.values()) + 2 * len(widths) > width:  # a space and a border each
+            del widths[column]
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -127,17 +151,11 @@ def _seeds_table(verdict: VerdictFile) -> Table:
         title="measured",
         title_justify="left",
     )
-    rows = [figures.seed_row(seed) for seed in verdict.measurements]
-    for position, column in enumerate(figures.SEED_COLUMNS):
-        is_word = position in (1, 3)  # a word may be folded on a narrow terminal, a figure never
-        table.add_column(
-            column,
-            justify="left" if is_word else "right",
-            overflow="fold",
-            min_width=None if is_word else max(len(row[position]) for row in rows),
-        )
+    for column, narrowest in widths.items():
+        side: JustifyMethod = "left" if column in WORD_COLUMNS else "right"
+        table.add_column(column, justify=side, min_width=narrowest)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(row[column]) for column in widths))
     return table
 
 

@@ -4,7 +4,8 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
@@ -14,6 +15,7 @@ from verifier.training_log import TrainingLogReader, TrainPoint
 
 REDRAW_SECONDS = 0.2
 PLAIN_SECONDS = 10.0
+WIDTH_WITH_BAR = 100
 
 
 class LiveRun:
@@ -26,14 +28,7 @@ class LiveRun:
         self._console = console
         self._quiet = quiet
         self._is_live = console.is_interactive and not quiet
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            BarColumn(bar_width=16),
-            TextColumn("{task.fields[note]}"),  # last, as it is the one to be cut
-            console=console,
-            transient=True,
-        )
+        self._progress = Progress(*_columns(console.width), console=console, transient=True)
         self._label = ""
         self._stage = self._phase = ""
         self._began_seconds = 0.0
@@ -112,9 +107,9 @@ class LiveRun:
 
     def _note(self, seconds: float, reader: TrainingLogReader) -> str:
         parts = [f"{self._phase} {self._clock(seconds)}"]
-        if point := reader.latest:
+        if self._phase == "training" and (point := reader.latest):
+            parts += self._time_left(point)  # first, because a narrow terminal cuts the end
             parts.append(f"step {point.step}/{point.planned_steps}, loss {point.train_loss:.3f}")
-            parts += self._time_left(point)
             parts += _pace(point, reader.setting("train_batch_tokens"))
         if reader.latest_bpb is not None:
             parts.append(f"{reader.latest_bpb:.4f} BPB")
@@ -134,12 +129,20 @@ class LiveRun:
 
     def _time_left(self, point: TrainPoint) -> list[str]:
         """Until the last planned step or the end of the budget, whichever comes first."""
-        if self._phase != "training" or not point.train_seconds or not point.step:
+        if not point.train_seconds or not point.step:
             return []
         by_steps = (point.planned_steps - point.step) * point.train_seconds / point.step
         budget = self._limits.train_seconds.value if self._limits else by_steps
         left_seconds = min(by_steps, budget - point.train_seconds)
         return [f"{left_seconds:.0f} s left"] if left_seconds > 0 else []
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """What is told last is cut first; a narrow terminal has no room for a bar."""
+    label, note = "{task.description}", TextColumn("{task.fields[note]}")
+    if width >= WIDTH_WITH_BAR:
+        return [TextColumn(label), TimeElapsedColumn(), BarColumn(bar_width=16), note]
+    return [TextColumn(label, table_column=Column(no_wrap=True, max_width=width // 3)), note]
 
 
 def _pace(point: TrainPoint, batch_tokens: str | None) -> list[str]:
