@@ -430,9 +430,9 @@ def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,)
 
     Where losses are asked for, what was scored and learnt when is written beside them.
     """
-    backend = "inductor" if is_compiled(run.recipe, run.group) else None
-    scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend)
-    run.log.write(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
+    backend, say = "inductor" if is_compiled(run.recipe, run.group) else None, run.log.write
+    scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend, say=say)
+    say(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
     if path := os.environ.get("PGOLF_TOKEN_LOSSES"):
         scores.ledger.write(ledger_path(Path(path), run.group.rank))
         run.group.barrier()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 STEP = re.compile(r"step:(\d+)/(\d+) train_loss:(\S+) train_time:(\d+)ms")
+SCORED = re.compile(r"ttt:scored (\d+)/(\d+) loss_so_far:(\S+) ")
 PHASE = re.compile(r"phase:(\w+) seconds:")
 BUDGET = re.compile(r"clock:\S+ before_loop:\S+ loop_budget:([\d.]+)s")
 WORLD_SIZE = re.compile(r"world_size:(\d+) ")
@@ -80,6 +81,9 @@ class TrainingDisplay:
             self._show_step(*found.groups())
         elif found := PHASE.match(line):
             self._bar.update(self._task, state=AFTER_PHASE.get(found[1], ""))
+        elif found := SCORED.match(line):
+            done, loss = int(found[1]) / max(int(found[2]), 1), found[3]
+            self._bar.update(self._task, completed=done, state=f"evaluating  loss {loss} so far")
         elif found := BUDGET.match(line):
             self._budget_seconds = float(found[1])
         elif found := WORLD_SIZE.match(line):

@@ -41,6 +41,15 @@ def test_the_bar_goes_by_the_time_limit_where_that_ends_the_run():
         assert display._bar.tasks[0].completed == pytest.approx(0.25)
 
 
+def test_the_bar_begins_anew_while_a_run_learns_from_what_it_scored():
+    console = Console(file=io.StringIO(), force_terminal=True, width=140, color_system=None)
+    with TrainingDisplay([8], WORKLOAD, console) as display:
+        for line in (*LINES, "ttt:scored 30/120 loss_so_far:2.7654 seconds:11"):
+            display(8, line)
+        task = display._bar.tasks[0]
+    assert task.completed == 0.25 and task.fields["state"] == "evaluating  loss 2.7654 so far"
+
+
 def test_anywhere_else_the_runs_own_lines_are_shown_whole():
     text = shown(Console(file=io.StringIO(), width=20))
     assert all(f"seed 8 | {line}\n" in text for line in LINES)

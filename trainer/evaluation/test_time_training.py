@@ -20,7 +20,7 @@ B documents, T tokens, L tokens of a chunk, N targets in all.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +45,8 @@ from trainer.evaluation.order_ledger import OrderLedger
 from trainer.model.transformer import GPT
 from trainer.process_group import ProcessGroup
 from trainer.recipe import EvaluationOptions, Recipe
+
+SECONDS_BETWEEN_LINES = 10.0  # that say how far scoring is
 
 
 class Forward(Protocol):
@@ -92,6 +94,36 @@ class LearningRun:
     ledger: OrderLedger
 
 
+class ScoringProgress:
+    """Says now and then how far this process is, and what a token has cost it so far."""
+
+    def __init__(self, say: Callable[[str], None], deals: Iterable[list[DocumentBatch]]) -> None:
+        self._say = say
+        self._num_targets = sum(
+            document.num_targets for batch in chain.from_iterable(deals) for document in batch
+        )
+        self._num_scored = 0
+        self._started = self._said = time.perf_counter()
+
+    def over(
+        self,
+        batches: list[DocumentBatch],
+        losses: Tensor,  # (N + 1,) fp32, nats: the scores so far
+    ) -> Iterator[DocumentBatch]:
+        """The batches one by one; which are asked for when those before are scored."""
+        for batch in batches:
+            yield batch
+            self._num_scored += sum(document.num_targets for document in batch)
+            now = time.perf_counter()
+            if now - self._said >= SECONDS_BETWEEN_LINES:
+                self._said = now
+                mean = float(losses.sum()) / max(self._num_scored, 1)
+                self._say(
+                    f"ttt:scored {self._num_scored}/{self._num_targets} loss_so_far:{mean:.4f} "
+                    f"seconds:{now - self._started:.0f}"
+                )
+
+
 def score_with_training(
     model: GPT,
     tokens: np.ndarray,  # (N + 1,) uint16
@@ -99,6 +131,7 @@ def score_with_training(
     group: ProcessGroup,
     *,
     backend: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> LearntScores:
     """Score every token but the first, and learn from what was scored.
 
@@ -110,9 +143,11 @@ def score_with_training(
         recipe: says how.
         group: the processes that share the documents.
         backend: what compiles the forward pass; None: nothing does.
+        say: is told every few seconds how far this process is.
     """
     options = recipe.evaluation
     parts = parts_between_phases(find_documents(tokens), options)
+    deals = [dealt_batches(part, options, group.world_size)[group.rank] for part in parts]
     with borrowed(model):
         adapters = Adapters(model, options)
         started = time.perf_counter()
@@ -128,8 +163,9 @@ def score_with_training(
         learner = None
         if options.phased_ttt_num_phases > 0 and len(parts) > 1:
             learner = WeightLearner(model, options, group)
-        for num_scored, part in enumerate(parts, start=1):
-            score_part(run, dealt_batches(part, options, group.world_size)[group.rank])
+        progress = ScoringProgress(say, deals)
+        for num_scored, batches in enumerate(deals, start=1):
+            score_part(run, progress.over(batches, run.losses))
             if learner is not None and num_scored < len(parts):
                 group.barrier()  # now all of them are scored
                 scored = list(chain.from_iterable(parts[:num_scored]))
@@ -139,7 +175,7 @@ def score_with_training(
     return LearntScores(losses=run.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds)
 
 
-def score_part(run: LearningRun, batches: list[DocumentBatch]) -> None:
+def score_part(run: LearningRun, batches: Iterable[DocumentBatch]) -> None:
     """Score documents between two phases; adapters begin anew."""
     run.adapters.renew()
     for batch in batches:

@@ -1,6 +1,7 @@
 """Every score comes from what precedes it, whatever learns, in whatever batches and processes."""
 
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -227,3 +228,15 @@ def test_two_processes_score_as_one(tiny_settings, tmp_path, alone, unused_port)
     assert np.abs(np.fromfile(tmp_path / "losses", "<f4") - expected.numpy()).max() < 1e-4
     order = check_order(tmp_path / "losses")
     assert (order.num_targets, order.num_phases, order.num_all_weights_steps) == (59, 1, 1)
+
+
+def test_it_is_said_how_far_scoring_is_and_what_tokens_cost_so_far(
+    model, tokens, cold, alone, monkeypatch
+):
+    monkeypatch.setattr("trainer.evaluation.test_time_training.SECONDS_BETWEEN_LINES", 0.0)
+    said = []
+    losses = score_with_training(model, tokens, cold, alone, say=said.append).losses
+    found = [re.match(r"ttt:scored (\d+)/(\d+) loss_so_far:(\S+) seconds:", x) for x in said]
+    counts = [int(one[1]) for one in found]
+    assert counts == sorted(counts) and counts[-1] == int(found[-1][2]) == losses.numel()
+    assert float(found[-1][3]) == pytest.approx(float(losses.mean()), abs=1e-3)
