@@ -211,6 +211,7 @@ def test_no_figure_of_a_seed_is_cut_on_any_terminal(pgolf, make_submission, tmp_
         print_verdict(verdict, Console(file=text, width=width))
         [row] = [line for line in text.getvalue().splitlines() if f" {seed.seed} " in line]
         assert f"{seed.val_bpb:.5f}" in row and f"{seed.artifact_bytes:,}" in row
+        assert ("wall" in text.getvalue()) == (f" {seed.wall_seconds:.1f} " in row)
         assert ("peak" in text.getvalue()) == (width == 140)
 
 

@@ -1,6 +1,6 @@
 """The report as a person at a terminal reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console, Group, JustifyMethod, RenderableType
@@ -137,13 +137,7 @@ def _seeds_table(verdict: VerdictFile, width: int) -> Table:
         zip(figures.SEED_COLUMNS, figures.seed_row(m), strict=True) for m in verdict.measurements
     ]
     rows = [dict(row) for row in named]
-    widths = {
-        column: max(map(len, (*column.split(), *(row[column] for row in rows))))
-        for column in figures.SEED_COLUMNS
-    }
-    for column in SPARE_COLUMNS:
-        if sum(widths.values()) + 2 * len(widths) > width:  # a space and a border each
-            del widths[column]
+    widths = _seed_widths(rows, width)
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -151,12 +145,28 @@ def _seeds_table(verdict: VerdictFile, width: int) -> Table:
         title="measured",
         title_justify="left",
     )
-    for column, narrowest in widths.items():
+    for column, column_width in widths.items():
         side: JustifyMethod = "left" if column in WORD_COLUMNS else "right"
-        table.add_column(column, justify=side, min_width=narrowest)
+        table.add_column(column, justify=side, width=column_width)
     for row in rows:
         table.add_row(*(Text(row[column]) for column in widths))
     return table
+
+
+def _seed_widths(rows: Sequence[Mapping[str, str]], width: int) -> dict[str, int]:
+    """The columns that fit and how wide each is: titles are folded first, then columns go."""
+    whole = {c: max(len(c), *(len(row[c]) for row in rows)) for c in figures.SEED_COLUMNS}
+    if _is_within(whole, width):
+        return whole
+    folded = {c: max(map(len, (*c.split(), *(row[c] for row in rows)))) for c in whole}
+    for column in SPARE_COLUMNS:
+        if not _is_within(folded, width):
+            del folded[column]
+    return folded
+
+
+def _is_within(widths: Mapping[str, int], width: int) -> bool:
+    return sum(widths.values()) + 2 * len(widths) <= width  # a space and a border each
 
 
 def _claims_line(verdict: VerdictFile) -> Text:
