@@ -30,6 +30,8 @@ def climb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         words += ["--env", "TORCH_COMPILE=never", "--out", tmp_path / "run"]
         result = CliRunner().invoke(cli, list(map(str, words)))
         assert result.stdout, result.output
+        [log] = (tmp_path / "run").glob("seed_*/stdout.log")
+        assert "device:cuda" in log.read_text()
         return json.loads(result.stdout)
 
     return call
@@ -47,6 +49,6 @@ def test_the_demos_script_passes_the_probes_on_a_gpu(climb):
 def test_the_instrument_hears_the_demos_script_on_a_gpu(climb, tmp_path):
     shutil.copytree(DEMO, folder := tmp_path / "whole")
     (folder / "pgolf.yaml").unlink()
-    verdict = climb(folder, {"base", "repeat", "spliced"})
+    verdict = climb(folder, {"base", "repeat", "spliced", "flip"})
     assert verdict["probe"]["ledger"]["num_scored"] == verdict["probe"]["num_targets"]
     assert verdict["verdict"] != "rejected"
