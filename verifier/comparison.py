@@ -57,12 +57,8 @@ def find_prior(evidence: Evidence, ledger: Ledger) -> PriorRecord | None:
 
 def _scored_text(seed: SeedMeasurement, track: Track) -> tuple[float, float] | None:
     """Tokens and bytes of the evaluation: the track's pin, else what the run's figures imply."""
-    if seed.scored_tokens is None:
-        return None
-    for family in track.dataset.families:
-        if family.scored_tokens == seed.scored_tokens and family.scored_bytes is not None:
-            return family.scored_tokens, family.scored_bytes
-    return (seed.scored_tokens, seed.implied_bytes) if seed.implied_bytes else None
+    num_bytes = track.dataset.scored_bytes(seed.scored_tokens) or seed.implied_bytes
+    return (seed.scored_tokens, num_bytes) if seed.scored_tokens and num_bytes else None
 
 
 def _record(

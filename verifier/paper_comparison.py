@@ -16,7 +16,7 @@ from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.run_record_json import ClaimedValues
 from verifier.schemas.track_yaml import Track
 from verifier.schemas.verdict_json import SignificanceRecord
-from verifier.significance import WELCH
+from verifier.significance import WELCH, welch_error
 from verifier.units import bits_per_byte
 
 EXTERNAL = "one-sided t-test of one seed with the ledger's pooled deviation"
@@ -125,8 +125,7 @@ def _margin_bpb(claims: ClaimedValues, profile: Profile, track: Track) -> float 
     """The profile's margin in BPB of the submission's tokenizer; None where that is unknown."""
     if profile.margin.value == 0:
         return 0.0
-    known = {family.scored_tokens: family.scored_bytes for family in track.dataset.families}
-    num_bytes = known.get(claims.scored_tokens or 0) or claims.implied_bytes
+    num_bytes = track.dataset.scored_bytes(claims.scored_tokens) or claims.implied_bytes
     if not claims.scored_tokens or not num_bytes:
         return None
     return bits_per_byte(profile.margin.value, claims.scored_tokens, num_bytes)
@@ -140,11 +139,11 @@ def _test(
         degrees = track.ledger_degrees_of_freedom.value
         error = track.ledger_pooled_std_bpb.value * math.sqrt(1 + 1 / len(prior))
         return _tested(EXTERNAL, excess / error, degrees)
-    a, b = variance(values) / len(values), variance(prior) / len(prior)
-    if a + b == 0:
+    variances = variance(values), variance(prior)
+    if not any(variances):
         return None
-    degrees = (a + b) ** 2 / (a**2 / (len(values) - 1) + b**2 / (len(prior) - 1))
-    return _tested(WELCH, excess / math.sqrt(a + b), degrees)
+    error_squared, degrees = welch_error(variances, (len(values), len(prior)))
+    return _tested(WELCH, excess / math.sqrt(error_squared), degrees)
 
 
 def _tested(test: str, t: float, degrees: float) -> _Tested:

@@ -203,7 +203,7 @@ def _gain(challenger: Sequence[float], prior: Sequence[float]) -> float | None:
 
 
 def _welch(challenger: Sequence[float], prior: Sequence[float]) -> _Welch:
-    error_squared, degrees = _welch_error(
+    error_squared, degrees = welch_error(
         (variance(challenger), variance(prior)), (len(challenger), len(prior))
     )
     return _Welch(
@@ -213,7 +213,7 @@ def _welch(challenger: Sequence[float], prior: Sequence[float]) -> _Welch:
     )
 
 
-def _welch_error(variances: tuple[float, float], sizes: tuple[int, int]) -> tuple[float, float]:
+def welch_error(variances: tuple[float, float], sizes: tuple[int, int]) -> tuple[float, float]:
     """Squared standard error of a difference of means, and Welch and Satterthwaite's freedom."""
     a, b = variances[0] / sizes[0], variances[1] / sizes[1]
     return a + b, (a + b) ** 2 / (a**2 / (sizes[0] - 1) + b**2 / (sizes[1] - 1))
@@ -248,7 +248,7 @@ def _seeds_needed(
     excess = fmean(prior) - fmean(challenger) - margin_bpb
     variances = variance(challenger), variance(prior)
     for num_seeds in range(2, MAX_SEEDS + 1):
-        error_squared, degrees = _welch_error(variances, (num_seeds, len(prior)))
+        error_squared, degrees = welch_error(variances, (num_seeds, len(prior)))
         critical = float(special.stdtrit(degrees, 1 - alpha))
         missed = float(special.nctdtr(degrees, excess / math.sqrt(error_squared), critical))
         if 1 - missed >= POWER:

@@ -59,7 +59,4 @@ def sandbox_limits(limits: Limits) -> SandboxLimits:
 
 def scored_text(track: Track, num_tokens: int) -> ScoredText:
     """How many bytes of text the validation tokens stand for, where the track pins it."""
-    for family in track.dataset.families:
-        if family.scored_tokens == num_tokens:
-            return ScoredText(num_tokens=num_tokens, num_bytes=family.scored_bytes)
-    return ScoredText(num_tokens=num_tokens, num_bytes=None)
+    return ScoredText(num_tokens=num_tokens, num_bytes=track.dataset.scored_bytes(num_tokens))

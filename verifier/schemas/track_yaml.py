@@ -59,6 +59,11 @@ class Dataset(StrictModel):
     families: tuple[DatasetFamily, ...]
     pins: tuple[ShardPin, ...] = ()
 
+    def scored_bytes(self, scored_tokens: int | None) -> int | None:
+        """Bytes of the text that so many tokens stand for; None where no family pins them."""
+        pinned = (f.scored_bytes for f in self.families if f.scored_tokens == scored_tokens)
+        return next(pinned, None)
+
 
 class Launch(StrictModel):
     """How a seed is started inside the sandbox."""
