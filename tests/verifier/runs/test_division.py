@@ -52,9 +52,13 @@ def test_what_evaluation_had_and_opened_is_listed(pgolf, make_submission, measur
 
 
 def test_what_precedes_the_first_look_at_the_data_is_no_scoring(pgolf, make_submission, measured):
-    run(pgolf, make_submission(SCRIPT, CONTRACTED), "7")
+    # Scores long after the look, of which a busy machine may tell us late.
+    script = SCRIPT.replace(
+        "    num_tokens =", "    shard.read_bytes()\n    time.sleep(2)\n    num_tokens ="
+    )
+    run(pgolf, make_submission(script, CONTRACTED), "7")
     phases = measured(7).phases
-    assert phases.load > 0.3 > phases.evaluation
+    assert phases.load > 0.3 and phases.evaluation > 0
     known = phases.model_dump(exclude={"calibration"}, exclude_none=True).values()
     assert sum(known) == pytest.approx(measured(7).wall_seconds + 0.02, abs=0.001)
 
