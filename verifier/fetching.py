@@ -12,6 +12,8 @@ from verifier.errors import HarnessError, UsageError
 from verifier.source_record import SourceRecord, source_file
 
 GIT_SECONDS = 600
+NOBODYS_CONFIGURATION = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false")
+"""A submission's folder can be shaped as a repository, whose configuration names programs."""
 MAX_BYTES = 1 << 30
 MAX_FILES = 10_000
 AS_COMMITTED = "** -text -eol -ident -filter -working-tree-encoding -export-ignore -export-subst\n"
@@ -44,15 +46,15 @@ def fetch_pull_request(
         raise UsageError(f"{target}: exists; remove it to fetch the pull request anew")
     with tempfile.TemporaryDirectory(prefix="pgolf-fetch-") as scratch:
         repository = Path(scratch)
-        _git(repository, "init", "--quiet", "--bare")
+        _git(repository, "init", "--quiet")
         head, base = f"refs/pull/{number}/head", "HEAD"
         _git(repository, "fetch", "--quiet", f"--depth={DEPTH}", remote, f"{head}:refs/head")
         _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
         commit = _git(repository, "rev-parse", "refs/head").decode().strip()
         path = _chosen(_submission_folders(repository), number, folder)
         _refuse_huge(repository, f"refs/head:{path}")
-        (repository / "info").mkdir(exist_ok=True)
-        (repository / "info/attributes").write_text(AS_COMMITTED)
+        (repository / ".git/info").mkdir(exist_ok=True)
+        (repository / ".git/info/attributes").write_text(AS_COMMITTED)
         archive = _git(repository, "archive", "--format=tar", f"refs/head:{path}")
     _unpack(archive, target)
     record = SourceRecord(remote=remote, ref=head, commit=commit, path=path)
@@ -192,7 +194,7 @@ def _git(repository: Path, *arguments: str) -> bytes:
     }
     try:
         result = subprocess.run(
-            ["git", "-C", str(repository), *arguments],
+            ["git", "-C", str(repository), *NOBODYS_CONFIGURATION, *arguments],
             capture_output=True,
             timeout=GIT_SECONDS,
             env=environment,

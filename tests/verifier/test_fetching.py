@@ -119,6 +119,17 @@ def test_what_no_check_would_see_is_no_absence_of_changes(remote, evasion):
         changed_submissions(remote, "HEAD")
 
 
+def test_a_folder_that_is_shaped_as_a_repository_configures_nothing(remote, tmp_path):
+    folder = remote / "submissions/mine"
+    git(remote, "clone", "-q", "--bare", str(remote), str(folder))
+    for name, value in {"bare": "false", "worktree": str(remote)}.items():
+        git(folder, "config", "-f", "config", f"core.{name}", value)
+    git(folder, "config", "-f", "config", "core.fsmonitor", f"touch {tmp_path}/pwned")
+    with pytest.raises(HarnessError, match="bare"):
+        changed_submissions(folder, "HEAD")
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_a_page_beside_the_submissions_is_no_submission(remote):
     (remote / "records/t").mkdir()
     (remote / "records/t/README.md").write_text("")
