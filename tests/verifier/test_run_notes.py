@@ -7,7 +7,7 @@ import pytest
 from evidence_on_file import read_evidence
 
 from verifier import pipeline
-from verifier.reports.run_notes import pace_note, run_notes
+from verifier.reports.run_notes import pace_note, probe_note, run_notes
 from verifier.rulebook import load_rulebook
 from verifier.schemas.run_record_json import Attempt
 from verifier.schemas.verdict_json import VerdictFile
@@ -54,3 +54,11 @@ def test_attempts_that_do_not_count_are_told():
     again = given.measurements[0].model_copy(update={"attempts": (failed,)})
     notes = run_notes(given.model_copy(update={"measurements": (again,)}))
     assert notes == (f"seed {again.seed}: an attempt does not count: GPU 3 was lost",)
+
+
+def test_changed_texts_that_nobody_scored_are_not_told_as_still():
+    given = verdict("future_token_dependence/clean")
+    moves = [m.model_copy(update={"not_scored": "exit code 1"}) for m in given.probe.moves]
+    probe = given.probe.model_copy(update={"moves": tuple(moves)})
+    assert "move by 0" in probe_note(given)
+    assert "no changed text" in probe_note(given.model_copy(update={"probe": probe}))

@@ -80,10 +80,16 @@ def probe_note(verdict: VerdictFile) -> str | None:
         return None
     if probe.noise_nats is None:
         return f"probe: {probe.not_evaluated}"
-    before = [m.in_document_nats or 0.0 for m in probe.moves if m.kind in ("flip", "poison")]
+    changed = [m for m in probe.moves if m.kind in ("flip", "poison") and not m.not_scored]
+    before = max((m.in_document_nats or 0.0 for m in changed), default=None)
     note = (
         f"probe: {probe.num_targets:,} tokens scored {1 + len(probe.moves)} times ({probe.how}); "
-        f"noise {probe.noise_nats:.2g} nats; losses before a change move by {max(before):.2g}"
+        f"noise {probe.noise_nats:.2g} nats; "
+    )
+    note += (
+        "no changed text was scored"
+        if before is None
+        else f"losses before a change move by {before:.2g}"
     )
     if probe.vocabulary_sum is not None:
         error = probe.vocabulary_error or 0.0
