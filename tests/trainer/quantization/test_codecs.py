@@ -1,5 +1,5 @@
 import importlib.util
-import os
+import random
 
 import pytest
 
@@ -7,7 +7,7 @@ from trainer.errors import DataError, RecipeError
 from trainer.quantization.codecs import check_codec, compress, decompress
 
 CODECS = ("zlib", "zstd", "lzma", "brotli")
-RAW = bytes(range(64)) * 50 + os.urandom(99)
+RAW = bytes(range(64)) * 50 + random.Random(1).randbytes(99)
 
 
 @pytest.mark.parametrize("codec", CODECS)

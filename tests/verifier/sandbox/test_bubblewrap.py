@@ -74,8 +74,8 @@ def test_nothing_runs_of_a_harness_killed_before_it_set_the_limits(folder):
     time.sleep(0.3)  # in which a command that was let go would have run
     assert list(folder.iterdir()) == []
     Bubblewrap()  # the next start ends what still waits, unless another's did so before
-    time.sleep(0.1)
-    assert waiting_for(harness.pid) == []
+    while waiting_for(harness.pid):  # what was killed takes a moment to go
+        time.sleep(0.02)
 
 
 @pytest.mark.gpu
