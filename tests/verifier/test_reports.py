@@ -183,7 +183,7 @@ def test_visible_text_is_one_short_line_of_plain_characters(text):
     assert visible(shown) == shown
 
 
-@given(st.text(alphabet="ab 1_-.:/", max_size=100))
+@given(st.text(alphabet="ab 1_-./", max_size=100))
 def test_harmless_text_is_not_changed(text):
     assert visible(text) == text
 
@@ -195,6 +195,14 @@ def test_markdown_shows_the_text_and_github_links_nothing_in_it(text):
     seen = html.unescape(re.sub(r"<.*?>", "", page)).strip()
     assert seen.replace("\u200b", "") == f"x {visible(text)} x"
     assert not re.search(r"@\w|#\d|gh-\d|\w://|www\.", seen, re.IGNORECASE)
+
+
+def test_a_jobs_log_obeys_no_stranger(tmp_path):
+    name = tmp_path / "##[add-mask]e ::stop-commands::x"
+    result = CliRunner().invoke(cli, ["check", str(name)])
+    assert "no such file" in result.stderr
+    assert "##[" not in result.stderr and " ::" not in result.stderr
+    assert visible("a[::2] std::x ## [1]") == "a[::2] std::x ## [1]"
 
 
 @given(st.text(max_size=200))

@@ -14,12 +14,15 @@ _MARKDOWN = str.maketrans(
 _LINKED = re.compile(r"(?:https?|ftp|www|gh)(?=:|\.|-\d)", re.IGNORECASE)
 _ACTING = ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp")
 """Unicode categories that act on who shows them, or (Cn) that no XML may hold."""
+_CI_COMMAND = re.compile(r"(?<!\S):(?=:)|(?<=##)\[")
+"""A job's log acts too: `::word` where a line begins, as a folded cell may, and `##[word]`."""
 
 
 def visible(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """One line in which nothing acts: control, format, bidi and no characters are spelt out."""
     start = text[: max_characters + 1]
     shown = start if start.isprintable() else "".join(map(_spelt, start))
+    shown = _CI_COMMAND.sub(lambda mark: f"\\x{ord(mark[0]):x}", shown)
     return shown if len(text) <= max_characters else shown[: max_characters - 1] + "…"
 
 
