@@ -318,6 +318,8 @@ def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
 
     pgolf-verify compare pr1855 pr1868; or with --values 1.061,1.062,1.060 in place of either.
     One --values beside a name is the challenger.
+
+    Exit codes: 0 significant, 1 not significant, 3 not computable.
     """
     from verifier.commands import ledger
 

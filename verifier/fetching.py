@@ -38,7 +38,8 @@ def fetch_pull_request(
         folder: the one that is meant, by its path in the repository; else there must be only one.
 
     Raises:
-        UsageError: the folder exists, or the pull request adds no submission folder, or several.
+        UsageError: the folder exists, or there is no such pull request, or it adds no submission
+            folder, or several.
         HarnessError: git failed, its last line is quoted; or the disk did.
     """
     target = into / str(number)
@@ -48,7 +49,12 @@ def fetch_pull_request(
         repository = Path(scratch)
         _git(repository, "init", "--quiet")
         head, base = f"refs/pull/{number}/head", "HEAD"
-        _git(repository, "fetch", "--quiet", f"--depth={DEPTH}", remote, f"{head}:refs/head")
+        try:
+            _git(repository, "fetch", "--quiet", f"--depth={DEPTH}", remote, f"{head}:refs/head")
+        except HarnessError as error:
+            if "couldn't find remote ref" not in str(error):
+                raise
+            raise UsageError(f"{remote}: has no pull request {number}") from None
         _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
         commit = _git(repository, "rev-parse", "refs/head").decode().strip()
         path = _chosen(_submission_folders(repository), number, folder)

@@ -202,3 +202,18 @@ def test_compare_tells_by_its_exit_code():
     assert invoke("compare", "--values", better, "--values", same).exit_code == 0
     assert invoke("compare", "--values", same, "--values", same).exit_code == 1
     assert invoke("compare", "--values", "1.06", "--values", same).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("prior", "answer", "code"),
+    [("1.2,1.21,1.205", "SIGNIFICANT", 0), ("1.06,1.061", "NOT SIGNIFICANT", 1)],
+)
+def test_a_comparison_ends_with_its_answer(prior, answer, code):
+    result = invoke("compare", "--values", "1.06,1.061,1.062", "--values", prior)
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (code, answer)
+
+
+def test_a_comparison_that_cannot_be_made_asks_for_no_seeds():
+    result = invoke("compare", "--values", "nan,1", "--values", "1,2")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (3, "NOT COMPUTABLE")
+    assert "80 % power" not in result.stdout

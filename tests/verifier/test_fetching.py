@@ -52,6 +52,11 @@ def test_a_merged_pull_request_is_still_found(remote, tmp_path):
     assert fetch_pull_request(7, f"file://{remote}", tmp_path / "s").path == "records/new"
 
 
+def test_a_pull_request_that_is_not_there_is_the_callers_mistake(remote, tmp_path):
+    with pytest.raises(UsageError, match="has no pull request 9"):
+        fetch_pull_request(9, f"file://{remote}", tmp_path)
+
+
 def test_an_existing_folder_is_kept(remote, tmp_path):
     (tmp_path / "7").mkdir()
     with pytest.raises(UsageError, match="remove it"):

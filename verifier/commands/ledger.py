@@ -153,18 +153,19 @@ def _print_comparison(
         f"{figures.bpb(test.ci_high)}",
         f"margin {test.margin_bpb:.5f} BPB = {test.margin_nats_per_token:g} nats a token",
         f"{test.test}: p = {figures.p_value(test.p_value)} "
-        f"({test.degrees_of_freedom or 0:.1f} df), level {test.alpha:g}: "
-        + {True: "significant", False: "not significant", None: "not computable"}[test.passed],
+        f"({test.degrees_of_freedom or 0:.1f} df), level {test.alpha:g}",
         f"smallest p of a permutation test with so many seeds: {figures.p_value(test.smallest_p)}",
     ]
     if test.external:
         word = test.external.refused or f"p = {figures.p_value(test.external.p_value)}"
         lines.append(f"with the ledger's deviation {test.external.std_bpb:.5f}: {word}")
-    too_small = test.gain_bpb is not None and test.gain_bpb <= test.margin_bpb
-    enough = "no number, as the gain is within the margin" if too_small else "over 100"
-    needed = test.seeds_for_80_power or enough
-    lines.append(f"seeds for 80 % power at this gain and spread: {needed}")
-    for line in (*lines, *test.warnings):
+    if test.gain_bpb is not None:
+        within = test.gain_bpb <= test.margin_bpb
+        enough = "no number, as the gain is within the margin" if within else "over 100"
+        needed = test.seeds_for_80_power or enough
+        lines.append(f"seeds for 80 % power at this gain and spread: {needed}")
+    answer = {True: "SIGNIFICANT", False: "NOT SIGNIFICANT", None: "NOT COMPUTABLE"}[test.passed]
+    for line in (*lines, *test.warnings, answer):
         console.print(line, markup=False)
 
 

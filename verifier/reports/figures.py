@@ -195,4 +195,4 @@ def verdict_counts(verdicts: Sequence[VerdictFile]) -> str:
     """How many submissions there are of each verdict."""
     words = [verdict.verdict for verdict in verdicts]
     counts = ", ".join(f"{words.count(word)} {word}" for word in reversed(GRAVITY))
-    return f"{len(verdicts)} submissions: {counts}"
+    return f"{len(verdicts)} submission{'s' if len(verdicts) != 1 else ''}: {counts}"
