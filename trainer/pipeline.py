@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from trainer.artifact_size import cap_warning, describe_total, track_cap_bytes
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.data_folder import find_datasets
@@ -72,12 +74,15 @@ def make_submission(
         RecipeError: the recipe does not fit the number of processes.
         DataError: the data are missing, damaged, or do not fit the recipe.
         FolderError: the folder exists, or cannot be written.
-        LaunchError: a seed's run failed; finished seeds are kept for --resume.
+        LaunchError: there are too few GPUs, or a seed's run failed; finished seeds are kept for
+            --resume.
         PausedError: the command's time is over; all that it did is kept for --resume.
     """
     started, folder = time.monotonic(), request.folder
     resolved = folder.resolved
     check_processes(resolved.recipe, folder.num_gpus)
+    if warning := missing_gpus(folder.num_gpus or 0, torch.cuda.device_count()):
+        warn(warning)
     check_data(request.data, resolved.recipe)
     cap_bytes = begin_submission(request, warn)
     launch = Launch(
@@ -185,6 +190,19 @@ def check_processes(recipe: Recipe, num_gpus: int | None) -> None:
             f"--gpus {num_gpus}: batch.micro_batches_per_step {num_micro_batches} must be a "
             "multiple of the number of GPUs"
         )
+
+
+def missing_gpus(wanted: int, found: int) -> str | None:
+    """What to say where a machine has no GPU for the processes that were asked for.
+
+    Raises:
+        LaunchError: it has some, but too few.
+    """
+    if 0 < found < wanted:
+        raise LaunchError(f"--gpus {wanted}: this machine has {found}; lower it, or leave it out")
+    if wanted > 0 and found == 0:
+        return f"--gpus {wanted}: this machine has no GPU, so that its CPU does the work of all"
+    return None
 
 
 def locate_data(folder: Path | None, recipe: Recipe) -> DataLocation:
