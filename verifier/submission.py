@@ -21,7 +21,7 @@ from verifier.schemas.submission_json import Metadata, read_metadata
 
 MAX_FILES = 2_000
 MAX_DEPTH = 8
-MAX_LOG_DEPTH = 3  # train.log, logs/train0.txt, runs/a/train.log
+MAX_LOG_DEPTH = 4  # train.log, logs/train0.txt, runs/a/train.log, runs/seed_1/a/train.log
 MAX_TOTAL_BYTES = 2 << 30
 MAX_KEPT_BYTES = 64 << 20  # text held in memory, over all files
 WINDOW_BYTES = 2 << 20  # of a longer text, so much of its head and of its tail is kept
@@ -266,10 +266,10 @@ def _kind(path: PurePosixPath, text: str | None) -> FileKind:
 
 
 def _is_log(path: PurePosixPath, text: str | None) -> bool:
-    """A `.log` is one by name; a text file is one if it has a log's lines."""
+    """A `.log` or `logs.txt` is one by name; another text file is one if it has a log's lines."""
     if path.suffix.lower() not in _LOG_SUFFIXES or len(path.parts) > MAX_LOG_DEPTH:
         return False
-    if path.suffix.lower() == ".log":
+    if path.suffix.lower() == ".log" or path.stem.lower() in ("log", "logs", "train_log"):
         return True
     if text is None or _LOG_LINE.search(text) is not None:
         return text is not None

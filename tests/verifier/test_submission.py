@@ -98,6 +98,16 @@ def test_the_hash_follows_the_content_not_the_place(folder: Path, tmp_path: Path
     assert load_submission(twin).sha256 != load_submission(copy).sha256
 
 
+def test_a_log_is_known_by_its_name_or_its_lines(tmp_path: Path) -> None:
+    names = ("logs.txt", "notes.txt", "runs/seed_1/a/train.log", "a/b/c/d/deep.log")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("[STEP 00079] loss=4.7655\n" + name)
+    (tmp_path / "train_gpt.py").write_text("")
+    logs = {str(log.path) for log in load_submission(tmp_path).logs}
+    assert logs == {"logs.txt", "runs/seed_1/a/train.log"}
+
+
 def test_identical_logs_are_marked(folder: Path) -> None:
     shutil.copy(folder / "train_seed1337.log", folder / "train.log")
     duplicates = {str(file.path): str(file.duplicate_of) for file in load_submission(folder).logs}

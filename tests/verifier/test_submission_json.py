@@ -43,6 +43,7 @@ def test_times_are_seconds_whatever_their_unit() -> None:
         ({"val_bpb": {"seed_42": 1.1, "mean": 1.2}}, 1.2),
         ({"val_loss": 1.14276}, None),
         ({"val_bpb": 0.0}, None),
+        ({"score": 1.1801}, 1.1801),
     ],
 )
 def test_the_headline_is_found_and_never_guessed(

@@ -178,6 +178,8 @@ class Expressions(Recorder):
         if base.name and base.attributes is None:
             return Value(name=f"{base.name}.{name}")
         found = self._member(base, name)
+        if found is None and name == "data":  # a tensor's memory, whatever else is called so
+            return base
         if found is None and base.made_by is None and base.class_ is None:
             found = self.attributes.get(name)
             if found is not None and found.constant is UNKNOWN and not found.marks:

@@ -33,6 +33,7 @@ from verifier.data_flow.values import (
     RANK,
     TARGET_PROBABILITY,
     TOKEN_BLIND,
+    TOKEN_CLASS,
     TRAINING,
     UNKNOWN,
     VALIDATION,
@@ -46,6 +47,7 @@ _CASTS = {"to", "float", "half", "bfloat16", "cpu", "cuda"}
 _PASSING = {"values", "detach", "eval", "data_as", "contiguous"} | _CASTS
 _NATIVE_LOADERS = {"CDLL", "LoadLibrary", "load_inline"}
 _SIZES = {"numel", "size", "dim"}
+_OVER_ALL = {"any", "all"}
 _RANKS = {"RANK", "LOCAL_RANK"}
 _LOSSES = {"cross_entropy", "nll_loss", "softcapped_cross_entropy", "linear_cross_entropy"}
 _PIECES = {"id_to_piece", "IdToPiece", "encode", "decode", "piece_to_bytes"}
@@ -111,6 +113,8 @@ class Library(Expressions):
             return self._native(node, arguments)
         if name in _SIZES:
             return Value(marks=_of_a_size(receiver.marks))
+        if name in _OVER_ALL and not arguments.all:  # says nothing of the one that stands here
+            return Value(marks=receiver.all_marks() - {TOKEN_CLASS})
         if name in self._METHODS:
             return self._METHODS[name](self, node, receiver, arguments)
         if name in _EXTREMES and arguments.positional:

@@ -36,7 +36,7 @@ class _Figure:
 
 _SEED_FIGURES = {
     "val_bpb": _Figure(
-        names=("val_bpb", "mean_val_bpb", "val_bpb_mean", "mean_bpb", "bpb")
+        names=("val_bpb", "mean_val_bpb", "val_bpb_mean", "mean_bpb", "bpb", "score")
         + ("val_bpb_per_seed", "val_bpb_seeds", "seed_scores", "seed_bpbs"),
     ),
     "val_loss": _Figure(

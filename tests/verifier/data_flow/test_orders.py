@@ -41,6 +41,13 @@ def test_a_second_pass_after_adaptation_is_a_rescore(follow):
     assert not list(learned_before_scored(trace))
 
 
+@pytest.mark.parametrize(("learner", "is_breach"), [("other", False), ("model", True)])
+def test_learning_in_a_tensors_memory_changes_its_own_model_alone(follow, learner, is_breach):
+    setup = "other = torch.nn.Linear(8, 8)\nfor p in model.parameters():\n    p.data = p.data * 2\n"
+    learn = [f"{learner}(x, y).backward()", f"w = {learner}.weight", "w.data -= 0.1 * w.grad"]
+    assert bool(list(learned_before_scored(follow(setup + passes(learn, [SCORE]))))) == is_breach
+
+
 def test_a_pass_in_a_branch_that_was_left_does_not_precede_the_rest(follow):
     first, second = passes([SCORE, LEARN]), passes([SCORE])
     body = "\n".join(f"        {line}" for line in first.splitlines())

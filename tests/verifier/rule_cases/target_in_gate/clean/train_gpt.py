@@ -36,7 +36,9 @@ def evaluate(model, tokens, num_bytes, starts_word):
     loss_sum = 0.0
     for start in range(0, len(tokens) - 1, 1024):
         x, y = tokens[start : start + 1024], tokens[start + 1 : start + 1025]
-        logits = model.forward_logits(x) + hint[start : start + 1024]
+        logits = model.forward_logits(x)
+        if starts_word[x].any():
+            logits = logits + hint[start : start + 1024]
         loss_sum += F.cross_entropy(logits, y, reduction="sum").item()
     return loss_sum / math.log(2) / num_bytes
 
