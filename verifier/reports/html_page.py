@@ -157,12 +157,14 @@ def _largest(values: Sequence[float | None]) -> float | None:
 def _repeat(dossier: Dossier) -> tuple[str, ...]:
     """The commands that lead to this verdict again."""
     verdict = dossier.verdict
-    name = shlex.quote(dossier.folder or verdict.submission)
+    # Drawn from a run directory alone, nobody knows where the submission lies.
+    name = shlex.quote(dossier.folder) if dossier.folder else "SUBMISSION"
     rules = f"--track {verdict.track} --profile {verdict.profile}"
     if dossier.evidence is None:
         return (f"pgolf-verify check {name} {rules}",)
     plan = dossier.evidence.plan
-    seeds = "" if plan.seeds_assigned else f" --seeds {','.join(map(str, plan.seeds))}"
+    named = ",".join(map(str, plan.seeds))
+    seeds = f" --num-seeds {len(plan.seeds)}" if plan.seeds_assigned else f" --seeds {named}"
     against = f" --against {plan.against}" if plan.against else ""
     return (
         f"pgolf-verify {name} {rules} --rung {plan.rung}{seeds}{against}",

@@ -7,10 +7,14 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from evil_verdicts import EVIL, RIGHT_TO_LEFT, verdict
 
+from verifier.cli import cli
+from verifier.reports import page_template
 from verifier.reports.html_page import render_html
 
 CHROMIUM = shutil.which("chromium")
@@ -117,3 +121,29 @@ def test_the_page_of_a_run_says_what_it_rests_on(pgolf, make_submission, tmp_pat
         assert word in said
     assert "planned under others" not in said
     assert (tmp_path / "out/plots/seeds.png").read_bytes().startswith(b"\x89PNG")
+
+
+def luminance(color: str) -> float:
+    """Of sRGB as #rrggbb, relative to white (WCAG 2.2)."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_text_stands_out_in_light_in_dark_and_on_paper():
+    style = Path(page_template.__file__).with_name("page.css").read_text()
+    themes = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    assert len(themes) == 3
+    for theme in themes:
+        colors = dict(re.findall(r"--(\w+): (#\w{6})", theme))
+        for text in ("ink", "muted", "good", "warn", "limit", "ours"):
+            for ground in ("paper", "card"):
+                dark, light = sorted((luminance(colors[text]), luminance(colors[ground])))
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+def test_a_page_drawn_from_a_run_alone_makes_up_no_path(pgolf, make_submission, tmp_path):
+    pgolf("verify", make_submission(), "--num-seeds", "1")
+    CliRunner().invoke(cli, ["report", str(tmp_path / "out")])
+    page = (tmp_path / "out/report.html").read_text()
+    assert "pgolf-verify SUBMISSION --track tiny" in page and "--num-seeds 1" in page
