@@ -10,7 +10,8 @@ install: .venv/installed
 	@command -v bwrap >/dev/null || { apt-get update -qq && apt-get install -y -qq bubblewrap; } || \
 	  { echo "bubblewrap is missing: run 'sudo apt-get install bubblewrap', then 'make install' again"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[trainer,audit,dev]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[trainer,audit,dev]'
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # pip uses one core
 	@touch $@
 
 demo: install

@@ -1,7 +1,8 @@
 """Both sides of the contract at once: a recipe becomes a folder, the folder is run and judged.
 
-The demo in small: a prior record and a better recipe are trained for a few steps on the demo's own
-data; the verifier, which shares no code with the trainer, re-runs the better one and accepts it.
+The demo in small: its recipe is trained for a few steps on the demo's own data; the verifier, which
+shares no code with the trainer, re-runs it and accepts it over a record that is worse by more than
+any seed can be.
 """
 
 import json
@@ -16,32 +17,33 @@ import yaml
 from verifier.rulebook import rules_folder
 
 BIN = Path(sys.executable).parent
-SHORT = ["--set", "NUM_LAYERS=1", "--set", "TRAIN_LOG_EVERY=8"]
 
 
 def command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     arguments = [str(BIN / str(words[0])), *map(str, words[1:])]
-    return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=240)
+    return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=800)
 
 
-def train(folder: Path, recipe: str, *changes: str) -> dict:
+def train(folder: Path) -> dict:
+    changes = ("NUM_LAYERS=1", "TRAIN_LOG_EVERY=8", "ITERATIONS=40", "WARMDOWN_ITERS=20")
+    words = [word for change in changes for word in ("--set", change)]
     made = command(
-        *("pgolf-train", recipe, "--data", "data", "--seeds", "1,2,3", "--out", recipe, "-q"),
-        *(*SHORT, *changes),
+        *("pgolf-train", "demo", "--data", "data", "--seeds", "1,2,3", "--out", "demo", "-q"),
+        *words,
         cwd=folder,
     )
     assert made.returncode == 0, made.stderr
-    return json.loads((folder / recipe / "submission.json").read_text())
+    return json.loads((folder / "demo" / "submission.json").read_text())
 
 
-def short_ledger(prior: dict, rules: Path) -> None:
-    """The demo's ledger with the prior record as it is after so few steps."""
+def write_worse_record(trained: dict, rules: Path) -> None:
+    """The demo's ledger with a record that so few steps surpass, whichever seeds are drawn."""
     path = rules / "records" / "demo.yaml"
     ledger = yaml.safe_load(path.read_text())
-    for seed, (number, result) in zip(
-        ledger["records"][0]["seeds"], prior["seed_results"].items(), strict=True
+    for seed, own in zip(
+        ledger["records"][0]["seeds"], trained["seed_results"].values(), strict=True
     ):
-        seed |= {"seed": int(number), "val_bpb": result["val_bpb"]}
+        seed["val_bpb"] = own["val_bpb"] + 0.5
     path.write_text(yaml.safe_dump(ledger))
 
 
@@ -56,12 +58,9 @@ def workplace(tmp_path_factory) -> Path:
 
 
 def test_trained_folder_is_run_judged_and_accepted(workplace, monkeypatch):
-    prior = train(workplace, "demo_baseline", "--set", "ITERATIONS=6")
-    better = train(workplace, "demo", "--set", "ITERATIONS=40", "--set", "WARMDOWN_ITERS=20")
-    # A gap far over seed noise: the verifier's seeds follow from the folder's hash, new each time.
-    assert better["val_bpb"] < prior["val_bpb"] - 0.3
+    trained = train(workplace)
     shutil.copytree(rules_folder(), workplace / "site" / "rules")
-    short_ledger(prior, workplace / "site" / "rules")
+    write_worse_record(trained, workplace / "site" / "rules")
     monkeypatch.setenv("PYTHONPATH", str(workplace / "site"))
     words = ("pgolf-verify", "demo", "--track", "demo", "--data", "data", "--format", "json")
     judged = command(*words, "--out", "run", cwd=workplace)
