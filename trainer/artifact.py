@@ -31,6 +31,7 @@ from trainer.recipe import QuantizationOptions
 
 ARTIFACT_FORMAT = "pgolf rows, version 3"
 MAX_FITTINGS = 6
+MOST_OCTAVES = 5.0  # of clips: beyond, steps are so wide that all codes are 0
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -169,11 +170,11 @@ def fit_artifact(
         is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
         if num_bytes <= budget_bytes and is_filled:
             break
-        law = sum(t.values.numel() for t in stored.values() if t.scale is not None) / 8.0
-        octave_bytes = seen_slope(tried, law)
-        wanted = factor * 2.0 ** ((num_bytes - target_bytes) / octave_bytes)
-        predicted_bytes = num_bytes - round(octave_bytes * math.log2(max(wanted, finest) / factor))
-        factor = max(wanted, finest)
+        num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
+        octave_bytes = seen_slope(tried, max(num_codes, 1) / 8.0)
+        octaves = min((num_bytes - target_bytes) / octave_bytes, MOST_OCTAVES)
+        before, factor = factor, min(max(factor * 2.0**octaves, finest), 2.0**MOST_OCTAVES)
+        predicted_bytes = num_bytes - round(octave_bytes * math.log2(factor / before))
     fitting = [one for one in tried if one.artifact.num_bytes <= budget_bytes]
     if not fitting:
         raise RecipeError(

@@ -128,11 +128,22 @@ def make_untrained(request: SubmissionRequest, warn: Callable[[str], None]) -> N
 
 
 def begin_submission(request: SubmissionRequest, warn: Callable[[str], None]) -> int:
-    """Write the script and what goes with it; returns the track's cap in bytes."""
+    """Write the script and what goes with it; returns the track's cap in bytes.
+
+    Raises:
+        RecipeError: the script alone takes all that the recipe gives artifact and script.
+        FolderError: the folder exists, or cannot be written.
+    """
     folder, resolved = request.folder, request.folder.resolved
     readable = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
-    cap_bytes = track_cap_bytes(resolved.track)
-    if warning := cap_warning(resolved.recipe, len(script_of(folder, readable)), cap_bytes):
+    cap_bytes, code_bytes = track_cap_bytes(resolved.track), len(script_of(folder, readable))
+    if 0 < resolved.recipe.quantization.fit_total_bytes <= code_bytes:
+        raise RecipeError(
+            f"quantization.fit_total_bytes {resolved.recipe.quantization.fit_total_bytes} leaves "
+            f"nothing for the artifact beside {code_bytes:,} bytes of script: raise it"
+            + ("" if folder.is_packed else ", or add --packed")
+        )
+    if warning := cap_warning(resolved.recipe, code_bytes, cap_bytes):
         warn(warning)
     begin_folder(folder, readable, overwrite=request.overwrite, resume=request.resume)
     return cap_bytes

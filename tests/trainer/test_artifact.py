@@ -165,6 +165,11 @@ def test_a_budget_that_no_clips_lead_to_is_refused(store_heavy):
         fit_artifact(store_heavy, FITTED, 3000)
 
 
+def test_a_budget_below_nothing_is_refused_in_words_too(store_heavy):
+    with pytest.raises(RecipeError, match="which no clips lead to"):
+        fit_artifact(store_heavy, FITTED, -150_000)
+
+
 def test_sizes_that_jump_over_a_budget_lose_no_run(store_heavy):
     """Between two clips the artifact falls from above the budget to far below it."""
 

@@ -1,24 +1,30 @@
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from forked import run_forked
 
+from trainer.cli import main
 from trainer.data.token_shards import write_shard
-
-PGOLF_TRAIN = [sys.executable, "-m", "trainer"]
+from trainer.model_plan import describe_plan, plan_model
+from trainer.recipe_file import load_recipe
 
 
 def pgolf_train(*arguments, **environment):
-    command = [*PGOLF_TRAIN, *map(str, arguments)]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    return run_forked(call_main, *map(str, arguments), cwd=Path.cwd(), environment=environment)
+
+
+def call_main(*words):
+    sys.argv = ["pgolf-train", *words]
+    main()
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +150,21 @@ def test_a_run_that_fails_says_why_and_keeps_its_output(tiny_command, tiny_data,
 
 
 def test_being_stopped_ends_the_training_processes(tiny_command, tmp_path):
-    command = [*PGOLF_TRAIN, *map(str, tiny_command), "--set", "ITERATIONS=1000000"]
+    command = [
+        sys.executable,
+        "-m",
+        "trainer",
+        *map(str, tiny_command),
+        "--set",
+        "ITERATIONS=1000000",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "step:3/" in line:
             break
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
-    assert process.wait(timeout=30) == 130 and "--resume" in rest
+    assert process.wait(timeout=120) == 130 and "--resume" in rest
     partial = tmp_path / "out" / "train_seed1337.log.partial"
     size = partial.stat().st_size
     time.sleep(0.5)
@@ -226,6 +239,13 @@ def test_a_mistake_on_the_command_line_is_exit_code_2(arguments, complaint):
     assert ran.returncode == 2 and complaint in ran.stderr and "Traceback" not in ran.stderr
 
 
+def test_a_total_that_the_script_alone_takes_is_refused_before_training(tmp_path):
+    changes = ("--set", "quantization.fit_total_bytes=40000")
+    ran = pgolf_train("pr1855", "--untrained", "--out", tmp_path / "out", *changes)
+    assert ran.returncode == 2 and not (tmp_path / "out").exists()
+    assert "leaves nothing for the artifact" in ran.stderr and "--packed" in ran.stderr
+
+
 def test_a_recipe_that_the_processes_cannot_share_is_refused(tiny_command):
     ran = pgolf_train(*tiny_command, "--gpus", "3")
     assert ran.returncode == 2 and "must be a multiple of the number of GPUs" in ran.stderr
@@ -272,7 +292,7 @@ def test_recipes_are_listed_with_parent_and_a_command_that_can_be_copied():
 
 
 def test_what_the_environment_changes_is_said():
-    ran = pgolf_train("plan", "demo", NUM_LAYERS="1")
+    ran = pgolf_train("demo", "--data", "/nowhere", NUM_LAYERS="1")
     assert "pgolf-train: changed by environment variables: NUM_LAYERS=1\n" in ran.stderr
 
 
@@ -284,8 +304,9 @@ def test_a_plan_says_what_the_baseline_amounts_to():
 
 
 def test_a_plan_says_how_sequences_grow():
-    ran = pgolf_train("plan", "baseline", TRAIN_SEQ_SCHEDULE="256@0.1,512@0.7,1024@0.9")
-    found = re.findall(r"([\d,]+)  FLOPs a token in sequences of (\d+), until (\d+)%", ran.stdout)
+    growing = {"schedule.train_seq_schedule": ("here", "256@0.1,512@0.7,1024@0.9")}
+    said = describe_plan(plan_model(load_recipe("baseline", growing).recipe))
+    found = re.findall(r"([\d,]+)  FLOPs a token in sequences of (\d+), until (\d+)%", said)
     assert [phase[1:] for phase in found] == [("256", "10"), ("512", "70"), ("1024", "100")]
     assert found[-1][0] == "130,547,712"
 
