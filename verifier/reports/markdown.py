@@ -92,11 +92,29 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _rules(verdict: VerdictFile, max_characters: int) -> str:
+    """What is broken in sight; all else folded away, because the answer rests on no line of it."""
+    answers = figures.answers(verdict.rules)
+    broken = [a for a in answers if a.outcome is Outcome.BROKEN]
+    others = [a for a in answers if a.outcome is not Outcome.BROKEN]
+    shown = [_answers_table(broken, max_characters // 2)] if broken else []
+    if others:
+        passed = sum(rule.outcome is Outcome.PASSED for rule in verdict.rules)
+        open_ = sum(rule.outcome is Outcome.NOT_EVALUATED for rule in verdict.rules)
+        title = f"{passed} rules passed, {open_} could not be evaluated"
+        shown.append(_folded(title, _answers_table(others, max_characters // 2)))
+    return "\n\n".join(shown)
+
+
+def _answers_table(answers: Iterable[figures.Answer], max_characters: int) -> str:
     rows = [
         (figures.WORDS[answer.outcome], markdown(answer.names, 4_000), markdown(answer.remark))
-        for answer in figures.answers(verdict.rules)
+        for answer in answers
     ]
     return _table(("answer", "rule", "what was seen"), rows, max_characters)
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
 def _unread(verdict: VerdictFile, max_characters: int) -> str:
@@ -119,7 +137,7 @@ def _broken(verdict: VerdictFile, max_characters: int, source: SourceRecord | No
     shown, left_out = _fitting(entries, max_characters)
     more = [f"\n{left_out} more in the report"] if left_out else []
     text = "\n".join([*shown, *more])
-    return f"<details><summary>What was seen, rule by rule</summary>\n\n{text}\n\n</details>"
+    return _folded("What was seen, rule by rule", text)
 
 
 def _rule_findings(rule: RuleRecord, source: SourceRecord | None) -> Iterator[str]:
@@ -158,7 +176,7 @@ def _guarantees(verdict: VerdictFile, max_characters: int) -> str:
         return ""
     rows = [(markdown(g.name), g.grade, markdown(g.detail)) for g in verdict.guarantees]
     table = _table(("guarantee", "grade", "how we know"), rows, max_characters)
-    return f"<details><summary>What the sandbox held</summary>\n\n{table}\n\n</details>"
+    return _folded("What the sandbox held", table)
 
 
 def _profiles(verdict: VerdictFile) -> str:

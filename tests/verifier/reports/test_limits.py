@@ -1,5 +1,6 @@
 """What GitHub takes: every form keeps within it, however much there is to tell."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -42,3 +43,10 @@ def test_the_most_severe_comes_first_and_the_rest_is_counted():
 def test_a_summary_tells_five_hundred_findings_in_full():
     text = render_markdown(verdict("x", 500), SUMMARY_CHARACTERS)
     assert text.count("- x.py:3: x") == 1_000
+
+
+def test_a_comment_shows_what_is_broken_and_folds_the_rest():
+    seen = re.sub(r"<details>.*?</details>", "", render_markdown(verdict("x")), flags=re.DOTALL)
+    assert "| BROKEN | failed" in seen
+    assert "overlong" not in seen and "too\\_few" not in seen
+    assert "1 rules passed, 1 could not be evaluated" in render_markdown(verdict("x"))
