@@ -1,11 +1,15 @@
 """The command line on a track that runs in a second (tiny_track.py)."""
 
+import hashlib
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,9 +18,25 @@ from tiny_track import HONEST_SCRIPT, README, TINY_TOKENS, tiny_track, write_sha
 
 from verifier.cli import cli
 from verifier.rulebook import rules_folder
+from verifier.sandbox.bubblewrap import Bubblewrap
 from verifier.schemas.run_record_json import SeedMeasurement
 
 PROGRAM = Path(sys.executable).with_name("pgolf-verify")
+
+
+DRAWING = ("floor.world", "probe.fresh", "probe.climb", "probe.sampled", "stream.climb")
+
+
+@pytest.fixture(autouse=True)
+def same_draws(monkeypatch):
+    """What a rung draws in secret is the same each time: no test passes or fails by luck."""
+    numbers = itertools.count()
+
+    def token_hex(num_bytes: int) -> str:
+        return hashlib.sha256(b"%d" % next(numbers)).hexdigest()[: 2 * num_bytes]
+
+    for module in DRAWING:
+        monkeypatch.setattr(f"verifier.{module}.secrets", SimpleNamespace(token_hex=token_hex))
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +53,23 @@ def rules_parent(tmp_path_factory) -> Path:
     return parent
 
 
+@pytest.fixture(scope="session")
+def probed_once():
+    """The sandbox's guarantees as the first run found them; they have their own tests."""
+    probe, held = Bubblewrap.guarantees, []
+
+    def guarantees(sandbox: Bubblewrap, scratch: Path):
+        held[:] = held or [probe(sandbox, scratch)]
+        return held[0]
+
+    return guarantees
+
+
 @pytest.fixture
-def tiny_rules(rules_parent: Path, monkeypatch) -> Path:
+def tiny_rules(rules_parent: Path, probed_once, monkeypatch) -> Path:
     """Make this very process see the tiny track."""
+    monkeypatch.setattr(Bubblewrap, "guarantees", probed_once)
+    monkeypatch.setattr("verifier.commands.ahead.probed_ahead", lambda *_: nullcontext())
     monkeypatch.delitem(sys.modules, "rules", raising=False)
     monkeypatch.syspath_prepend(rules_parent)
     return rules_parent / "rules"
