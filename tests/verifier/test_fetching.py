@@ -188,7 +188,6 @@ def test_a_link_out_of_the_folder_is_refused(remote, tmp_path):
     assert list(tmp_path.glob("s/*")) == list(tmp_path.glob("s/.*")) == []
 
 
-@pytest.mark.parametrize("where", ["/nowhere", "REMOTE"])
-def test_what_git_says_is_quoted(remote, tmp_path, where):
+def test_what_git_says_is_quoted(tmp_path):
     with pytest.raises(HarnessError, match="git fetch failed: fatal:"):
-        fetch_pull_request(8, where.replace("REMOTE", f"file://{remote}"), tmp_path / "s")
+        fetch_pull_request(8, "/nowhere", tmp_path / "s")
