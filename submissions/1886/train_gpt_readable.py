@@ -164,7 +164,7 @@ BUILT_IN = {
     "model.smear_gate_bos_fix": True,
     "model.ve_enabled": False,
     "model.ve_dim": 128,
-    "model.ve_layers": "9,10",
+    "model.ve_layers": "",
     "model.skip_gates_enabled": True,
     "model.parallel_residual_start": -1,
     "model.parallel_lanes": "routed",
@@ -734,11 +734,7 @@ def payload_bytes(stored: Mapping[str, StoredTensor]) -> int:
 # Where the mean square error of a Gaussian in six bits is about least; with more bits it is farther
 # out, and trained rows have longer tails.
 NEAREST_CLIP_SIGMAS = 4.0
-
-
-def clip_factor(excess_bytes: float, num_codes: int) -> float:
-    """By what to multiply all clips so that codes take so many bytes less."""
-    return float(2.0 ** (8.0 * excess_bytes / num_codes))
+FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
 
 
 def finest_factor(options: QuantizationOptions) -> float:
@@ -768,8 +764,8 @@ def with_clips_times(options: QuantizationOptions, factor: float) -> Quantizatio
 
 
 ARTIFACT_FORMAT = "pgolf rows, version 3"
-FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
 MAX_FITTINGS = 6
+MOST_OCTAVES = 5.0  # of clips: beyond, steps are so wide that all codes are 0
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -782,6 +778,11 @@ class PackedArtifact:
     compressed: bytes
     raw_bytes: int
     payload_bytes: int  # of codes (one a byte), scales and floats alone
+
+    @property
+    def num_bytes(self) -> int:
+        """What counts."""
+        return len(self.compressed)
 
 
 def pack_artifact(
@@ -862,8 +863,10 @@ def fit_artifact(
     """The finest grids with which the artifact keeps to a budget.
 
     One artifact with the recipe's clips tells how much is too much; the size law says what clips
-    take off as much. What that leaves over or under is taken off in the same way. Grids never end
-    so near that clipping would do more harm than finer steps do good: a budget can be too large.
+    take off as much. What that leaves over or under is taken off in the same way, from then on by
+    the slope that was seen. Grids never end so near that clipping would do more harm than finer
+    steps do good: a budget can be too large. Where sizes jump and none comes near the budget, the
+    largest artifact that keeps to it is taken: a run is not lost for a thousandth of its bytes.
 
     Args:
         store: makes the stored tensors as options say.
@@ -874,28 +877,51 @@ def fit_artifact(
         RecipeError: no clips make it small enough.
     """
     target_bytes = round(budget_bytes * (1.0 - FITTED_ROOM / 2))
-    factor, predicted_bytes = 1.0, 0
     finest = finest_factor(options)
+    tried: list[FittedArtifact] = []
+    factor, predicted_bytes = 1.0, 0
     for _ in range(MAX_FITTINGS):
         scaled = with_clips_times(options, factor)
         stored = store(scaled)
         artifact = pack_artifact(stored, scaled)
-        num_bytes = len(artifact.compressed)
-        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
-        if num_bytes <= budget_bytes and is_filled:
-            return FittedArtifact(
+        num_bytes = artifact.num_bytes
+        tried.append(
+            FittedArtifact(
                 artifact=artifact,
                 clip_factor=factor,
                 predicted_bytes=predicted_bytes or num_bytes,
             )
+        )
+        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
+        if num_bytes <= budget_bytes and is_filled:
+            break
         num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
-        wanted = factor * clip_factor(num_bytes - target_bytes, max(num_codes, 1))
-        factor = max(wanted, finest)
-        predicted_bytes = target_bytes
-    raise RecipeError(
-        f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
-        f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"
-    )
+        octave_bytes = seen_slope(tried, max(num_codes, 1) / 8.0)
+        octaves = min((num_bytes - target_bytes) / octave_bytes, MOST_OCTAVES)
+        before, factor = factor, min(max(factor * 2.0**octaves, finest), 2.0**MOST_OCTAVES)
+        predicted_bytes = num_bytes - round(octave_bytes * math.log2(factor / before))
+    fitting = [one for one in tried if one.artifact.num_bytes <= budget_bytes]
+    if not fitting:
+        raise RecipeError(
+            f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
+            f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"
+        )
+    return max(fitting, key=lambda one: one.artifact.num_bytes)
+
+
+def seen_slope(tried: Sequence[FittedArtifact], law: float) -> float:
+    """Bytes that all clips twice as wide take off: as last seen, within a factor of two of the law.
+
+    Args:
+        tried: what clips came to so far.
+        law: the same by the size law, a bit of every code.
+    """
+    if len(tried) < 2:
+        return law
+    before, last = tried[-2:]
+    octaves = math.log2(last.clip_factor / before.clip_factor)
+    fallen = before.artifact.num_bytes - last.artifact.num_bytes
+    return min(max(fallen / octaves, law / 2), law * 2) if octaves else law
 
 
 def unpack_artifact(artifact: bytes, options: QuantizationOptions) -> dict[str, StoredTensor]:
@@ -3574,6 +3600,9 @@ def twin_of(model: GPT) -> GPT:
 # Test-time training: score a chunk, only then learn from it.
 
 
+SECONDS_BETWEEN_LINES = 10.0  # that say how far scoring is
+
+
 class Forward(Protocol):
     """The model with adapters."""
 
@@ -3619,6 +3648,36 @@ class LearningRun:
     ledger: OrderLedger
 
 
+class ScoringProgress:
+    """Says now and then how far this process is, and what a token has cost it so far."""
+
+    def __init__(self, say: Callable[[str], None], deals: Iterable[list[DocumentBatch]]) -> None:
+        self._say = say
+        self._num_targets = sum(
+            document.num_targets for batch in chain.from_iterable(deals) for document in batch
+        )
+        self._num_scored = 0
+        self._started = self._said = time.perf_counter()
+
+    def over(
+        self,
+        batches: list[DocumentBatch],
+        losses: Tensor,  # (N + 1,) fp32, nats: the scores so far
+    ) -> Iterator[DocumentBatch]:
+        """The batches one by one; which are asked for when those before are scored."""
+        for batch in batches:
+            yield batch
+            self._num_scored += sum(document.num_targets for document in batch)
+            now = time.perf_counter()
+            if now - self._said >= SECONDS_BETWEEN_LINES:
+                self._said = now
+                mean = float(losses.sum()) / max(self._num_scored, 1)
+                self._say(
+                    f"ttt:scored {self._num_scored}/{self._num_targets} loss_so_far:{mean:.4f} "
+                    f"seconds:{now - self._started:.0f}"
+                )
+
+
 def score_with_training(
     model: GPT,
     tokens: np.ndarray,  # (N + 1,) uint16
@@ -3626,6 +3685,7 @@ def score_with_training(
     group: ProcessGroup,
     *,
     backend: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> LearntScores:
     """Score every token but the first, and learn from what was scored.
 
@@ -3637,9 +3697,11 @@ def score_with_training(
         recipe: says how.
         group: the processes that share the documents.
         backend: what compiles the forward pass; None: nothing does.
+        say: is told every few seconds how far this process is.
     """
     options = recipe.evaluation
     parts = parts_between_phases(find_documents(tokens), options)
+    deals = [dealt_batches(part, options, group.world_size)[group.rank] for part in parts]
     with borrowed(model):
         adapters = Adapters(model, options)
         started = time.perf_counter()
@@ -3655,8 +3717,9 @@ def score_with_training(
         learner = None
         if options.phased_ttt_num_phases > 0 and len(parts) > 1:
             learner = WeightLearner(model, options, group)
-        for num_scored, part in enumerate(parts, start=1):
-            score_part(run, dealt_batches(part, options, group.world_size)[group.rank])
+        progress = ScoringProgress(say, deals)
+        for num_scored, batches in enumerate(deals, start=1):
+            score_part(run, progress.over(batches, run.losses))
             if learner is not None and num_scored < len(parts):
                 group.barrier()  # now all of them are scored
                 scored = list(chain.from_iterable(parts[:num_scored]))
@@ -3666,7 +3729,7 @@ def score_with_training(
     return LearntScores(losses=run.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds)
 
 
-def score_part(run: LearningRun, batches: list[DocumentBatch]) -> None:
+def score_part(run: LearningRun, batches: Iterable[DocumentBatch]) -> None:
     """Score documents between two phases; adapters begin anew."""
     run.adapters.renew()
     for batch in batches:
@@ -5807,9 +5870,9 @@ def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,)
 
     Where losses are asked for, what was scored and learnt when is written beside them.
     """
-    backend = "inductor" if is_compiled(run.recipe, run.group) else None
-    scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend)
-    run.log.write(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
+    backend, say = "inductor" if is_compiled(run.recipe, run.group) else None, run.log.write
+    scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend, say=say)
+    say(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
     if path := os.environ.get("PGOLF_TOKEN_LOSSES"):
         scores.ledger.write(ledger_path(Path(path), run.group.rank))
         run.group.barrier()
