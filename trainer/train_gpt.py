@@ -48,7 +48,7 @@ from trainer.evaluation.scoring import (
     training_windows,
 )
 from trainer.evaluation.stream import answer_stream, unstreamed
-from trainer.evaluation.test_time_training import score_with_training
+from trainer.evaluation.test_time_training import Conduct, score_with_training
 from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import orthogonalizer
@@ -289,16 +289,15 @@ def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
     code_bytes = script.stat().st_size
     artifact = packed_state(run, hessians, code_bytes)
     Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
-    model_bytes = sum(tensor.nbytes for tensor in state.values())
-    payload, artifact_bytes = artifact.payload_bytes, len(artifact.compressed)
+    model_bytes, payload = sum(one.nbytes for one in state.values()), artifact.payload_bytes
     form = f"int{options.matrix_bits}+{options.compressor}"
     for line in (
         f"Serialized model: {model_bytes} bytes",
         f"Code size: {code_bytes} bytes",
         f"Total submission size: {model_bytes + code_bytes} bytes",
-        f"Serialized model {form}: {artifact_bytes} bytes (payload:{payload} "
+        f"Serialized model {form}: {artifact.num_bytes} bytes (payload:{payload} "
         f"raw_torch:{artifact.raw_bytes} payload_ratio:{model_bytes / payload:.2f}x)",
-        f"Total submission size {form}: {artifact_bytes + code_bytes} bytes",
+        f"Total submission size {form}: {artifact.num_bytes + code_bytes} bytes",
     ):
         run.log.write(line)
 
@@ -430,12 +429,13 @@ def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,)
 
     Where losses are asked for, what was scored and learnt when is written beside them.
     """
-    backend, say = "inductor" if is_compiled(run.recipe, run.group) else None, run.log.write
-    scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend, say=say)
+    recipe, group, say = run.recipe, run.group, run.log.write
+    how = Conduct(backend="inductor" if is_compiled(recipe, group) else None, say=say)
+    scores = score_with_training(run.model, tokens, recipe, group, conduct=how)
     say(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
     if path := os.environ.get("PGOLF_TOKEN_LOSSES"):
-        scores.ledger.write(ledger_path(Path(path), run.group.rank))
-        run.group.barrier()
+        scores.ledger.write(ledger_path(Path(path), group.rank))
+        group.barrier()
     return scores.losses
 
 

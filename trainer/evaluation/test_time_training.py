@@ -94,6 +94,14 @@ class LearningRun:
     ledger: OrderLedger
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conduct:
+    """How scoring goes on: no score hangs on it, but for rounding."""
+
+    backend: str | None = None  # what compiles the forward pass; None: nothing does
+    say: Callable[[str], None] = lambda line: None  # is told now and then how far this process is
+
+
 class ScoringProgress:
     """Says now and then how far this process is, and what a token has cost it so far."""
 
@@ -130,8 +138,7 @@ def score_with_training(
     recipe: Recipe,
     group: ProcessGroup,
     *,
-    backend: str | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    conduct: Conduct = Conduct(),
 ) -> LearntScores:
     """Score every token but the first, and learn from what was scored.
 
@@ -142,8 +149,7 @@ def score_with_training(
         tokens: the whole text.
         recipe: says how.
         group: the processes that share the documents.
-        backend: what compiles the forward pass; None: nothing does.
-        say: is told every few seconds how far this process is.
+        conduct: how, which changes no score.
     """
     options = recipe.evaluation
     parts = parts_between_phases(find_documents(tokens), options)
@@ -151,7 +157,7 @@ def score_with_training(
     with borrowed(model):
         adapters = Adapters(model, options)
         started = time.perf_counter()
-        forward = forward_pass(model, adapters, backend)
+        forward = forward_pass(model, adapters, conduct.backend)
         compile_seconds = time.perf_counter() - started
         run = LearningRun(
             forward=forward,
@@ -163,7 +169,7 @@ def score_with_training(
         learner = None
         if options.phased_ttt_num_phases > 0 and len(parts) > 1:
             learner = WeightLearner(model, options, group)
-        progress = ScoringProgress(say, deals)
+        progress = ScoringProgress(conduct.say, deals)
         for num_scored, batches in enumerate(deals, start=1):
             score_part(run, progress.over(batches, run.losses))
             if learner is not None and num_scored < len(parts):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.evaluation.test_time_training import score_with_training
+from trainer.evaluation.test_time_training import Conduct, score_with_training
 from trainer.process_group import ProcessGroup
 from trainer.recipe_checks import build_recipe
 from trainer.train_gpt import build_model
@@ -37,7 +37,9 @@ def test_one_graph_serves_batches_windows_and_phases_and_scores_as_without_it(ti
     tokens[np.random.default_rng(1).permutation(3000)[:48]] = 1
     plain = score_with_training(model, tokens, recipe, group).losses
     torch._dynamo.utils.counters.clear()
-    compiled = score_with_training(model, tokens, recipe, group, backend="inductor").losses
+    compiled = score_with_training(
+        model, tokens, recipe, group, conduct=Conduct(backend="inductor")
+    ).losses
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert graphs <= 2  # of FlexAttention's pass too, where it had not been compiled before
     assert (compiled - plain).abs().mean() < 0.02 and abs((compiled - plain).mean()) < 0.002

@@ -14,7 +14,7 @@ from trainer.evaluation.document_batches import NO_DOCUMENT, Document, find_docu
 from trainer.evaluation.order_check import check_order
 from trainer.evaluation.order_ledger import ledger_path
 from trainer.evaluation.scoring import Windows, score_tokens
-from trainer.evaluation.test_time_training import chunks_of, score_with_training
+from trainer.evaluation.test_time_training import Conduct, chunks_of, score_with_training
 from trainer.model.transformer import GPT
 from trainer.process_group import join_process_group, leave_process_group
 from trainer.recipe_checks import build_recipe
@@ -202,7 +202,7 @@ def test_one_compilation_serves_all_batches_windows_chunks_and_phases(
     recipe = build_recipe(tiny_settings | TTT | KINDS["in phases"])
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    compiled = score_with_training(model, tokens, recipe, alone, backend="eager")
+    compiled = score_with_training(model, tokens, recipe, alone, conduct=Conduct(backend="eager"))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     assert torch.allclose(compiled.losses, losses_of(model, tokens, recipe, alone), atol=1e-6)
 
@@ -235,7 +235,9 @@ def test_it_is_said_how_far_scoring_is_and_what_tokens_cost_so_far(
 ):
     monkeypatch.setattr("trainer.evaluation.test_time_training.SECONDS_BETWEEN_LINES", 0.0)
     said = []
-    losses = score_with_training(model, tokens, cold, alone, say=said.append).losses
+    losses = score_with_training(
+        model, tokens, cold, alone, conduct=Conduct(say=said.append)
+    ).losses
     found = [re.match(r"ttt:scored (\d+)/(\d+) loss_so_far:(\S+) seconds:", x) for x in said]
     counts = [int(one[1]) for one in found]
     assert counts == sorted(counts) and counts[-1] == int(found[-1][2]) == losses.numel()
