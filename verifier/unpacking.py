@@ -99,10 +99,13 @@ class _Walker:
     def run(self, statements: Iterable[ast.stmt]) -> None:
         for statement in statements:
             self._statements_left -= 1
-            if self._statements_left < 0:
+            if self._is_spent():
                 return
             method = getattr(self, f"_{type(statement).__name__.lower()}", self._other)
             method(statement)
+
+    def _is_spent(self) -> bool:
+        return self._statements_left < 0
 
     def knows_all_of(self, function: ast.FunctionDef) -> bool:
         """Whether every place in it that runs code was met already."""
@@ -230,6 +233,8 @@ class _Walker:
         for item in items:
             self._evaluator.bind(statement.target, item)
             self.run(statement.body)
+            if self._is_spent():
+                return
 
     def _while(self, statement: ast.While) -> None:
         self.run(statement.body)
