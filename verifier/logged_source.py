@@ -6,6 +6,7 @@ defines; what stands above its first line, such as a dump of settings, is left o
 
 import re
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from verifier.submission import SubmissionFile
 
@@ -34,7 +35,11 @@ class SourceDifference:
 
     @property
     def quote(self) -> str:
-        return f"{self.text.strip()[:80]!r} against {self.other_text.strip()[:80]!r}"
+        """Both lines, from where what they share is no mere indentation, around the difference."""
+        shared = commonprefix([self.text, self.other_text])
+        start = max(len(shared) - len(shared.lstrip()), len(shared) - 40)
+        seen = slice(start, start + 80)
+        return f"{self.text[seen]!r} against {self.other_text[seen]!r}"
 
 
 def logged_source(log: SubmissionFile) -> PrintedSource | None:

@@ -3,8 +3,15 @@
 from pathlib import PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from verifier.logged_source import first_difference, logged_source, shipped_source
+from verifier.logged_source import (
+    SourceDifference,
+    first_difference,
+    logged_source,
+    shipped_source,
+)
 from verifier.submission import FileKind, SubmissionFile
 
 SCRIPT = "import os\nimport sys\nfrom math import pi\n\ndef f(x):\n    return x\n\nclass A: pass\n"
@@ -54,3 +61,13 @@ def test_the_first_differing_line_is_named_on_both_sides(shipped, places):
         logged_source(log(f"{SCRIPT}{RULER}\n")), shipped_source("a.py", shipped)
     )
     assert (difference.line, difference.other_line) == places
+
+
+@given(shared=st.text(" ax", max_size=200), one=st.text("bc ", max_size=90), rest=st.text("d "))
+def test_a_quote_shows_what_differs_and_stays_short(shared, one, rest):
+    difference = SourceDifference(
+        line=1, text=f"{shared}e{one}", other_line=1, other_text=shared + rest
+    )
+    ours, theirs = difference.quote.split(" against ")
+    assert ours != theirs
+    assert max(len(ours), len(theirs)) <= 82
