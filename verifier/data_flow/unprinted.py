@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from verifier.claims import Claims, LogClaim
 from verifier.log_lines import without_timestamp
@@ -20,7 +21,9 @@ _LABEL = re.compile(r"([A-Za-z]\w{3,60})(?::(?!//)\S|:? \w{2,40}[:=]\S)(?=.{0,30
 _WORD = re.compile(r"[A-Za-z]\w*")
 _LETTERS = re.compile(r"[A-Za-z]{3}")
 _HOLE = re.compile(r"\{[^{}]{0,80}\}|%[-\d.]{0,6}[a-z]")
-_LONGEST_START = 60  # characters of a template that are held against a line
+_LONGEST_START = 60  # characters of a template that are held against a line,
+_LONGEST_LINE = 300  # and of the line
+_MOST_TEMPLATES, _MOST_LABELS = 5_000, 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,18 +42,36 @@ class _Code:
 
     modules: list[Module]
     words: set[str]
-    templates: list[re.Pattern[str]] = field(default_factory=list)
+    templates: list[list[str]] | None = None
+    printed: set[str] = field(default_factory=set)
+    """Labels that fitted a text; too many of them, or of texts, are no honest run's: left open."""
 
     def may_print(self, label: str, line: str) -> bool:
-        if label in self.words:
+        if label in self.words or label in self.printed or len(self.printed) > _MOST_LABELS:
             return True
-        self.templates = self.templates or [
-            re.compile(".{0,80}?".join(map(re.escape, pieces)))
-            for module in self.modules
-            for pieces in _texts_with_holes(module)
-            if _LETTERS.search("".join(pieces))
-        ]
-        return any(template.match(line) for template in self.templates)
+        if self.templates is None:
+            every = (pieces for module in self.modules for pieces in _texts_with_holes(module))
+            telling = (pieces for pieces in every if _LETTERS.search("".join(pieces)))
+            self.templates = list(islice(telling, _MOST_TEMPLATES))
+        fits = len(self.templates) == _MOST_TEMPLATES or any(
+            _fits(pieces, line) for pieces in self.templates
+        )
+        self.printed |= {label} if fits else set()
+        return fits
+
+
+def _fits(pieces: list[str], line: str) -> bool:
+    """Whether a line starts with the pieces in order: each at the first place where it can stand.
+
+    No regular expression, which takes for ever where a stranger writes many holes side by side.
+    """
+    position = 0
+    for n, piece in enumerate(pieces):
+        found = line.find(piece, position, _LONGEST_LINE if n else len(piece))
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return True
 
 
 def unprinted_lines(claims: Claims, program: Program) -> list[UnprintedLine]:
