@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from verifier.probe.transforms import BrokenTransformError
-from verifier.probe.watching import ended_well, how_it_ended
+from verifier.probe.watching import how_it_ended
 from verifier.runs.delivery import deliver_code, disk_errors, fresh_folder
-from verifier.runs.journal import SeedFiles
 from verifier.runs.left_files import written_files
-from verifier.runs.processes import Listener, Process, Setting, run_process
+from verifier.runs.processes import Process, Setting, listening, run_process
 from verifier.schemas.run_record_json import EvaluationPlan, TextPlan
 
 GIVEN, MADE = ".pgolf_text_in.jsonl", ".pgolf_text_out.jsonl"
@@ -75,13 +74,9 @@ class DeclaredTransform:
             workdir=workdir,
             mounts={},
         )
-        files = SeedFiles(folder)
-        try:
-            listener = Listener(files, self.setting.harness.observer)
+        with listening(folder, self.setting) as listener:
             stage = run_process(process, self.setting, listener)
-        finally:
-            files.close()
-        if not ended_well(stage):
+        if not stage.result.ended_well:
             raise BrokenTransformError(f"{self.name} failed: {how_it_ended(stage)}")
 
 

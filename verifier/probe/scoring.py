@@ -1,8 +1,7 @@
 """A tape in, its losses out: evaluation of a trained artifact, or a whole run where that is all."""
 
-import contextlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +10,12 @@ import numpy as np
 from verifier.probe.assessment import Scored
 from verifier.probe.turns import read_turns
 from verifier.probe.variants import Sample, Tokens, Variant
-from verifier.probe.watching import WatchedRun, ended_well, how_it_ended, run_watched
+from verifier.probe.watching import WatchedRun, how_it_ended, run_watched
 from verifier.runs.cold_start import EvaluationRequest, evaluate
 from verifier.runs.delivery import disk_errors, fresh_folder
-from verifier.runs.journal import SeedFiles
 from verifier.runs.launch import LOSSES_VARIABLE
 from verifier.runs.measure import Stage
-from verifier.runs.processes import Listener, Setting
+from verifier.runs.processes import Setting, listening
 from verifier.runs.scores import KEPT_LOSSES
 from verifier.runs.seed_run import kept_artifact, run_beside
 from verifier.runs.visibility import Mounts, evaluation_data, training_data, validation_inside
@@ -79,7 +77,7 @@ class Scorer:
     def _evaluate(self, variant: Variant, folder: Path, setting: Setting) -> Scored:
         plan = setting.prepared.plan.evaluation
         assert plan is not None
-        with _listening(folder, setting) as listener:
+        with listening(folder, setting) as listener:
             request = EvaluationRequest(
                 seed=self.seed, plan=plan, artifact=self._artifact, workdir=folder / "evaluation"
             )
@@ -93,7 +91,7 @@ class Scorer:
         watched = WatchedRun(
             seed=self.seed, folder=folder, mounts=self._mounts(setting), artifact=self._artifact
         )
-        with _listening(folder, setting) as listener:
+        with listening(folder, setting) as listener:
             return run_watched(watched, setting, listener, variant.tokens)
 
     @property
@@ -137,19 +135,10 @@ class Scorer:
         )
 
 
-@contextlib.contextmanager
-def _listening(folder: Path, setting: Setting) -> Iterator[Listener]:
-    files = SeedFiles(folder)
-    try:
-        yield Listener(files, setting.harness.observer)
-    finally:
-        files.close()
-
-
 def _as_scored(stage: Stage, folder: Path) -> Scored:
     """What the script wrote of its losses."""
     kept = folder / KEPT_LOSSES
-    losses = np.fromfile(kept, dtype="<f4") if ended_well(stage) and kept.exists() else None
+    losses = np.fromfile(kept, dtype="<f4") if stage.result.ended_well and kept.exists() else None
     return Scored(
         losses=losses,
         turns=None if losses is None else read_turns(folder, len(losses)),

@@ -62,7 +62,7 @@ def run_watched(run: WatchedRun, setting: Setting, listener: Listener, tape: Tok
         printed = stage.log.headline.val_loss if stage.log.headline else None
         ledger = read_ledger(record.location, tape, printed) if record else UNHEARD
     return Scored(
-        losses=ledger.losses if ended_well(stage) else None,
+        losses=ledger.losses if stage.result.ended_well else None,
         detail=ledger.record.not_evaluated or how_it_ended(stage),
         wall_seconds=stage.result.wall_seconds,
         ledger=ledger.record,
@@ -77,12 +77,7 @@ def _deliver(run: WatchedRun, setting: Setting, workdir: Path) -> dict[str, int]
     return given | deliver_code(submission, workdir, evaluation.code)
 
 
-def ended_well(stage: Stage) -> bool:
-    """Whether the script itself says that all went well."""
-    return stage.result.ending == "exited" and stage.result.exit_code == 0
-
-
 def how_it_ended(stage: Stage) -> str:
     """The ending, with the last words of a script that failed."""
-    said = "" if ended_well(stage) else f": {stage.last_words[:200]}"
+    said = "" if stage.result.ended_well else f": {stage.last_words[:200]}"
     return f"{stage.result.detail}{said}"

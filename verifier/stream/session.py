@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verifier.runs.delivery import deliver_artifact, deliver_code, disk_errors, fresh_folder
-from verifier.runs.journal import SeedFiles
 from verifier.runs.measure import Stage
-from verifier.runs.processes import Listener, Process, Setting, run_process
+from verifier.runs.processes import Process, Setting, listening, run_process
 from verifier.runs.visibility import tokenizers
 from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import EvaluationPlan, StreamPlan
@@ -75,13 +74,8 @@ class Session:
             workdir=workdir,
             mounts=tokenizers(self.setting.prepared.data),
         )
-        files = SeedFiles(self.folder)
-        try:
-            return run_process(
-                process, self.setting, Listener(files, self.setting.harness.observer)
-            )
-        finally:
-            files.close()
+        with listening(self.folder, self.setting) as listener:
+            return run_process(process, self.setting, listener)
 
 
 def _talk_and_close(
