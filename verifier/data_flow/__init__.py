@@ -42,7 +42,9 @@ def follow_run(program: Program, settings: Settings) -> Trace:
         trace = found if _is_told(found, settings) else trace
     if any(trace.of_kind(Report)) and not _is_told(trace, settings):
         trace.stopped = trace.stopped or "no script that could be followed prints the claimed score"
-    trace.stopped = trace.stopped or settings.other_code or None
+    trace.unprinted = settings.unprinted
+    if trace.unprinted:
+        trace.stopped = trace.stopped or trace.unprinted[0].reason
     return trace
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from verifier.claims import Claims, LogClaim
-from verifier.data_flow.unprinted import unprinted_lines
+from verifier.data_flow.unprinted import UnprintedLine, unprinted_lines
 from verifier.program import Program
 from verifier.run_command import find_run_commands
 from verifier.submission import Submission, SubmissionFile
@@ -34,7 +34,7 @@ class Settings:
     settled_text: str = field(default="", repr=False)  # of the logs that the settings come from
     claiming_lines: tuple[str, ...] = ()  # log lines with a BPB that is claimed
     trusts_silence: bool = False  # whether what no log says was not done
-    other_code: str = ""  # why the logs are another script's, where they are
+    unprinted: tuple[UnprintedLine, ...] = ()  # log lines that other code printed
 
     def is_printed(self, witness: str) -> bool:
         """Whether a piece of text long enough to mean something stands in a log."""
@@ -73,16 +73,8 @@ def read_settings(case: Submission, claims: Claims, program: Program, ranks: int
         settled_text=_printed_text([log.file for log in settling], source),
         trusts_silence=bool(log_text),
         claiming_lines=claiming_lines,
-        other_code=_other_code(claims, program),
+        unprinted=unprinted_lines(claims, program),
     )
-
-
-def _other_code(claims: Claims, program: Program) -> str:
-    """Why the claimed run is not one of this code."""
-    first = next(iter(unprinted_lines(claims, program)), None)
-    if first is None:
-        return ""
-    return f"{first.file}:{first.line} prints '{first.label}', which no shipped code does"
 
 
 def _settling_logs(claims: Claims, claiming_lines: tuple[str, ...]) -> list[LogClaim]:

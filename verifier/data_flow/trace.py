@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from verifier.data_flow.unprinted import UnprintedLine
 from verifier.data_flow.values import COPY, OBJECT
 
 
@@ -89,6 +90,7 @@ class Trace:
     ended_branches: set[int] = field(default_factory=set)  # left for good before their end
     alternatives: dict[int, int] = field(default_factory=dict)  # two sides, one of which is taken
     reserves_time: bool = False  # part of the training budget is kept for calibration
+    unprinted: tuple[UnprintedLine, ...] = ()  # lines of the claimed run that other code printed
 
     def of_kind(self, kind: type[Kind]) -> Iterator[Kind]:
         return (event for event in self.events if isinstance(event, kind))

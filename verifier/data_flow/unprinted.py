@@ -35,6 +35,11 @@ class UnprintedLine:
     label: str
     text: str
 
+    @property
+    def reason(self) -> str:
+        """Why the claimed run is not one of this code."""
+        return f"{self.file}:{self.line} prints '{self.label}', which no shipped code does"
+
 
 @dataclass(slots=True)
 class _Code:
@@ -74,17 +79,17 @@ def _fits(pieces: list[str], line: str) -> bool:
     return True
 
 
-def unprinted_lines(claims: Claims, program: Program) -> list[UnprintedLine]:
+def unprinted_lines(claims: Claims, program: Program) -> tuple[UnprintedLine, ...]:
     """The first such line of each log behind the claim; none where some code was not read."""
     if program.opaque or not program.modules:
-        return []
+        return ()
     aside = [module for file in program.unreachable if (module := read_module(file))]
     modules = [*program.modules, *aside]
     texts = [module.text for module in modules]
     texts += [file.text or "" for file in (*program.unreachable, *program.named)]
     code = _Code(modules=modules, words=set(_WORD.findall("\n".join(texts))))
     found = (next(_of_other_code(log, code), None) for log in claims.claiming_logs)
-    return [line for line in found if line is not None]
+    return tuple(line for line in found if line is not None)
 
 
 def _of_other_code(claim: LogClaim, code: _Code) -> Iterator[UnprintedLine]:

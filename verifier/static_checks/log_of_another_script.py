@@ -1,6 +1,5 @@
 """Lines of the logs behind the claim that no shipped script prints."""
 
-from verifier.data_flow.unprinted import unprinted_lines
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
@@ -16,6 +15,6 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
                 line=line.line,
                 evidence=line.text,
             )
-            for line in unprinted_lines(case.claims, case.program)
+            for line in case.trace.unprinted
         )
     )
