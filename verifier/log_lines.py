@@ -85,9 +85,9 @@ _PATTERNS = {
 }
 # `artifact_bytes: 15,968,912` or `export model_bytes=15968912`: a size by its name, nothing else.
 _SIZE = re.compile(
-    rf"(?:\w{{1,40}} )?(?:"
+    rf"(?:\w{{1,40}} )?(?!total_bytes\W{{1,9}}\d{{9}})(?:"  # of a text, so many
     rf"(?:(?:artifact|total|submission|total_submission)_bytes|bytes_total|[Aa]rtifact[ _]size)"
-    rf"[:=] {{0,8}}(?P<total_bytes>\d{{1,8}}|{_GROUPED})"  # nine digits: bytes of text
+    rf"[:=] {{0,8}}(?P<total_bytes>{_INT}|{_GROUPED})"
     rf"|(?:model|quant)_bytes[:=] {{0,8}}(?P<model_bytes>{_INT}|{_GROUPED})"
     rf"|(?:code_bytes|bytes_code)[:=] {{0,8}}(?P<code_bytes>{_INT}|{_GROUPED})"
     rf")(?: bytes)?$"

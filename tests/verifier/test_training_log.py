@@ -183,6 +183,11 @@ def test_the_bytes_of_the_text_are_no_size() -> None:
     assert read_training_log("predictions=62021845\ntotal_bytes=151080891").total_bytes is None
 
 
+def test_a_huge_artifact_has_a_size() -> None:
+    assert read_training_log("export artifact_bytes=135,900,947").total_bytes == 135_900_947
+    assert read_training_log("artifact_bytes: 135900947").total_bytes == 135_900_947
+
+
 def test_lines_that_cannot_be_read_are_listed_not_guessed() -> None:
     log = read("damaged.log")
     assert [line.line for line in log.unread] == [4, 5]
