@@ -35,10 +35,12 @@ def _answer(stream: StreamRecord, numbers: dict[str, float]) -> Finding | str | 
     limit_nats = numbers["tolerance_nats"] + numbers["standard_errors"] * error
     if largest <= noise_nats and mean <= limit_nats:
         is_cut = stream.num_targets < stream.num_drawn
-        if is_cut and stream.num_documents < numbers["min_documents"]:
+        are_few = stream.num_documents < numbers["min_documents"]
+        if is_cut and (are_few or stream.num_targets < numbers["min_share"] * stream.num_drawn):
             return (
-                f"seed {stream.seed}: time ran out after {stream.num_documents} documents; "
-                "offer more lanes in pgolf.yaml, or a faster stream"
+                f"seed {stream.seed}: time ran out after {stream.num_documents} documents, "
+                f"{stream.num_targets:,} tokens of {stream.num_drawn:,}; offer more lanes in "
+                "pgolf.yaml, or a faster stream"
             )
         return None
     told = f"on average {mean:.3g}, at most {largest:.3g} nats lower than ours"

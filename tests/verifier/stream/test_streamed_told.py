@@ -38,6 +38,9 @@ def answer(evidence: Evidence):
         ({"gain_nats": 1.5e-4, "gain_error_nats": 2e-5}, "passed"),
         ({"gain_nats": -0.1, "largest_gain_nats": 0.0}, "passed"),
         ({"gain_nats": None}, "not_evaluated"),
+        ({"num_drawn": 200_000}, "passed"),  # of 131,072 that were shown
+        ({"num_drawn": 300_000}, "not_evaluated"),
+        ({"num_drawn": 131_073, "num_documents": 19}, "not_evaluated"),
         ({"broken": "answer 7: row 0 adds up to 1.2"}, "not_evaluated"),
     ],
 )
