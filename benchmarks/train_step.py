@@ -136,7 +136,7 @@ def summarise(log: str, tokens_per_step: int) -> dict[str, object]:
         steps.append((int(step), float(loss), float(ms or step_ms(step, rate, tokens_per_step))))
     begin = LOOPS_BEGIN.search(log)
     loops_begin = int(begin[1]) if begin else steps[-1][0]
-    every = steps[-1][0] // INTERVALS
+    every = steps[-1][0] - steps[-2][0]  # of a log cut short, too
     regular = [one for one in steps if one[0] % every == 0]
     straight, looped = [], []
     for early, late in zip(regular[1:], regular[2:], strict=False):
@@ -148,7 +148,7 @@ def summarise(log: str, tokens_per_step: int) -> dict[str, object]:
     peak, final = PEAK_MIB.search(log), FINAL_BPB.search(log)
     return {
         **pace_figures("", straight, tokens_per_step),
-        **(pace_figures("looped_", looped, tokens_per_step) if looped else {}),
+        **pace_figures("looped_", looped, tokens_per_step),
         "peak_mib": int(peak[1]) if peak else None,
         "final_val_bpb": float(final[1]) if final else None,
         "losses": {step: loss for step, loss, _ in steps},
@@ -161,7 +161,9 @@ def step_ms(step: str, tokens_per_second: str, tokens_per_step: int) -> float:
 
 
 def pace_figures(prefix: str, pace: list[float], tokens_per_step: int) -> dict[str, float]:
-    """The median interval and its extremes."""
+    """The median interval and its extremes; nothing of a log cut short before its second one."""
+    if not pace:
+        return {}
     median = statistics.median(pace)
     return {
         f"{prefix}ms_per_step_median": round(median, 2),
@@ -177,7 +179,9 @@ def print_side_by_side(results: dict[str, dict[str, object]]) -> None:
         row = "  ".join(f"{n}: {r.get(figure)!s:>12}" for n, r in results.items())
         print(f"{figure:26} {row}")
     for figure in (key for key in first if key.endswith("median")):
-        row = "  ".join(f"{n}: {r[figure] / first[figure]:.3f}" for n, r in results.items())
+        row = "  ".join(
+            f"{n}: {r[figure] / first[figure]:.3f}" for n, r in results.items() if figure in r
+        )
         print(f"{figure + ', ratio':26} {row}")
     for step in sorted(first["losses"]):
         losses = (f"{n}: {r['losses'].get(step, float('nan')):8.4f}" for n, r in results.items())
