@@ -7,9 +7,9 @@ from verifier.ledger import PriorRecord, find_record, frontier
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.run_record_json import Evidence, SeedMeasurement
+from verifier.schemas.significance_json import SignificanceRecord
 from verifier.schemas.track_yaml import Track
-from verifier.schemas.verdict_json import SignificanceRecord
-from verifier.significance import ComparisonSettings, SeedNoise, compare_samples
+from verifier.significance import WELCH, ComparisonSettings, SeedNoise, compare_samples
 
 
 def compare_with_prior(
@@ -66,28 +66,16 @@ def _record(
 ) -> SignificanceRecord:
     assert prior.tested is not None
     test = compare_samples(values, prior.tested.seed_bpbs, settings)
-    warnings = test.warnings + ((prior.note,) if prior.note else ())
-    passed = test.passed
-    best = prior.best.mean_bpb
-    if passed and best is not None and statistics.fmean(values) >= best:
-        passed = False
+    beats_best = prior.best.mean_bpb is None or statistics.fmean(values) < prior.best.mean_bpb
+    also = {
+        "passed": test.passed and beats_best,
+        "warnings": test.warnings + ((prior.note,) if prior.note else ()),
+    }
     return SignificanceRecord(
         prior=prior.tested.name,
         computed_from="measurements",
-        test=test.test,
+        test=WELCH,
         challenger_bpb=tuple(values),
         prior_bpb=prior.tested.seed_bpbs,
-        gain_bpb=test.gain_bpb,
-        margin_bpb=test.margin_bpb,
-        margin_nats_per_token=test.margin_nats_per_token,
-        p_value=test.p_value,
-        alpha=test.alpha,
-        passed=passed,
-        ci_low=test.ci_low,
-        ci_high=test.ci_high,
-        degrees_of_freedom=test.degrees_of_freedom,
-        smallest_p=test.smallest_p,
-        seeds_for_80_power=test.seeds_for_80_power,
-        external_p_value=test.external.p_value if test.external else None,
-        warnings=warnings,
+        **dict(test) | also,
     )

@@ -18,7 +18,8 @@ from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.rule_record_json import RuleRecord
 from verifier.schemas.run_record_json import ClaimedValues, Evidence, Rung
-from verifier.schemas.verdict_json import ProfileVerdict, SignificanceRecord, VerdictFile
+from verifier.schemas.significance_json import SignificanceRecord
+from verifier.schemas.verdict_json import ProfileVerdict, VerdictFile
 from verifier.verdict import Verdict, decide
 
 NO_RECORD_CLAIMED = "this track claims no record"

@@ -14,8 +14,8 @@ from verifier.ledger import PriorRecord, frontier
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.run_record_json import ClaimedValues
+from verifier.schemas.significance_json import SignificanceRecord
 from verifier.schemas.track_yaml import Track
-from verifier.schemas.verdict_json import SignificanceRecord
 from verifier.significance import WELCH, welch_error
 from verifier.units import bits_per_byte
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, pstdev, stdev, variance
 
 from verifier.errors import UsageError
+from verifier.schemas.significance_json import Significance
 from verifier.units import bits_per_byte
 
 WELCH = "one-sided Welch t-test"
@@ -53,6 +54,11 @@ class ComparisonSettings:
     claimed_std_bpb: float | None = None
     """The deviation stated for these very challenger values, to catch a population's (ddof 0)."""
 
+    @property
+    def margin_bpb(self) -> float:
+        """The margin in BPB of the challenger's tokenizer."""
+        return bits_per_byte(self.margin_nats_per_token, self.num_tokens, self.num_bytes)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExternalVarianceTest:
@@ -64,46 +70,6 @@ class ExternalVarianceTest:
     """None when refused."""
     refused: str | None
     """Why the outside spread does not fit these samples."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Significance:
-    """How sure it is that the challenger beats the prior by more than the margin.
-
-    Attributes:
-        gain_bpb: prior mean less challenger mean; None when a score is missing.
-        margin_bpb: the margin in BPB of the challenger's tokenizer.
-        margin_nats_per_token: the same margin as the rule states it.
-        p_value: of the primary test; None when it is not computable, and a warning says why.
-        test: the name of the primary test.
-        degrees_of_freedom: Welch and Satterthwaite's.
-        ci_low: lower end of the two-sided 95 % interval of the gain (margin not subtracted), BPB.
-        ci_high: its upper end.
-        alpha: the level that p_value is held against.
-        passed: p_value < alpha; None when not computable, which is never a pass.
-        smallest_p: the smallest p that a permutation test reaches with so many seeds, one over the
-            number of ways to split them. Welch's p has no such floor: below smallest_p it rests on
-            the normal distribution of seeds, not on the data's ranks alone.
-        seeds_for_80_power: challenger seeds with which this gain and these spreads would pass four
-            times in five, the prior's seeds as they are; None when 100 do not suffice.
-        external: the test with a spread given from outside; None when none was given.
-        warnings: what a reader must know before trusting the above, one sentence each.
-    """
-
-    gain_bpb: float | None
-    margin_bpb: float
-    margin_nats_per_token: float
-    p_value: float | None
-    test: str
-    degrees_of_freedom: float | None
-    ci_low: float | None
-    ci_high: float | None
-    alpha: float
-    passed: bool | None
-    smallest_p: float
-    seeds_for_80_power: int | None
-    external: ExternalVarianceTest | None
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,20 +95,18 @@ def compare_samples(
         UsageError: the settings make no sense (alpha outside (0, 1), no tokens or bytes, …).
     """
     _require_sensible(settings)
-    margin_bpb = bits_per_byte(
-        settings.margin_nats_per_token, settings.num_tokens, settings.num_bytes
-    )
+    margin_bpb = settings.margin_bpb
     obstacle = _obstacle("challenger", challenger) or _obstacle("prior", prior)
     welch = None if obstacle else _welch(challenger, prior)
     p_value = _p_value(welch, margin_bpb) if welch else None
     ci_low, ci_high = _interval(welch) if welch else (None, None)
     needed = _seeds_needed(challenger, prior, margin_bpb, settings.alpha) if welch else None
+    external = external_variance_test(challenger, prior, settings)
     return Significance(
         gain_bpb=_gain(challenger, prior),
         margin_bpb=margin_bpb,
         margin_nats_per_token=settings.margin_nats_per_token,
         p_value=p_value,
-        test=WELCH,
         degrees_of_freedom=welch.degrees_of_freedom if welch else None,
         ci_low=ci_low,
         ci_high=ci_high,
@@ -150,7 +114,7 @@ def compare_samples(
         passed=None if p_value is None else p_value < settings.alpha,
         smallest_p=1 / math.comb(len(challenger) + len(prior), len(prior)),
         seeds_for_80_power=needed,
-        external=_external(challenger, prior, margin_bpb, settings.noise),
+        external_p_value=external.p_value if external else None,
         warnings=(
             *((f"not computable: {obstacle}",) if obstacle else ()),
             *_warnings(challenger, prior, settings),
@@ -256,14 +220,11 @@ def _seeds_needed(
     return None
 
 
-def _external(
-    challenger: Sequence[float],
-    prior: Sequence[float],
-    margin_bpb: float,
-    noise: SeedNoise | None,
+def external_variance_test(
+    challenger: Sequence[float], prior: Sequence[float], settings: ComparisonSettings
 ) -> ExternalVarianceTest | None:
-    """The t-test with an outside spread: with it one seed a side suffices."""
-    gain = _gain(challenger, prior)
+    """The t-test with the spread of `settings.noise`: with it one seed a side suffices."""
+    gain, noise = _gain(challenger, prior), settings.noise
     if noise is None or gain is None:
         return None
     from scipy import special
@@ -272,7 +233,7 @@ def _external(
         "prior", prior, noise
     )
     error = noise.std_bpb * math.sqrt(1 / len(challenger) + 1 / len(prior))
-    p_value = float(special.stdtr(noise.degrees_of_freedom, -(gain - margin_bpb) / error))
+    p_value = float(special.stdtr(noise.degrees_of_freedom, -(gain - settings.margin_bpb) / error))
     return ExternalVarianceTest(
         std_bpb=noise.std_bpb,
         degrees_of_freedom=noise.degrees_of_freedom,

@@ -9,7 +9,7 @@ from verifier.ledger import load_ledger
 from verifier.paper_comparison import EXTERNAL, claimed_gain, compare_claims, student_t_tail
 from verifier.rulebook import load_rulebook, rules_folder
 from verifier.schemas.run_record_json import ClaimedValues
-from verifier.schemas.verdict_json import SignificanceRecord
+from verifier.schemas.significance_json import SignificanceRecord
 
 BOOK = load_rulebook("10min_16mb")
 LEDGER = load_ledger(rules_folder() / "records", "10min_16mb")

@@ -18,7 +18,14 @@ from verifier.reports.foreign_text import visible
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_folder
 from verifier.runs.journal import Journal
 from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
-from verifier.significance import SeedNoise, Significance, compare_samples
+from verifier.schemas.significance_json import Significance
+from verifier.significance import (
+    WELCH,
+    ExternalVarianceTest,
+    SeedNoise,
+    compare_samples,
+    external_variance_test,
+)
 from verifier.submission import load_submission
 
 RECORD_COLUMNS = ("record", "date", "BPB", "std", "seeds", "bytes", "status", "folder")
@@ -95,10 +102,11 @@ def compare(challenger: str | None, prior: str | None, options: Options) -> int:
     family = _family(names[:1], ledger)
     settings = ledger_of.comparison_settings(profile, family, _noise(rulebook))
     test = compare_samples(samples[0][1], samples[1][1], settings)
+    external = external_variance_test(samples[0][1], samples[1][1], settings)
     if options["format_"] == "json":
-        print(json.dumps({"schema_version": 1} | asdict(test)))
+        print(json.dumps(_comparison_object(test, external)))
     else:
-        _print_comparison(samples, test, result_console(options))
+        _print_comparison(samples, test, external, result_console(options))
     return 3 if test.passed is None else 0 if test.passed else 1
 
 
@@ -142,7 +150,10 @@ def _family(names: list[str], ledger: Ledger) -> TokenizerFamily:
 
 
 def _print_comparison(
-    samples: list[tuple[str, tuple[float, ...]]], test: Significance, console: Console
+    samples: list[tuple[str, tuple[float, ...]]],
+    test: Significance,
+    external: ExternalVarianceTest | None,
+    console: Console,
 ) -> None:
     for role, (name, values) in zip(("challenger", "prior"), samples, strict=True):
         console.print(
@@ -152,13 +163,13 @@ def _print_comparison(
         f"gain {figures.bpb(test.gain_bpb)} BPB, 95 % interval {figures.bpb(test.ci_low)} to "
         f"{figures.bpb(test.ci_high)}",
         f"margin {test.margin_bpb:.5f} BPB = {test.margin_nats_per_token:g} nats a token",
-        f"{test.test}: p = {figures.p_value(test.p_value)} "
+        f"{WELCH}: p = {figures.p_value(test.p_value)} "
         f"({test.degrees_of_freedom or 0:.1f} df), level {test.alpha:g}",
         f"smallest p of a permutation test with so many seeds: {figures.p_value(test.smallest_p)}",
     ]
-    if test.external:
-        word = test.external.refused or f"p = {figures.p_value(test.external.p_value)}"
-        lines.append(f"with the ledger's deviation {test.external.std_bpb:.5f}: {word}")
+    if external:
+        word = external.refused or f"p = {figures.p_value(external.p_value)}"
+        lines.append(f"with the ledger's deviation {external.std_bpb:.5f}: {word}")
     if test.gain_bpb is not None:
         within = test.gain_bpb <= test.margin_bpb
         enough = "no number, as the gain is within the margin" if within else "over 100"
@@ -167,6 +178,18 @@ def _print_comparison(
     answer = {True: "SIGNIFICANT", False: "NOT SIGNIFICANT", None: "NOT COMPUTABLE"}[test.passed]
     for line in (*lines, *test.warnings, answer):
         console.print(line, markup=False)
+
+
+def _comparison_object(
+    test: Significance, external: ExternalVarianceTest | None
+) -> dict[str, object]:
+    told = test.model_dump(exclude={"external_p_value"})
+    return {
+        "schema_version": 1,
+        "test": WELCH,
+        **told,
+        "external": asdict(external) if external else None,
+    }
 
 
 def _record_cells(row: LedgerRow) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from verifier.schemas.run_record_json import (
     SeedClaimed,
     SeedMeasurement,
 )
+from verifier.schemas.significance_json import SignificanceRecord
 from verifier.schemas.track_yaml import Track
-from verifier.schemas.verdict_json import SignificanceRecord
 
 NOTHING_RUN = "nothing was run; the logs' own figures break nothing"
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from verifier.findings import Outcome, Severity
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.run_record_json import SeedMeasurement
-from verifier.schemas.verdict_json import ArtifactSize, SignificanceRecord, VerdictFile
+from verifier.schemas.significance_json import SignificanceRecord
+from verifier.schemas.verdict_json import ArtifactSize, VerdictFile
 from verifier.verdict import GRAVITY
 
 NOTHING = "–"

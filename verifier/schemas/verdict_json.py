@@ -16,30 +16,8 @@ from verifier.schemas.run_record_json import (
     SeedMeasurement,
 )
 from verifier.schemas.sampled_record_json import SampledRecord
+from verifier.schemas.significance_json import SignificanceRecord
 from verifier.schemas.stream_record_json import StreamRecord
-
-
-class SignificanceRecord(StrictModel):
-    """The test against the prior record; `computed_from` says whether on claims or runs."""
-
-    prior: str
-    computed_from: Literal["claims", "measurements"]
-    test: str
-    challenger_bpb: tuple[float, ...]
-    prior_bpb: tuple[float, ...]
-    gain_bpb: float | None
-    margin_bpb: float
-    margin_nats_per_token: float
-    p_value: float | None
-    alpha: float
-    passed: bool | None
-    ci_low: float | None
-    ci_high: float | None
-    degrees_of_freedom: float | None
-    smallest_p: float | None
-    seeds_for_80_power: int | None
-    external_p_value: float | None
-    warnings: tuple[str, ...] = ()
 
 
 class ArtifactSize(StrictModel):

@@ -17,7 +17,7 @@ from verifier.reports.charts.axes import (
 )
 from verifier.reports.charts.marks import Chart, Dot, Label, Line, Mark, Shape, Tone
 from verifier.reports.dossier import Dossier
-from verifier.schemas.verdict_json import SignificanceRecord
+from verifier.schemas.significance_json import SignificanceRecord
 from verifier.significance import mean_interval
 
 MEASURED, CLAIMED = "measured here", "claimed"
