@@ -27,13 +27,11 @@ def test_every_rule_is_counted():
 
 
 def test_each_static_rule_has_one_module_and_one_registration():
-    assert stems("static_checks", "static") == rules_of("static") == set(dict(STATIC_CHECKS))
+    assert stems("static_checks", "static") == rules_of("static") == set(STATIC_CHECKS)
 
 
 def test_each_evidence_rule_has_one_module_and_one_registration():
-    assert (
-        stems("evidence_checks", "evidence") == rules_of("evidence") == set(dict(EVIDENCE_CHECKS))
-    )
+    assert stems("evidence_checks", "evidence") == rules_of("evidence") == set(EVIDENCE_CHECKS)
 
 
 def test_each_rule_has_one_fixture_pair():

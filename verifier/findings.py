@@ -1,7 +1,10 @@
-"""What a check may say: a finding at a place, and the outcome of a whole rule."""
+"""What a check may say: a finding at a place, the outcome of a rule; and a table of checks."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, TypeVar
+
+Check = TypeVar("Check", covariant=True)
 
 
 class Outcome(StrEnum):
@@ -58,3 +61,17 @@ def cannot_tell(reason: str) -> CheckResult:
 def not_offered(reason: str) -> CheckResult:
     """The submission or the user did not offer what the check needs, and no rule asks for it."""
     return CheckResult(not_evaluated=reason, keeps_open=False)
+
+
+class CheckModule(Protocol[Check]):
+    """A module that is named for its rule and answers it by one function."""
+
+    __name__: str
+
+    @property
+    def check(self) -> Check: ...
+
+
+def by_rule(*modules: CheckModule[Check]) -> dict[str, Check]:
+    """Each module's check under the name of its rule."""
+    return {module.__name__.rpartition(".")[2]: module.check for module in modules}

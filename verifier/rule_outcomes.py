@@ -27,7 +27,7 @@ def static_outcomes(case: PaperCase, rulebook: Rulebook) -> tuple[RuleRecord, ..
     Raises:
         RulebookError: a rule has no check.
     """
-    return _outcomes("static", rulebook, case, dict(STATIC_CHECKS))
+    return _outcomes("static", rulebook, case, STATIC_CHECKS)
 
 
 def evidence_outcomes(case: EvidenceCase, rulebook: Rulebook) -> tuple[RuleRecord, ...]:
@@ -36,7 +36,7 @@ def evidence_outcomes(case: EvidenceCase, rulebook: Rulebook) -> tuple[RuleRecor
     Raises:
         RulebookError: a rule has no check.
     """
-    checks = dict(EVIDENCE_CHECKS)
+    checks = EVIDENCE_CHECKS
     rung = case.evidence.plan.rung if case.evidence is not None else None
     if rung in SMALL_RUNGS:
         checks = {name: _in_small(check, rung) for name, check in checks.items()}
