@@ -29,7 +29,7 @@ from trainer.quantization.size_law import (
 )
 from trainer.recipe import QuantizationOptions
 
-ARTIFACT_FORMAT = "pgolf rows, version 3"
+ARTIFACT_FORMAT = "pgolf rows, version 4"
 MAX_FITTINGS = 6
 MOST_OCTAVES = 5.0  # of clips: beyond, steps are so wide that all codes are 0
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header

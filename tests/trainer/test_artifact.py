@@ -82,7 +82,7 @@ def damaged(compressed):
     yield compressed[: len(compressed) // 2]
     yield zlib.compress(raw[:-1])
     yield zlib.compress(raw + b"x")
-    yield zlib.compress(raw.replace(b"version 3", b"version 9"))
+    yield zlib.compress(raw.replace(b"version 4", b"version 9"))
     yield zlib.compress(raw.replace(b'"int8"', b'"int9"'))
     yield zlib.compress(raw.replace(b"[7]", b"[9]"))
     yield zlib.compress(raw.replace(b'"bits": 0', b'"bits": 8', 1))
