@@ -242,6 +242,7 @@ class QuantizationOptions:
     attn_clip_sigmas: float = lever(0.0, at_least=0)  # 0: matrix_clip_sigmas
     mlp_clip_sigmas: float = lever(0.0, at_least=0)  # 0: matrix_clip_sigmas
     embed_clip_sigmas: float = option(20.0, above=0)
+    step_mantissa_bits: int = lever(0, at_least=0)  # of a row's fp16 step; 0: all ten
     fit_total_bytes: int = lever(0, at_least=0)  # of artifact and script, by all clips; 0: as said
     gated_attn_quant_gate: bool = option(False)  # gates on heads in eight bits (#1736)
     lqer_enabled: bool = option(False)  # low-rank products for the largest errors (#1851)

@@ -11,7 +11,13 @@ from trainer.quantization.fine_columns import (
     put_columns_back,
     with_fine_columns,
 )
-from trainer.quantization.gptq import gptq_codes, nearest_codes, row_grid, sigma_steps
+from trainer.quantization.gptq import (
+    coarse_steps,
+    gptq_codes,
+    nearest_codes,
+    row_grid,
+    sigma_steps,
+)
 from trainer.quantization.low_rank import add_low_rank_parts, low_rank_parts
 from trainer.quantization.rounding import (
     StoredTensor,
@@ -61,7 +67,10 @@ def round_matrix(
 ) -> dict[str, StoredTensor]:
     """One matrix: its codes, and those of fine columns apart."""
     bits, sigmas = code_bits(name, options), clip_sigmas(name, options)
-    step, fine_step = (sigma_steps(matrix, width, sigmas) for width in (bits, FINE_BITS))
+    step, fine_step = (
+        coarse_steps(sigma_steps(matrix, width, sigmas), options.step_mantissa_bits)
+        for width in (bits, FINE_BITS)
+    )
     grid = row_grid(step, bits)
     if fine:
         grid = with_fine_columns(grid, fine_step, matrix.size(1), fine)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from trainer.quantization.gptq import (
     DAMPING,
+    coarse_steps,
     compensated_codes,
     gptq_codes,
     inverse_factor,
@@ -108,3 +109,18 @@ def test_a_gpu_makes_up_for_as_much_as_a_cpu():
     grid_there = row_grid(sigma_steps(matrix, 6, 12.0).cuda(), 6)
     codes = gptq_codes(matrix.cuda(), hessian.cuda(), grid_there).cpu()
     assert output_error(matrix, hessian, codes, grid).sum() == pytest.approx(wanted, rel=0.01)
+
+
+@pytest.mark.parametrize("mantissa_bits", [1, 4, 10])
+def test_coarse_steps_are_as_near_as_their_digits_allow(mantissa_bits):
+    steps = 2.0 ** torch.empty(5000).uniform_(-14, 5, generator=torch.Generator().manual_seed(0))
+    coarse = coarse_steps(steps.half(), mantissa_bits)
+    assert ((coarse.float() / steps.half().float() - 1).abs() <= 2.0 ** -(mantissa_bits + 1)).all()
+    digits = coarse.view(torch.int16) & 1023
+    assert (digits % 2 ** (10 - mantissa_bits) == 0).all()
+
+
+def test_steps_keep_all_digits_unless_told_and_never_become_nothing():
+    steps = torch.tensor([2.0**-24, 3 * 2.0**-24, 0.0123, 7.7]).half()
+    assert torch.equal(coarse_steps(steps, 0), steps)
+    assert (coarse_steps(steps, 1) > 0).all()
