@@ -34,6 +34,7 @@ _OTHER_BPB = re.compile(
     r"(?i)(?<![a-z])(?:\w{0,60}_)?bpb(?: \([^()]{1,40}\))?[\"']?\s{0,12}[:=]\s{0,12}"
     r"(\d{1,3}\.\d{3,17})(?![\w.])"
 )
+_SCORED_TOKENS = re.compile(rf" (?:scored|eval)_tokens[:=] ?({_INT})(?![\w.])")
 # On the way to a score, or about another one.
 _IN_PASSING = re.compile(
     r"(?i)\d/\d|[%{}]|search|sweep|trial|\b(?:steps?|epoch|chunk|running|best|previous|mean|average|baseline|target|vs)\b"
@@ -61,6 +62,7 @@ _PATTERNS = {
         "train_loader": rf"train_loader:\S+ train_shards:(?P<train_shards>{_INT})\b",
         "val_tokens": rf"val_tokens: ?(?P<val_tokens>{_INT})(?= \w+:|$)",
         "Validation": r"Validation tokens: (?P<val_tokens>\d{1,3}(?:,\d{3}){1,5})$",
+        "eval_tokens": rf"eval_tokens[:=] ?(?P<val_tokens>{_INT})$",
         "val_loader": rf"val_loader:.* tokens:(?P<val_tokens>{_INT})$",
         "stopping_early": rf"stopping_early: ?\S+ train_time: ?(?P<train_ms>{_INT})ms"
         rf"(?: step: ?(?P<steps>{_INT})/(?P<planned_steps>{_INT}))?",
@@ -258,6 +260,12 @@ def read_other_final(line: str, number: int) -> FinalMetric | None:
         bpb_decimals=_decimals(found[1]),
         eval_seconds=_seconds(_EVAL_CLOCK.search(line, found.end())),
     )
+
+
+def read_scored_tokens(line: str) -> int | None:
+    """How many tokens a score's own line says that it is over, whatever was loaded."""
+    found = _SCORED_TOKENS.search(line)
+    return int(found[1]) if found else None
 
 
 def _bpb_alone(line: str) -> re.Match[str] | None:

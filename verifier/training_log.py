@@ -163,7 +163,9 @@ class TrainingLogReader:
         self._train_points: list[TrainPoint] = []
         self._validation_points: list[ValidationPoint] = []
         self._unread: list[UnreadLine] = []
+        self._validated: dict[int, tuple[float | None, float | None]] = {}  # by step
         self._last_step = 0
+        self._sums_up = False
 
     @property
     def latest(self) -> TrainPoint | None:
@@ -257,7 +259,11 @@ class TrainingLogReader:
         self._values[name], self._lines[name] = value, self._line
 
     def _add_step(self, step: StepLine) -> None:
-        if step.step < self._last_step:
+        if step.step < self._last_step or self._sums_up:
+            known = self._validated.get(step.step)
+            self._sums_up = known is not None and known == step.validation
+            if self._sums_up:  # what was seen is said again, unless the next step is a new one
+                return
             self._num_runs += 1
             self._start_run()
         self._last_step = step.step
@@ -279,6 +285,7 @@ class TrainingLogReader:
                 train_seconds=step.train_seconds,
             )
             self._validation_points.append(validation_point)
+            self._validated[step.step] = step.validation
         elif step.train_loss is not None:
             train_point = TrainPoint(
                 line=self._line,
@@ -290,6 +297,9 @@ class TrainingLogReader:
             self._train_points.append(train_point)
 
     def _add_final(self, line: str) -> None:
+        scored_tokens = log_lines.read_scored_tokens(line)
+        if scored_tokens is not None:
+            self._set("val_tokens", scored_tokens)
         metric = log_lines.read_final(line, self._line)
         if metric is None:
             self._add_other_final(line)

@@ -160,6 +160,13 @@ def test_of_several_runs_in_a_file_the_last_one_counts() -> None:
     assert log.peak_memory_mib is None  # the first run's; the last one did not print it
 
 
+def test_a_summary_of_validations_behind_a_run_is_no_second_run() -> None:
+    validations = "0/90 val_loss: 6.9 val_bpb: 4.1\n90/90 val_loss: 2.8 val_bpb: 1.1\n"
+    run = f"{validations}Total submission size int6: 16134845 bytes\n"
+    assert read_training_log(run + validations).total_bytes == 16_134_845
+    assert read_training_log(run + validations.replace("2.8", "2.7")).total_bytes is None
+
+
 def test_the_total_of_an_earlier_packing_is_not_the_size() -> None:
     text = "Total submission size int6: 16303416 bytes\nexport model_bytes=15826872\n"
     assert read_training_log(text).total_bytes is None
@@ -261,7 +268,13 @@ def test_calibration_is_seen_with_and_without_its_time(
 
 
 @pytest.mark.parametrize(
-    "line", ["Validation tokens: 40,540,160", "val_tokens:40540160 eval_ctx:8192 eval_stride:64"]
+    "line",
+    [
+        "Validation tokens: 40,540,160",
+        "val_tokens:40540160 eval_ctx:8192 eval_stride:64",
+        "eval_tokens=40540160",
+        "final_exact other_loss:3.2 other_bpb:1.8 scored_tokens:40540160",
+    ],
 )
 def test_scored_tokens_are_read_in_every_shape(line: str) -> None:
     assert read_training_log(line + "\n").val_tokens == 40_540_160

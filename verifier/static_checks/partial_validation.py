@@ -14,8 +14,10 @@ _VALIDATION = r"(?:val(?:idation)?\b|headline|eval(?:uation)?\b)"
 _SUBSET = re.compile(
     rf"(?i)\b(?:headline|val_bpb|score|bpb)\b.{{0,120}}\b(?:on|over) (?:the |an? )?(?:first )?"
     rf"{_COUNT}[ -]?(?:val(?:idation)?[ -])?(?:subset|tokens)\b"
-    rf"|\b{_VALIDATION} (?:is |was |set )?(?:subsampled|truncated|restricted) to {_COUNT}"
+    rf"|\b{_VALIDATION} (?:is |was |set )?(?:subsampled|truncated|restricted|capped) to {_COUNT}"
     rf"|\b(?:on|over) (?:the |an? )?{_COUNT}(?:sub(?:set|sample)|slice) of (?:the )?{_VALIDATION}"
+    rf"|\b(?:on|over) (?:the |an? )?(?:fixed|first) `?{_COUNT}`?[ -]?(?:tokens?[ -])?"
+    r"val(?:idation)? (?:sub(?:set|sample)|prefix|slice)\b"
 )
 _WHOLE = re.compile(r"(?i)\bfull\b|\ball\b|\bwhole\b|\bentire\b|\b6\d[.,]?\d*M?\b|\b50[,.]?000\b")
 _WORKING_SET = re.compile(r"(?i)debug|iteration|ablation|warm|calibrat|ttt|score-first|smoke")
