@@ -22,10 +22,11 @@ def rule_pages() -> Iterator[tuple[str, str]]:
     tracks = sorted(path.stem for path in (rules_folder() / "tracks").glob("*.yaml"))
     severities = {track: load_rulebook(track).track.rules for track in tracks}
     head = "# Rules\n\nOne page a rule, made from the file of the same name in `rules/`.\n\n"
-    lines = [f"| rule | what it says | {' | '.join(tracks)} |", "| --- " * (2 + len(tracks)) + "|"]
+    lines = [f"| rule | {' | '.join(tracks)} |", "| --- " * (1 + len(tracks)) + "|"]
     for rule in rules.values():
         cells = [severities[track].get(rule.id, "–") for track in tracks]
-        lines.append(f"| [{rule.id}]({rule.id}.md) | {rule.title} | {' | '.join(cells)} |")
+        name = f"[{rule.title}]({rule.id}.md)<br>`{rule.id}`"
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     yield "index", head + "\n".join(lines) + "\n"
     for rule in rules.values():
         asked = {track: severities[track].get(rule.id) for track in tracks}

@@ -62,8 +62,8 @@ def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:
     if verdict.guarantees:
         parts.append(_guarantees_line(verdict))
     parts += [
-        Text(visible(f"under {p.profile}: {p.verdict} ({p.because})"), style="dim")
-        for p in verdict.other_profiles
+        Text(visible(f"under {' and '.join(profiles)}: {answer}"), style="dim")
+        for profiles, answer in figures.other_profiles(verdict)
     ]
     parts.append(
         Text(visible(figures.headline(verdict), 2_000), style=VERDICT_STYLES[verdict.verdict])

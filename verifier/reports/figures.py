@@ -1,7 +1,7 @@
 """How numbers are written in every report; `–` where nothing was measured."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from verifier.findings import Outcome, Severity
@@ -173,6 +173,16 @@ def significance_lines(test: SignificanceRecord) -> tuple[str, ...]:
     if test.passed is False and test.seeds_for_80_power is not None:
         lines.append(f"seeds needed at this spread for 80 % power: {test.seeds_for_80_power}")
     return (*lines, *test.warnings)
+
+
+def other_profiles(verdict: VerdictFile) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The profiles that give one answer for one reason, and that answer."""
+    alike: dict[str, list[str]] = {}
+    for other in verdict.other_profiles:
+        is_same = (other.verdict, other.because) == (verdict.verdict, verdict.because)
+        answer = "the same" if is_same else f"{other.verdict} ({other.because})"
+        alike.setdefault(answer, []).append(other.profile)
+    yield from ((tuple(profiles), answer) for answer, profiles in alike.items())
 
 
 def headline(verdict: VerdictFile) -> str:

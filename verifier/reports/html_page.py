@@ -60,6 +60,7 @@ def render_html(dossier: Dossier) -> str:
         charts=[(chart, Markup(draw_svg(chart))) for chart in make_charts(dossier)],
         seed_columns=figures.SEED_COLUMNS,
         seed_rows=[figures.seed_row(seed) for seed in verdict.measurements],
+        other_profiles=list(figures.other_profiles(verdict)),
         tested=figures.significance_lines(verdict.significance) if verdict.significance else (),
         size_line=figures.size_line(verdict.sizes),
         profile=dossier.rulebook.profile(verdict.profile),

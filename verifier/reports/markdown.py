@@ -181,6 +181,6 @@ def _guarantees(verdict: VerdictFile, max_characters: int) -> str:
 
 def _profiles(verdict: VerdictFile) -> str:
     return "\n".join(
-        f"- under {markdown_code(p.profile)}: {p.verdict} ({markdown(p.because)})"
-        for p in verdict.other_profiles
+        f"- under {' and '.join(map(markdown_code, profiles))}: {markdown(answer)}"
+        for profiles, answer in figures.other_profiles(verdict)
     )

@@ -36,21 +36,23 @@ class Survey:
         count = {word: sum(a.outcome == word for a in self.answers) for word in WORDS}
         return (
             f"{self.sandbox}: {count['held']} of {len(self.answers)} checks held, "
-            f"{count['not_held']} did not, {count['not_applicable']} mean nothing here"
+            f"{count['not_held']} did not, {count['not_applicable']} not applicable"
         )
 
 
 def print_surveys(surveys: list[Survey], console: Console) -> None:
-    """Checks, reasons, and the guarantees that follow."""
+    """What did not hold and why, and the guarantees that follow."""
     tried = [survey for survey in surveys if survey.answers]
-    checks = _table(["topic", "check"], tried)
-    for check in CHECKS:
+    not_held = _not_held(tried)
+    checks = _table(["topic", "what did not hold"], tried)
+    for check in not_held:
         words = [_word(survey.answer_to(check), styled=True) for survey in tried]
         checks.add_row(check.topic, check.name, *words)
     guarantees = _table(["guarantee"], tried)
     for name, grades in _grades(tried).items():
         guarantees.add_row(name, *(f"[{GRADE_STYLES[grade]}]{grade}[/]" for grade in grades))
-    console.print(checks)
+    if not_held:
+        console.print(checks)
     for survey in tried:
         for answer in survey.answers:
             if answer.outcome == "not_held" and survey.sandbox != UNCONFINED:
@@ -59,6 +61,16 @@ def print_surveys(surveys: list[Survey], console: Console) -> None:
     console.print(guarantees)
     for survey in surveys:
         console.print(survey.summary(), markup=False, soft_wrap=True)
+    console.print(
+        "the sandbox is the one that you name, else bubblewrap; --format markdown: all checks"
+    )
+
+
+def _not_held(tried: list[Survey]) -> list[Check]:
+    """The checks that a sandbox failed; where nothing confines, that says nothing."""
+    answers = [a for survey in tried if survey.sandbox != UNCONFINED for a in survey.answers]
+    failed = {answer.check.name for answer in answers if answer.outcome == "not_held"}
+    return [check for check in CHECKS if check.name in failed]
 
 
 def survey_markdown(surveys: list[Survey]) -> str:

@@ -222,7 +222,7 @@ def _words(groups: Sequence[_Group], unit: str) -> str:
     return "; ".join(
         f"{group.title}: "
         + ", ".join(
-            f"seed {bar.name} {bar.total:,.{1 if unit == 's' else 0}f} {unit}" for bar in group.bars
+            f"{bar.total:,.{1 if unit == 's' else 0}f} {unit} ({bar.name})" for bar in group.bars
         )
         for group in groups
     )
