@@ -2,8 +2,11 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
+import click
+import pytest
 from click.testing import CliRunner
 
 from trainer.cli import cli as train_cli
@@ -38,6 +41,17 @@ def test_readme_names_every_command():
     for name in train_cli.commands:
         if name not in ("train",):
             assert re.search(rf"pgolf-train {name}\b", README), name
+
+
+@pytest.mark.parametrize("line", re.findall(r"^pgolf-(?:verify|train) .*$", README, re.MULTILINE))
+def test_every_command_of_the_readme_is_understood(line):
+    program, *words = shlex.split(line, comments=True)
+    command: click.Command = {"pgolf-verify": verify_cli, "pgolf-train": train_cli}[program]
+    if command is verify_cli and words[0] not in verify_cli.commands:
+        words = ["verify", *words]
+    while isinstance(command, click.Group):
+        program, command, words = command.resolve_command(click.Context(command), words)
+    command.make_context(program, words)
 
 
 def test_readme_tree_matches_the_folders():

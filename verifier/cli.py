@@ -237,7 +237,7 @@ def verify(submission: str, **options: Any) -> None:
 @fail_on_option
 @output_options(*VERDICT_FORMS)
 def check(submissions: tuple[str, ...], **options: Any) -> None:
-    """Check SUBMISSIONS on paper: read, run nothing, say what can be said.
+    """Read SUBMISSIONS, run nothing, and say what can be said.
 
     \b
     Examples:
@@ -291,7 +291,7 @@ def run(submission: str, **options: Any) -> None:
 @fail_on_option
 @output_options(*VERDICT_FORMS)
 def judge(run_dir: Path, **options: Any) -> None:
-    """Give the verdict on the evidence in RUN_DIR again, without running anything."""
+    """Give the verdict on what RUN_DIR holds again; run nothing."""
     from verifier.commands import verdicts
 
     finish(options, lambda: verdicts.judge(run_dir, options))
@@ -314,13 +314,17 @@ def report(run_dir: Path, **options: Any) -> None:
 @rule_options
 @output_options("text", "json")
 def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
-    """Test whether CHALLENGER is better than PRIOR: run directories, folders, record ids, values.
+    """Test whether CHALLENGER is better than PRIOR.
 
-    pgolf-verify compare pr1855 pr1868; or with --values 1.061,1.062,1.060 in place of either.
-    One --values beside a name is the challenger.
+    \b
+    Examples:
+      pgolf-verify compare pr1855 pr1868         records
+      pgolf-verify compare runs/mine pr1855      run directories and folders
+      pgolf-verify compare pr1855 --values 1.061,1.062,1.060
+                                                 scores, here the challenger's
 
     Exit codes: 0 significant, 1 not significant, 3 not computable.
-    """
+    """  # noqa: D301 (click wants the \b)
     from verifier.commands import ledger
 
     finish(options, lambda: ledger.compare(challenger, prior, options))
@@ -340,7 +344,7 @@ def records(**options: Any) -> None:
 @rule_options
 @output_options("text", "json")
 def board(**options: Any) -> None:
-    """Rebuild the board as the profile would have kept it, with each row's p-value."""
+    """Show the board as the profile would have kept it."""
     from verifier.commands import ledger
 
     finish(options, lambda: ledger.board(options))
@@ -351,7 +355,7 @@ def board(**options: Any) -> None:
 @rule_options
 @output_options("text", "json", "markdown")
 def rules(rule: str | None, **options: Any) -> None:
-    """List the track's rules, or explain one: what, why, example, source."""
+    """List the track's rules, or explain one of them."""
     from verifier.commands import rulebook
 
     finish(options, lambda: rulebook.rules(rule, options))
@@ -368,7 +372,7 @@ def rules(rule: str | None, **options: Any) -> None:
 @rule_options
 @output_options("text", "json", "markdown")
 def doctor(**options: Any) -> None:
-    """Say what this machine can and cannot enforce and measure."""
+    """Say what this machine can enforce and measure."""
     from verifier.commands import machine
 
     finish(options, lambda: machine.doctor(options))
@@ -408,7 +412,7 @@ def fetch(number: int, remote: str, into: Path, folder: str | None, **options: A
 @click.option("--github-id", default="", help="Your account, for submission.json.")
 @loudness_options
 def init(folder: Path, author: str, github_id: str, **options: Any) -> None:
-    """Write a small submission that passes `check` into FOLDER, to start from."""
+    """Write a small submission into FOLDER, to start from."""
     from verifier.commands import starting
 
     named = starting.Author(name=author, github_id=github_id)

@@ -36,6 +36,10 @@ def test_every_command_has_help(command):
     assert invoke(command, "--help").exit_code == 0
 
 
+def test_no_line_of_the_list_of_commands_is_cut():
+    assert "..." not in invoke("--help").stdout.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("command", ["verify", "run"])
 def test_running_commands_take_the_common_options(command):
     names = {name for option in cli.commands[command].params for name in option.opts}
