@@ -1,7 +1,6 @@
 """One process of a seed in the sandbox, with its output on the way to files, reader and watcher."""
 
 import contextlib
-import re
 import sys
 import time
 from array import array
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from verifier.runs.harness import Harness, RunObserver, sandbox_limits, scored_text
 from verifier.runs.journal import SeedFiles
+from verifier.runs.last_words import LastWords
 from verifier.runs.launch import DATA_INSIDE
 from verifier.runs.measure import Stage
 from verifier.runs.plan import PreparedRun
@@ -21,10 +21,6 @@ from verifier.training_log import TrainingLogReader
 
 MAX_TIMED_LINES = 1_000_000
 MIN_WALL_SECONDS = 1.0
-_LAUNCHER = re.compile(r"torch[./]distributed[./]elastic")
-"""In the first line of the report that torchrun puts behind a rank's own last words."""
-_RANK_FAILED = re.compile(r"failed \(exitcode: -?\d{1,3}\) local_rank: \d")
-"""In that report, where a rank ended by itself: torchrun is also heard when it is killed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +46,7 @@ class Listener:
     def __init__(self, files: SeedFiles, observer: RunObserver) -> None:
         self.reader = TrainingLogReader()
         self.seconds = array("d")
-        self.last_words = ""
-        self.rank_failed = False
-        self._launcher_speaks = False
+        self.last_words = LastWords()
         self.offset = 0.0
         """Seconds of the seed before the process that speaks now."""
         self.launched: float | None = None
@@ -64,7 +58,7 @@ class Listener:
         """Read the next process's output by itself, its lines numbered on."""
         self.reader = TrainingLogReader()
         self.reader.skip_lines(len(self.seconds))
-        self.last_words, self.rank_failed, self._launcher_speaks = "", False, False
+        self.last_words = LastWords()
         self.offset, self.launched = offset, None
 
     def line(self, seconds: float, line: bytes) -> None:
@@ -77,10 +71,7 @@ class Listener:
             return
         self.seconds.append(at)
         text = line.decode("utf-8", "replace")
-        self._launcher_speaks |= _LAUNCHER.search(text) is not None
-        if text.strip() and not self._launcher_speaks:
-            self.last_words = text.strip()
-        self.rank_failed |= self._launcher_speaks and _RANK_FAILED.search(text) is not None
+        self.last_words.hear(text)
         self.reader.feed(text)
         self._observer.line_read(at, self.reader)
 
@@ -136,8 +127,8 @@ def run_process(process: Process, setting: Setting, listener: Listener) -> Stage
         name=process.name,
         result=result,
         log=listener.reader.result(),
-        last_words=listener.last_words,
-        rank_failed=listener.rank_failed,
+        last_words=listener.last_words.text,
+        rank_failed=listener.last_words.rank_failed,
     )
 
 
