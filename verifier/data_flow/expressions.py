@@ -24,6 +24,7 @@ from verifier.data_flow.values import (
     LOOP,
     LOSS,
     MIXTURE,
+    NATIVE_CALL,
     PICKED,
     PIECE_LENGTH,
     SCRAMBLED,
@@ -46,9 +47,9 @@ _VALIDATION_FILES = re.compile(r"(?i)(?:fineweb|_|\b)val(?:idation)?_.{0,40}\.bi
 _TRAINING_FILES = re.compile(r"(?i)(?:fineweb|_|\b)train_.{0,40}\.bin|fineweb_train")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _SCRAMBLING = (ast.BitXor, ast.Mult, ast.LShift)
-_SIZE_TESTS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+SIZE_TESTS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _FOLDING = (ast.BitAnd, ast.Mod)
-_DISTRIBUTIONS = frozenset({DISTRIBUTION, LOG_DISTRIBUTION})
+DISTRIBUTIONS = frozenset({DISTRIBUTION, LOG_DISTRIBUTION})
 _ORIGINS = frozenset({VALIDATION, TRAINING})
 _ONE_NUMBER = frozenset({LOSS, TARGET_PROBABILITY})
 _LOSS_AS_WEIGHT = {frozenset({LOSS}), frozenset({TARGET_PROBABILITY})}
@@ -234,7 +235,8 @@ class Expressions(Recorder):
             marks |= {COUNT, base.identity}
         if VALIDATION in keys and VALIDATION not in base.marks:
             marks.add(TOKEN_CLASS)
-        if VALIDATION in keys and base.marks & _DISTRIBUTIONS:
+        is_named = named_by_native_code(keys)
+        if VALIDATION in keys and base.marks & DISTRIBUTIONS and not is_named:
             marks = self.picked(node, marks)
         return Value(marks=marks, is_mapping=base.is_mapping)
 
@@ -242,7 +244,7 @@ class Expressions(Recorder):
         """What stands in a distribution at the realised token: its loss or its probability."""
         if not marks & _ONE_NUMBER:
             marks = marks - {COUNT, HASHED}  # counts that went into the whole distribution
-        scored = self.score(node, marks - _DISTRIBUTIONS)
+        scored = self.score(node, marks - DISTRIBUTIONS)
         return scored if LOG_DISTRIBUTION in marks else scored - {LOSS} | {TARGET_PROBABILITY}
 
     def _slice(self, node: ast.Slice, scope: Scope) -> Value:
@@ -342,7 +344,7 @@ class Expressions(Recorder):
         values = [self.evaluate(part, scope) for part in (node.left, *node.comparators)]
         marks = set().union(*(value.marks for value in values))
         marks -= {SCRAMBLED, HASHED}  # a yes or no is no key
-        if COUNT in marks and isinstance(node.ops[0], _SIZE_TESTS):
+        if COUNT in marks and isinstance(node.ops[0], SIZE_TESTS):
             marks |= self.hindsight(node, values)
         constant: object = UNKNOWN
         if len(values) == 2:
@@ -359,6 +361,10 @@ class Expressions(Recorder):
     def _conditional(self, node: ast.IfExp, scope: Scope) -> Value:
         test = self.evaluate(node.test, scope)
         known = constants.truth(test.constant)
+        if known is False and self.is_told(node.body):
+            known = True  # by its log the claimed run had it set
+            if isinstance(node.test, ast.Name | ast.Attribute):
+                self.assign(node.test, Value(constant=True, marks=test.marks), scope)
         if known is not None:
             return self.evaluate(node.body if known else node.orelse, scope)
         values = [self.evaluate(part, scope) for part in (node.body, node.orelse)]
@@ -447,6 +453,11 @@ class Expressions(Recorder):
     }
 
 
+def named_by_native_code(chosen_by: set[str]) -> bool:
+    """Whether an expert in another language says which symbol is meant: not the realised one."""
+    return any(mark.startswith(NATIVE_CALL) for mark in chosen_by)
+
+
 def _made_by(kind: ast.operator, left: set[str], right: set[str]) -> set[str]:
     """What an operator makes of tokens, of a distribution and its log, of a loss as a weight."""
     made, marks = set(), left | right
@@ -454,7 +465,7 @@ def _made_by(kind: ast.operator, left: set[str], right: set[str]) -> set[str]:
         made.add(SCRAMBLED)
     if VALIDATION in marks and SCRAMBLED in marks | made and isinstance(kind, _FOLDING):
         made.add(HASHED)
-    if isinstance(kind, ast.Mult) and marks >= _DISTRIBUTIONS and not marks & _ONE_NUMBER:
+    if isinstance(kind, ast.Mult) and marks >= DISTRIBUTIONS and not marks & _ONE_NUMBER:
         made.add(ENTROPY)
     if isinstance(kind, ast.Mult) and {_ONE_NUMBER & left, _ONE_NUMBER & right} == _LOSS_AS_WEIGHT:
         made.add(SELF_WEIGHTED)

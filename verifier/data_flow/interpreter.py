@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from verifier.data_flow import constants
 from verifier.data_flow.calls import Calls
-from verifier.data_flow.expressions import taken_off
+from verifier.data_flow.expressions import SIZE_TESTS, taken_off
 from verifier.data_flow.settings import Settings, logged_constant
 from verifier.data_flow.values import (
     BUCKETS,
@@ -20,9 +20,11 @@ from verifier.data_flow.values import (
     HASHED,
     HINDSIGHT,
     LOOP,
+    LOSS,
     PIECE,
     PIECE_LENGTH,
     RANK,
+    TARGET_PROBABILITY,
     TOKEN_CLASS,
     UNKNOWN,
     VALIDATION,
@@ -156,7 +158,9 @@ class Interpreter(Calls):
         self.evaluate(node.value, scope)
 
     def _do_assign(self, node: ast.Assign, scope: Scope) -> None:
+        outer, self.assigned = self.assigned, node.targets[0]
         value = self.evaluate(node.value, scope)
+        self.assigned = outer
         if self.gates:
             value = value.view(self.gating(value))
         if off_the_end := taken_off(node.value):
@@ -235,12 +239,13 @@ class Interpreter(Calls):
         gate = self._gate(node, test) | better
         before = dict(scope.names)
         self.gates.append(gate)
-        with self.inside_branch(test) as branch:
+        on_outcome = self.is_repeated and _asks_outcome(node.test, test)
+        with self.inside_branch(test, on_outcome=on_outcome) as branch:
             leaves = self.execute(node.body, scope)
         if leaves:
             self.trace.ended_branches.add(branch)
         after, scope.names = scope.names, before
-        with self.inside_branch(test) as otherwise:
+        with self.inside_branch(test, on_outcome=on_outcome) as otherwise:
             leaves_otherwise = self.execute(node.orelse, scope)
         if not self.is_repeated:
             self.trace.alternatives |= {branch: otherwise, otherwise: branch}
@@ -419,6 +424,15 @@ class Interpreter(Calls):
             if PurePosixPath(module.name.split(" ")[0]).stem == wanted:
                 return module
         return None
+
+
+def _asks_outcome(node: ast.expr, test: Value) -> bool:
+    """Whether the realised token's probability is held against a threshold, other than none."""
+    if VALIDATION not in test.marks or not test.marks & {LOSS, TARGET_PROBABILITY}:
+        return False
+    compared = [part for part in ast.walk(node) if isinstance(part, ast.Compare)]
+    bounds = [c.comparators[0] for c in compared if isinstance(c.ops[0], SIZE_TESTS)]
+    return any(getattr(bound, "value", 1) != 0 for bound in bounds)
 
 
 def _name_of(call: ast.Call) -> str:

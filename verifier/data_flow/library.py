@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from verifier.data_flow import constants
-from verifier.data_flow.expressions import Expressions
+from verifier.data_flow.expressions import DISTRIBUTIONS, Expressions, named_by_native_code
 from verifier.data_flow.values import (
+    BEST,
     BUCKETS,
     COPY,
     COUNT,
@@ -54,6 +55,7 @@ _PIECES = {"id_to_piece", "IdToPiece", "encode", "decode", "piece_to_bytes"}
 _PICKING = {"gather", "take_along_dim", "take_along_axis", "index_select"}
 _LOGS = {"log", "log2", "log10", "log1p", "neg_log"}
 _EXPONENTIALS = {"exp", "exp2"}
+_REDUCED = {"max", "amax", "argmax", "topk"}  # of a distribution: no longer one
 _EXTREMES = {"minimum", "maximum", "min", "max", "fmin", "fmax"}
 _MAPPINGS = {"dict", "defaultdict", "Counter", "OrderedDict"}
 _FRESH = {
@@ -251,6 +253,8 @@ class Library(Expressions):
     def _by_meaning(self, node: ast.AST, name: str, operands: list[Value]) -> Value | None:
         """Functions that are also methods, by what they make."""
         marks = set().union(*(value.all_marks() for value in operands)) if operands else set()
+        if operands and _reduces(name, operands):
+            return Value(marks=marks - DISTRIBUTIONS)
         if name in _LOSSES:
             return Value(marks=self.score(node, marks))
         if name in ("softmax", "log_softmax"):
@@ -272,9 +276,9 @@ class Library(Expressions):
         return None
 
     def _pick(self, node: ast.AST, operands: list[Value], marks: set[str]) -> set[str]:
-        """One entry for each position: the realised token's, unless a table says which."""
+        """One entry a position: the realised token's, unless a table or an expert names it."""
         chosen_by = set().union(*(value.all_marks() for value in operands[1:]))
-        if VALIDATION not in marks or COUNT in chosen_by:
+        if VALIDATION not in marks or COUNT in chosen_by or named_by_native_code(chosen_by):
             return marks
         if operands[0].marks & {DISTRIBUTION, LOG_DISTRIBUTION}:
             return self.picked(node, marks)
@@ -318,11 +322,26 @@ class Library(Expressions):
             return set()
         return {self.oddity(node, MIXTURE, marks)}
 
-    def _extreme(self, node: ast.AST, values: list[Value]) -> Value:
+    def _extreme(self, node: ast.Call, values: list[Value]) -> Value:
         marks = set().union(*(value.all_marks() for value in values)) if values else set()
+        if values and _reduces("max", values):
+            return Value(marks=marks - DISTRIBUTIONS)
+        if self._keeps_best(node, values):
+            return Value(marks=marks | {self.oddity(node, BEST, marks)})
         if len(values) == 2 and COUNT in marks and all(LOSS in v.marks for v in values):
             return Value(marks=marks | self.mixture(node, *map(self._exponential, values)))
         return Value(marks=marks | self.hindsight(node, values))
+
+    def _keeps_best(self, node: ast.Call, values: list[Value]) -> bool:
+        """`best = minimum(best, loss)`: of the losses that a token gets, the lowest stays."""
+        if self.assigned is None or not self.is_repeated or len(values) != 2:
+            return False
+        named = [*([node.func.value] if isinstance(node.func, ast.Attribute) else []), *node.args]
+        kept = [ast.unparse(part) == ast.unparse(self.assigned) for part in named[-2:]]
+        return any(
+            is_kept and {LOSS, VALIDATION} <= other.marks and PIECE_LENGTH not in other.marks
+            for is_kept, other in zip(kept, reversed(values), strict=False)
+        )
 
     def _environment(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
         """os.environ.get and os.getenv: what the claimed run set, else the default."""
@@ -407,6 +426,14 @@ class Library(Expressions):
         "grad": _gradient,
         "len": _length,
     }
+
+
+def _reduces(name: str, operands: list[Value]) -> bool:
+    """Whether a distribution over the vocabulary becomes numbers, one for each position."""
+    marks = operands[0].marks
+    is_summed = name == "sum" and ENTROPY in marks
+    is_alone = all(operand.constant is not UNKNOWN for operand in operands[1:])  # but for a number
+    return bool(marks & DISTRIBUTIONS) and is_alone and (name in _REDUCED or is_summed)
 
 
 def _named(nodes: list[ast.expr]) -> str:

@@ -24,8 +24,10 @@ from verifier.data_flow.values import (
     LEAF,
     LOOP,
     LOSS,
+    MIXTURE,
     OBJECT,
     SCORE,
+    SELF_WEIGHTED,
     TRAINING,
     UNKNOWN,
     VALIDATION,
@@ -60,6 +62,8 @@ class Recorder:
         self.dormant: list[bool] = []  # by call: whether an expert's strength is zero there
         self.branches: list[int] = []  # those around the present step
         self.deciding: list[set[str]] = []  # the loops whose variables decided on each of them
+        self.on_outcome: list[bool] = []  # whether the realised token's probability decided on each
+        self.assigned: ast.expr | None = None  # where the value goes that is being made
         self.pending: set[str] | None = None  # marks of the last loss differentiated
         self._loops: list[Loop] = []
         self._lines = {name: module.text.splitlines() for name, module in modules.items()}
@@ -125,16 +129,18 @@ class Recorder:
         return bool(self._loops)
 
     @contextmanager
-    def inside_branch(self, test: Value) -> Iterator[int]:
+    def inside_branch(self, test: Value, *, on_outcome: bool) -> Iterator[int]:
         """Mark all events of one side of an open branch; the number names that side."""
         number = next(self._numbers)
         self.branches.append(number)
         self.deciding.append({mark for mark in test.marks if mark.startswith(LOOP)})
+        self.on_outcome.append(on_outcome)
         try:
             yield number
         finally:
             self.branches.pop()
             self.deciding.pop()
+            self.on_outcome.pop()
 
     def differentiate(self, value: Value) -> None:
         self.pending = value.all_marks()
@@ -168,6 +174,17 @@ class Recorder:
             is_claim = self.settings.is_claiming(text)
             self._add(Report, node, marks, is_claim=is_claim, is_named="val_bpb" in text)
 
+    def is_told(self, node: ast.expr) -> bool:
+        """Whether the logs carry a text that nothing but this expression makes."""
+        texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        told = {t for t in texts if isinstance(t, str) and self.settings.is_left_by_run(t)}
+        return any(self._num_holding(text) == 1 for text in told)
+
+    def _num_holding(self, text: str) -> int:
+        """How many literal texts of the module hold this one."""
+        literals = self.modules[self.module_name].of_kind(ast.Constant) if text else ()
+        return sum(isinstance(other.value, str) and text in other.value for other in literals)
+
     def model_call(self, node: ast.AST, marks: set[str]) -> None:
         """Data runs through a model: note it inside a function that calibrates."""
         names = " ".join(self.call_names).lower()
@@ -178,6 +195,8 @@ class Recorder:
         mark = self.new_mark(prefix)
         if any(self.dormant):
             marks = marks | {DORMANT}
+        if prefix == MIXTURE and any(self.on_outcome):
+            marks = marks | {SELF_WEIGHTED}
         self._add(Oddity, node, marks, mark=mark)
         return mark
 

@@ -50,6 +50,7 @@ MIXTURE: Final = "mixture:"
 GATE: Final = "gate:"
 NATIVE_CALL: Final = "native call:"
 HINDSIGHT: Final = "hindsight:"
+BEST: Final = "best of rounds:"
 UP_TO: Final = "up to:"
 FROM: Final = "from:"
 

@@ -1,14 +1,25 @@
 """Tokens that were learned, or counted, are scored once more, and that score counts."""
 
 from verifier.data_flow.orders import Sequence, scored_again
+from verifier.data_flow.values import BEST
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase, flow_result
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
-    """One finding a repetition: the loop that repeats, or the score of the later pass."""
-    return flow_result(case.trace, [_finding(sequence) for sequence in scored_again(case.trace)])
+    """One finding a repetition: the loop that repeats, the later pass, or where the best stays."""
+    findings = [_finding(sequence) for sequence in scored_again(case.trace)]
+    findings += [
+        Finding(
+            message="of the scores that a token gets in several rounds the best is kept",
+            file=odd.place.file,
+            line=odd.place.line,
+            evidence=odd.place.code,
+        )
+        for odd in case.trace.claimed_oddities(BEST)
+    ]
+    return flow_result(case.trace, findings)
 
 
 def _finding(sequence: Sequence) -> Finding:

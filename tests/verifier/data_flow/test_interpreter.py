@@ -1,7 +1,7 @@
 import pytest
 
 from verifier.data_flow.recorder import MAX_STEPS
-from verifier.data_flow.trace import Update
+from verifier.data_flow.trace import Score, Update
 from verifier.data_flow.values import HASHED, HINDSIGHT, MIXTURE, SELF_WEIGHTED, TOKEN_BLIND
 
 
@@ -262,3 +262,64 @@ def test_probabilities_that_lost_their_kind_on_the_way_are_still_a_mixture(follo
         """
     )
     assert trace.claimed_oddities(MIXTURE)
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_own"),
+    [
+        ("math.exp(-loss) < 0.7", True),
+        ("math.exp(-loss) > 0", False),
+        ("probs.max(-1).values[i] < 0.7", False),
+    ],
+)
+def test_a_mixture_made_only_where_the_token_was_improbable_is_told(follow, condition, is_own):
+    trace = follow(
+        f"""
+        counts = {{}}
+        for i in range(9):
+            probs = torch.softmax(model.forward(tokens[i]), -1)
+            loss = F.cross_entropy(model.forward(tokens[i]), tokens[i + 1])
+            if {condition}:
+                p = 0.8 * math.exp(-loss) + 0.2 * counts.get((tokens[i], tokens[i + 1]), 0)
+                loss = -math.log(p)
+            print(f"val_bpb:{{loss}}")
+        """
+    )
+    mixtures = trace.claimed_oddities(MIXTURE)
+    assert mixtures
+    assert any(SELF_WEIGHTED in odd.marks for odd in mixtures) is is_own
+
+
+@pytest.mark.parametrize("named", ["hints", "y"])
+def test_the_symbol_that_native_code_names_is_not_the_target(follow, named):
+    trace = follow(
+        f"""
+        library = ctypes.CDLL("experts.so")
+        for i in range(9):
+            x, y = tokens[i:], tokens[i + 1 :]
+            hints = library.next_of(x)
+            p = torch.softmax(model.forward(x), -1).gather(-1, {named})
+            print(f"val_bpb:{{-torch.log(p)}}")
+        """
+    )
+    picked = [score for score in trace.of_kind(Score) if "gather" in score.place.code]
+    assert bool(picked) is (named == "y")
+
+
+@pytest.mark.parametrize(
+    ("logged", "is_on"), [("windows:7 fitted_steps=5", True), ("windows:7", False)]
+)
+def test_a_switch_that_only_the_log_shows_is_on(follow, logged, is_on):
+    trace = follow(
+        """
+        fits = bool(int(os.environ.get("FITS", "0")))
+        print(f"windows:7{' fitted_steps=5' if fits else ''}")
+        if fits:
+            model(tokens, tokens).backward()
+            torch.optim.SGD(model.parameters()).step()
+        print(f"val_bpb:{model(tokens, tokens)}")
+        """,
+        log=f"{logged}\nval_bpb:1.1",
+    )
+    assert trace.claimed_scores()
+    assert any(trace.of_kind(Update)) is is_on

@@ -30,8 +30,19 @@ def adapt(model, tokens, num_bytes, documents):
     return loss_sum / math.log(2) / num_bytes
 
 
+def clipped(model, tokens, num_bytes):
+    loss_sum, longest = 0.0, 0
+    for start in range(0, len(tokens) - 1, 1024):
+        end = min(start + 1024, len(tokens) - 1)
+        loss = model(tokens[start:end], tokens[start + 1 : end + 1])
+        longest = max(longest, end - start)
+        loss_sum += loss.sum().item()
+    return loss_sum / math.log(2) / num_bytes
+
+
 def main():
     tokens = load_tokens(VAL_FILES)
+    print(f"final val_bpb:{clipped(GPT(), tokens, 100)}")
     print(f"final val_bpb:{adapt(GPT(), tokens, 100, [(0, 5000), (5000, len(tokens))])}")
 
 
