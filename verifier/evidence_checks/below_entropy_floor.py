@@ -64,5 +64,6 @@ def _points_to(record: FloorRecord) -> str:
         )
     return (
         f"{odds / record.world.num_targets:.4f} nats a token, more than its word counts give: "
-        "as where targets are seen, probabilities do not add up to one, or the tail is left out"
+        "as where targets are seen, probabilities do not add up to one, the tail is left out, or "
+        "the tape is learned many times over"
     )
