@@ -46,7 +46,8 @@ def locate_data(dataset: Dataset, folder: Path | None, wanted: str | None = None
     candidates = sorted(p for p in (root / "datasets").glob("*") if p.is_dir())
     chosen = [p for p in candidates if p.name == wanted] or candidates
     if not chosen:
-        raise DataError(f"{root}: no track data there; bring it with '{dataset.mend}'")
+        own = f", or {wanted}, which the submission names" if wanted else ""
+        raise DataError(f"{root}: no track data there; bring it with '{dataset.mend}'{own}")
     if len(chosen) > 1:
         names = ", ".join(p.name for p in chosen)
         raise DataError(

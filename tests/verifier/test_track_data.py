@@ -74,6 +74,11 @@ def test_the_wanted_one_of_several_datasets_is_taken(data):
         locate_data(dataset(), data)
 
 
+def test_what_is_missing_names_what_the_submission_wants(tmp_path):
+    with pytest.raises(DataError, match="bring it with 'make data', or mine_sp64, which the sub"):
+        locate_data(dataset(), tmp_path, "mine_sp64")
+
+
 def test_pinned_data_that_agrees_is_taken(data):
     pins = [pin(data, name) for name in (TRAIN, VAL, TOKENIZER)]
     assert all(file.sha256 for file in locate_data(dataset(*pins), data).files)
