@@ -111,6 +111,16 @@ def test_no_step_pastes_an_expression_into_a_shell():
     assert not [run for run in runs if "${{" in run]
 
 
+def test_actions_of_others_are_pinned_and_only_a_job_may_write():
+    used = []
+    for path in WORKFLOWS:
+        workflow = yaml.safe_load(path.read_text())
+        assert "write" not in workflow["permissions"].values()
+        used += [s["uses"] for j in workflow["jobs"].values() for s in j["steps"] if "uses" in s]
+    assert len(used) >= 8
+    assert all(re.search(r"@[0-9a-f]{40}$", name) for name in used if not name.startswith("./"))
+
+
 def test_a_good_submission_passes_and_is_told(repository, runner):
     propose(repository, "mine")
     assert runner.run() == 0
@@ -129,6 +139,14 @@ def test_a_broken_submission_fails_with_annotations_on_its_files(repository, run
     sarif = json.loads((runner.reports / "report.sarif").read_text())
     places = json.dumps(sarif["runs"][0]["results"])
     assert "submissions/mine/submission.json" in places
+
+
+def test_a_submission_that_cannot_be_read_is_an_error_that_is_seen(repository, runner):
+    (repository / "submissions/linked").symlink_to("old")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "a link")
+    assert runner.run() == 2
+    assert "::error title=pgolf-verify::A submission cannot be read" in runner.printed
 
 
 def test_only_what_changed_is_checked(repository, runner):
@@ -271,3 +289,35 @@ def test_a_forged_verdict_is_not_told(tmp_path, gh):
     (tmp_path / "reports/verdict.json").write_text('{"verdict": "accepted"}')
     assert "no verdict to tell" in comment(tmp_path / "reports").stdout
     assert not gh.exists()
+
+
+FULL_RUN = yaml.safe_load((ROOT / ".github/workflows/full-run.yml").read_text())
+
+
+def fetched(remote: Path, commit: str, where: Path) -> subprocess.CompletedProcess[str]:
+    """The full run's step that holds the head against the commit that was looked at."""
+    steps = FULL_RUN["jobs"]["run"]["steps"]
+    [step] = [s for s in steps if s.get("name") == "Fetch exactly what was looked at"]
+    where.mkdir()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"NUMBER": "7", "COMMIT": commit, "REMOTE": str(remote), "PATH": path}
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    return subprocess.run(
+        command, cwd=where, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+
+
+def test_a_full_run_takes_the_commit_that_was_looked_at_and_no_folder_called_so(
+    repository, tmp_path
+):
+    git(repository, "checkout", "-q", "-b", "work")
+    looked_at = "a" * 40
+    (propose(repository, "mine")).rename(repository / looked_at)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "--amend", "-m", "another one")
+    git(repository, "update-ref", "refs/pull/7/head", "work")
+    git(repository, "checkout", "-q", "main")
+    refused = fetched(repository, looked_at, tmp_path / "once")
+    assert refused.returncode == 1 and b"look at that one first" in refused.stderr
+    commit = (repository / ".git/refs/heads/work").read_text().strip()
+    assert fetched(repository, commit, tmp_path / "again").returncode == 0
