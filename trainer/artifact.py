@@ -24,6 +24,8 @@ from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, e
 from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor, payload_bytes
 from trainer.quantization.size_law import (
     FITTED_ROOM,
+    CodeSpreads,
+    code_spreads,
     finest_factor,
     with_clips_times,
 )
@@ -31,6 +33,7 @@ from trainer.recipe import QuantizationOptions
 
 ARTIFACT_FORMAT = "pgolf rows, version 4"
 MAX_FITTINGS = 6
+HALVINGS = 30  # of the octaves that clips may change by: to a billionth
 MOST_OCTAVES = 5.0  # of clips: beyond, steps are so wide that all codes are 0
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
@@ -137,11 +140,11 @@ def fit_artifact(
 ) -> FittedArtifact:
     """The finest grids with which the artifact keeps to a budget.
 
-    One artifact with the recipe's clips tells how much is too much; the size law says what clips
-    take off as much. What that leaves over or under is taken off in the same way, from then on by
-    the slope that was seen. Grids never end so near that clipping would do more harm than finer
-    steps do good: a budget can be too large. Where sizes jump and none comes near the budget, the
-    largest artifact that keeps to it is taken: a run is not lost for a thousandth of its bytes.
+    One artifact with the recipe's clips tells how much is too much, and its codes, by the size law,
+    what clips take off as much. What that leaves over or under is taken off in the same way. Grids
+    never end so near that clipping would do more harm than finer steps do good: a budget can be too
+    large. Where sizes jump and none comes near the budget, the largest artifact that keeps to it is
+    taken: a run is not lost for a thousandth of its bytes.
 
     Args:
         store: makes the stored tensors as options say.
@@ -167,36 +170,43 @@ def fit_artifact(
                 predicted_bytes=predicted_bytes or num_bytes,
             )
         )
-        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
+        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or math.isclose(factor, finest)
         if num_bytes <= budget_bytes and is_filled:
             break
-        num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
-        octave_bytes = seen_slope(tried, max(num_codes, 1) / 8.0)
-        octaves = min((num_bytes - target_bytes) / octave_bytes, MOST_OCTAVES)
-        before, factor = factor, min(max(factor * 2.0**octaves, finest), 2.0**MOST_OCTAVES)
-        predicted_bytes = num_bytes - round(octave_bytes * math.log2(factor / before))
+        spreads = code_spreads(stored, scaled)
+        ends = (finest / factor, 2.0**MOST_OCTAVES / factor)
+        times = fitting_factor(spreads, num_bytes - target_bytes, ends)
+        factor *= times
+        predicted_bytes = num_bytes - round(spreads.saved_bytes(times))
+    return best_fitting(tried, budget_bytes)
+
+
+def best_fitting(tried: Sequence[FittedArtifact], budget_bytes: int) -> FittedArtifact:
+    """The largest artifact that keeps to a budget.
+
+    Raises:
+        RecipeError: none does.
+    """
     fitting = [one for one in tried if one.artifact.num_bytes <= budget_bytes]
     if not fitting:
+        least = min(one.artifact.num_bytes for one in tried)
         raise RecipeError(
-            f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
-            f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"
+            f"quantization.fit_total_bytes leaves {budget_bytes:,} bytes for the artifact, which "
+            f"no clips lead to: the least was {least:,}, {least - budget_bytes:,} too many; lower "
+            "model.num_layers or mlp_hidden, or shorten the script (--packed)"
         )
     return max(fitting, key=lambda one: one.artifact.num_bytes)
 
 
-def seen_slope(tried: Sequence[FittedArtifact], law: float) -> float:
-    """Bytes that all clips twice as wide take off: as last seen, within a factor of two of the law.
-
-    Args:
-        tried: what clips came to so far.
-        law: the same by the size law, a bit of every code.
-    """
-    if len(tried) < 2:
-        return law
-    before, last = tried[-2:]
-    octaves = math.log2(last.clip_factor / before.clip_factor)
-    fallen = before.artifact.num_bytes - last.artifact.num_bytes
-    return min(max(fallen / octaves, law / 2), law * 2) if octaves else law
+def fitting_factor(spreads: CodeSpreads, excess_bytes: float, ends: tuple[float, float]) -> float:
+    """By what to multiply clips to save so many bytes, or the end that comes nearest to it."""
+    low, high = ends
+    if spreads.saved_bytes(low) >= excess_bytes:
+        return low
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if spreads.saved_bytes(middle) < excess_bytes else (low, middle)
+    return high
 
 
 def unpack_artifact(artifact: bytes, options: QuantizationOptions) -> dict[str, StoredTensor]:

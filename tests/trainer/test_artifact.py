@@ -161,7 +161,10 @@ def test_a_budget_that_is_too_large_is_left_unfilled(store_heavy):
 
 
 def test_a_budget_that_no_clips_lead_to_is_refused(store_heavy):
-    with pytest.raises(RecipeError, match="leaves 3000 bytes for the artifact"):
+    with pytest.raises(
+        RecipeError,
+        match="leaves 3,000 bytes .* no clips lead to: the least was .* too many",
+    ):
         fit_artifact(store_heavy, FITTED, 3000)
 
 

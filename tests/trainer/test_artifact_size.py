@@ -8,6 +8,8 @@ import torch
 from trainer.artifact import pack_artifact
 from trainer.artifact_size import (
     LARGEST_ERROR,
+    LAW_RANGE,
+    PUBLIC_CONTAINER_BYTES,
     byte_entropy,
     cap_warning,
     describe_artifact,
@@ -53,7 +55,7 @@ def test_a_public_record_with_weight_decay_is_predicted_to_the_error_that_is_sta
             "at most, as the last weights would take that, and averaged ones spread less",
             marks=pytest.mark.slow,
         ),
-        ("pr1787", "to 0.1% however weights are averaged or decay"),
+        ("pr1787", "after some hundred steps, however weights are averaged or decay"),
     ],
 )
 def test_the_plan_says_what_its_figure_hangs_on(name, words):
@@ -118,7 +120,18 @@ def test_a_cap_that_will_break_is_said_before_training():
 )
 def test_the_size_law_foretells_public_artifacts(name, logged_bytes):
     predicted = predict_artifact(load_recipe(name, {}).recipe).num_bytes
-    assert predicted == pytest.approx(logged_bytes, rel=0.001)
+    assert predicted + PUBLIC_CONTAINER_BYTES == pytest.approx(logged_bytes, rel=0.0005)
+
+
+# A model of #1855's shape after 220 steps of 98,304 tokens of the public script on one H100.
+@pytest.mark.parametrize(("packing", "packed_bytes"), [("rans", 15_913_925), ("bytes", 16_153_424)])
+def test_the_size_law_foretells_a_model_of_few_steps_within_its_range(packing, packed_bytes):
+    recipe = load_recipe("pr1855", {}).recipe
+    recipe = replace(recipe, quantization=replace(recipe.quantization, code_packing=packing))
+    predicted = predict_artifact(recipe).num_bytes
+    least, most = LAW_RANGE[packing]
+    assert predicted * (1 + least) <= packed_bytes <= predicted * (1 + most)
+    assert predicted == pytest.approx(packed_bytes, rel=0.0031)
 
 
 # int8 codes and two bytes of step a row (#1394 on), fp16 for the rest; gates in int8 from #1736 on.
@@ -168,7 +181,8 @@ def test_low_rank_parts_are_foretold_as_they_are_packed():
 
 def test_fine_columns_cost_what_their_record_tells():
     options = load_recipe("best", {}).recipe.quantization
-    assert fine_column_bytes(torch.Size([8192, 512]), options) == pytest.approx(87_000, rel=0.1)
+    theirs = replace(options, code_packing="bytes", step_mantissa_bits=0)  # #1945
+    assert fine_column_bytes(torch.Size([8192, 512]), theirs) == pytest.approx(87_000, rel=0.15)
 
 
 @pytest.mark.parametrize("byte_shuffle", [True, False])

@@ -5,8 +5,16 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.quantization.calibrated_rounding import quantize_calibrated
 from trainer.quantization.gptq import nearest_codes, row_grid, sigma_steps
-from trainer.quantization.size_law import clip_factor, gaussian_code_bits, with_clips_times
+from trainer.quantization.rounding import StoredTensor
+from trainer.quantization.size_law import (
+    clip_factor,
+    code_spreads,
+    gaussian_code_bits,
+    rounded_gaussian,
+    with_clips_times,
+)
 from trainer.recipe import QuantizationOptions
 
 
@@ -42,3 +50,51 @@ def test_every_clip_is_widened_and_none_stays_none():
     assert (wider.mlp_clip_sigmas, wider.embed_clip_sigmas) == (23.0, 28.0)
     assert (wider.matrix_clip_sigmas, wider.attn_clip_sigmas) == (25.7, 0.0)
     assert with_clips_times(wider, 0.5) == replace(options)
+
+
+@pytest.mark.parametrize("deviation", [0.2, 1.0, 5.0])
+def test_a_rounded_gaussian_is_what_is_drawn(deviation):
+    torch.manual_seed(0)
+    codes = (deviation * torch.randn(1_000_000)).round()
+    spread, bits = rounded_gaussian(deviation)
+    assert spread == pytest.approx(float(codes.std()), rel=0.01)
+    assert bits == pytest.approx(entropy_bits(codes), abs=0.01)
+
+
+def column_entropy_bytes(codes):
+    return sum(entropy_bits(column) for column in codes.T) * codes.shape[0] / 8
+
+
+def related(rows=4000, columns=64):
+    """A matrix whose columns differ in size, and a Hessian of inputs that move together."""
+    torch.manual_seed(0)
+    matrix = (0.5 + torch.rand(columns)) * torch.randn(rows, columns)
+    inputs = torch.randn(2000, columns) @ (torch.eye(columns) + 0.3 * torch.randn(columns, columns))
+    return matrix, inputs.T @ inputs / 2000
+
+
+@pytest.mark.parametrize("is_calibrated", [True, False])
+@pytest.mark.parametrize("factor", [0.8, 1.25, 2.0])
+def test_codes_tell_what_other_clips_would_save(factor, is_calibrated):
+    matrix, hessian = related()
+    options = QuantizationOptions(gptq_enabled=True, matrix_bits=6)
+    hessians = {"m": hessian} if is_calibrated else {}
+    stored, other = (
+        quantize_calibrated({"m": matrix}, hessians, with_clips_times(options, times))
+        for times in (1.0, factor)
+    )
+    saved, packed = code_spreads(stored, options).saved_bytes(factor), other["m"].values
+    foretold = column_entropy_bytes(stored["m"].values) - saved
+    assert foretold == pytest.approx(column_entropy_bytes(packed), rel=0.008)
+
+
+@pytest.mark.parametrize("shape", [(0,), (70_000, 1), (1, 70_000), (300, 300)])
+def test_matrices_of_nothing_are_foretold_to_stay_it(shape):
+    stored = {} if shape == (0,) else {"m": zeros(shape)}
+    spreads = code_spreads(stored, QuantizationOptions())
+    assert spreads.saved_bytes(2.0) == spreads.saved_bytes(0.5) == 0.0
+
+
+def zeros(shape):
+    codes = torch.zeros(shape, dtype=torch.int8)
+    return StoredTensor(values=codes, scale=torch.ones(shape[0]).half(), dtype=torch.float32)
