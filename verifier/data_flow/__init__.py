@@ -72,6 +72,7 @@ def _follow(program: Program, settings: Settings) -> Trace:
         trace.stopped = "the script nests deeper than this analysis follows"
     except Exception as error:  # odd code must not keep the other rules from their answers
         trace.stopped = f"following the script failed: {type(error).__name__}: {error}"
+    trace.saved = interpreter.saved_objects()
     if not main:
         trace.stopped = "there is no script that can be read"
     return trace

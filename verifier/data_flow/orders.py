@@ -48,6 +48,19 @@ def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
         yield from _first(Sequence(update=update, score=score) for score in fitted)
 
 
+def learned_but_not_saved(trace: Trace) -> Iterator[Sequence]:
+    """Weights learn training tokens, reach the claimed score, and no file holds them.
+
+    Only where others that reach it went into a file: else what was saved was lost sight of.
+    """
+    updates = [u for u in trace.of_kind(Update) if VALIDATION not in u.marks and not u.is_table]
+    for score in trace.claimed_scores():
+        reaching = [u for u in updates if trace.precedes(u, score) and touches(u, score)]
+        unsaved = [u for u in reaching if not u.objects & trace.saved]
+        if len(unsaved) < len(reaching):
+            yield from (Sequence(update=update, score=score) for update in unsaved)
+
+
 def is_fitted_to_context_only(trace: Trace, update: Update) -> bool:
     """Whether the fit ends where the scored part begins: by name, or as far from the end."""
     ends = {mark.removeprefix(UP_TO) for mark in update.numbered(UP_TO)}

@@ -18,6 +18,7 @@ from verifier.data_flow.trace import (
     Update,
 )
 from verifier.data_flow.values import (
+    COPY,
     DORMANT,
     GRADIENT,
     HINDSIGHT,
@@ -184,6 +185,11 @@ class Recorder:
         """How many literal texts of the module hold this one."""
         literals = self.modules[self.module_name].of_kind(ast.Constant) if text else ()
         return sum(isinstance(other.value, str) and text in other.value for other in literals)
+
+    def saved_objects(self) -> frozenset[str]:
+        """The modules whose weights, or copies of them, were written to a file."""
+        marks = (mark.removeprefix(COPY) for mark in self.storage.all_marks())
+        return frozenset(mark for mark in marks if mark.startswith((OBJECT, LEAF)))
 
     def model_call(self, node: ast.AST, marks: set[str]) -> None:
         """Data runs through a model: note it inside a function that calibrates."""

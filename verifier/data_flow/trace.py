@@ -89,6 +89,7 @@ class Trace:
     stopped: str | None = None
     ended_branches: set[int] = field(default_factory=set)  # left for good before their end
     alternatives: dict[int, int] = field(default_factory=dict)  # two sides, one of which is taken
+    saved: frozenset[str] = frozenset()  # the objects whose weights went into a file
     reserves_time: bool = False  # part of the training budget is kept for calibration
     unprinted: tuple[UnprintedLine, ...] = ()  # lines of the claimed run that other code printed
 
