@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from verifier.artifact_sizes import artifact_sizes
-from verifier.comparison import compare_with_prior
 from verifier.evidence_checks.base import EvidenceCase
-from verifier.ledger import load_ledger
-from verifier.paper_comparison import ClaimedGain, claimed_gain, compare_claims
+from verifier.records.comparison import compare_with_prior
+from verifier.records.ledger import load_ledger
+from verifier.records.paper_comparison import ClaimedGain, claimed_gain, compare_claims
 from verifier.rule_outcomes import evidence_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.schemas.ledger_yaml import Ledger

@@ -11,8 +11,8 @@ from verifier.data_flow.settings import read_settings
 from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
 from verifier.judging import JudgedCase, judge_case, track_ledger
-from verifier.ledger import find_record
 from verifier.program import load_program, unparsed
+from verifier.records.ledger import find_record
 from verifier.rule_outcomes import static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.harness import Harness, RunObserver

@@ -8,24 +8,24 @@ from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from verifier import ledger as ledger_of
 from verifier.claims import collect_claims
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
-from verifier.ledger import BoardRow, LedgerRow
-from verifier.reports import figures
-from verifier.reports.foreign_text import visible
-from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_folder
-from verifier.runs.journal import Journal
-from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
-from verifier.schemas.significance_json import Significance
-from verifier.significance import (
+from verifier.records import ledger as ledger_of
+from verifier.records.ledger import BoardRow, LedgerRow
+from verifier.records.significance import (
     WELCH,
     ExternalVarianceTest,
     SeedNoise,
     compare_samples,
     external_variance_test,
 )
+from verifier.reports import figures
+from verifier.reports.foreign_text import visible
+from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_folder
+from verifier.runs.journal import Journal
+from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
+from verifier.schemas.significance_json import Significance
 from verifier.submission import load_submission
 
 RECORD_COLUMNS = ("record", "date", "BPB", "std", "seeds", "bytes", "status", "folder")

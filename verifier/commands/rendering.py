@@ -14,7 +14,7 @@ from rich.console import Console
 
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
-from verifier.ledger import load_ledger
+from verifier.records.ledger import load_ledger
 from verifier.reports.console import print_verdict
 from verifier.reports.dossier import Dossier
 from verifier.reports.github import render_github

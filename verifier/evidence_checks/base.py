@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from verifier.findings import PASSED, CheckResult, Finding, cannot_tell, not_offered
-from verifier.paper_comparison import ClaimedGain
+from verifier.records.paper_comparison import ClaimedGain
 from verifier.runs.visibility import TRAINING
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.schemas.fresh_record_json import FreshRecord

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from verifier.ledger import chain
+from verifier.records.ledger import chain
 from verifier.reports import figures
 from verifier.reports.charts.axes import (
     RIGHT,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from verifier.records.significance import mean_interval
 from verifier.reports import figures
 from verifier.reports.charts.axes import (
     RIGHT,
@@ -18,7 +19,6 @@ from verifier.reports.charts.axes import (
 from verifier.reports.charts.marks import Chart, Dot, Label, Line, Mark, Shape, Tone
 from verifier.reports.dossier import Dossier
 from verifier.schemas.significance_json import SignificanceRecord
-from verifier.significance import mean_interval
 
 MEASURED, CLAIMED = "measured here", "claimed"
 ROW = 34.0

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from verifier.ledger import load_ledger
-from verifier.paper_comparison import EXTERNAL, claimed_gain, compare_claims, student_t_tail
+from verifier.records.ledger import load_ledger
+from verifier.records.paper_comparison import EXTERNAL, claimed_gain, compare_claims, student_t_tail
 from verifier.rulebook import load_rulebook, rules_folder
 from verifier.schemas.run_record_json import ClaimedValues
 from verifier.schemas.significance_json import SignificanceRecord

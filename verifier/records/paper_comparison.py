@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-from verifier.ledger import PriorRecord, frontier
+from verifier.records.ledger import PriorRecord, frontier
+from verifier.records.significance import WELCH, welch_error
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.run_record_json import ClaimedValues
 from verifier.schemas.significance_json import SignificanceRecord
 from verifier.schemas.track_yaml import Track
-from verifier.significance import WELCH, welch_error
 from verifier.units import bits_per_byte
 
 EXTERNAL = "one-sided t-test of one seed with the ledger's pooled deviation"

@@ -3,13 +3,13 @@
 import datetime
 import statistics
 
-from verifier.ledger import PriorRecord, find_record, frontier
+from verifier.records.ledger import PriorRecord, find_record, frontier
+from verifier.records.significance import WELCH, ComparisonSettings, SeedNoise, compare_samples
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.run_record_json import Evidence, SeedMeasurement
 from verifier.schemas.significance_json import SignificanceRecord
 from verifier.schemas.track_yaml import Track
-from verifier.significance import WELCH, ComparisonSettings, SeedNoise, compare_samples
 
 
 def compare_with_prior(

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from verifier.errors import UsageError
-from verifier.ledger import find_record, load_ledger
-from verifier.rulebook import rules_folder
-from verifier.significance import (
+from verifier.records.ledger import find_record, load_ledger
+from verifier.records.significance import (
     ComparisonSettings,
     SeedNoise,
     compare_samples,
     external_variance_test,
 )
+from verifier.rulebook import rules_folder
 
 RECORDS = load_ledger(rules_folder() / "records", "10min_16mb")
 NOISE = SeedNoise(std_bpb=0.00072, degrees_of_freedom=48)

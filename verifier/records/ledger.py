@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verifier.errors import RulebookError, UsageError
+from verifier.records.significance import ComparisonSettings, SeedNoise, compare_samples
 from verifier.schemas.ledger_yaml import Ledger, Record, TokenizerFamily
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.significance_json import Significance
 from verifier.schemas.yaml_file import read_yaml
-from verifier.significance import ComparisonSettings, SeedNoise, compare_samples
 
 SEEDS_FOR_A_TEST = 2
 """Below two seeds there is no variance, so no test."""

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from verifier.errors import RulebookError, UsageError
-from verifier.ledger import (
+from verifier.records.ledger import (
     board,
     chain,
     comparison_settings,
@@ -15,8 +15,8 @@ from verifier.ledger import (
     load_ledger,
     records_table,
 )
+from verifier.records.significance import compare_samples
 from verifier.rulebook import load_rulebook, rules_folder
-from verifier.significance import compare_samples
 
 FOLDER = rules_folder() / "records"
 RECORDS = load_ledger(FOLDER, "10min_16mb")
