@@ -168,6 +168,14 @@ def test_a_budget_that_no_clips_lead_to_is_refused(store_heavy):
         fit_artifact(store_heavy, FITTED, 3000)
 
 
+def test_a_budget_is_kept_to_the_byte(store_heavy):
+    """What takes all of it fits; of one byte less it is one too many."""
+    budget = pack_artifact(store_heavy(FITTED), FITTED).num_bytes
+    assert fit_artifact(store_heavy, FITTED, budget).clip_factor == 1.0
+    fitted = fit_artifact(store_heavy, FITTED, budget - 1)
+    assert fitted.clip_factor > 1.0 and fitted.artifact.num_bytes < budget
+
+
 def test_a_budget_below_nothing_is_refused_in_words_too(store_heavy):
     with pytest.raises(RecipeError, match="which no clips lead to"):
         fit_artifact(store_heavy, FITTED, -150_000)

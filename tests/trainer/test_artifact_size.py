@@ -170,6 +170,16 @@ def test_a_total_over_the_cap_is_said_in_bytes():
     assert text == "1,100,001 with 900,000 of artifact: 100,001 over the cap"
 
 
+def test_the_cap_itself_is_kept_to_and_one_byte_more_is_not():
+    recipe = load_recipe("pr1886", {}).recipe
+    predicted = predict_artifact(recipe).num_bytes
+    rests = [16_000_000 - predicted + more for more in (0, 1)]
+    assert describe_total(recipe, predicted, rests[0], 16_000_000).endswith(" 0 under the cap")
+    assert describe_total(recipe, predicted, rests[1], 16_000_000).endswith(" 1 over the cap")
+    warnings = [cap_warning(recipe, rest, 16_000_000) for rest in rests]
+    assert warnings[0] is None and "which only training will tell for certain" in warnings[1]
+
+
 def test_low_rank_parts_are_foretold_as_they_are_packed():
     options = replace(load_recipe("pr1855", {}).recipe.quantization, code_packing="bytes")
     torch.manual_seed(0)

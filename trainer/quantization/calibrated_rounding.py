@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from trainer.errors import TrainerError
 from trainer.quantization.fine_columns import (
     COLUMNS,
     FINE_BITS,
@@ -37,6 +38,9 @@ def quantize_calibrated(
     """Store a model's tensors; large matrices as GPTQ codes on SDClip grids.
 
     A matrix without a Hessian is no linear layer's but a table: its rows are rounded to nearest.
+
+    Raises:
+        TrainerError: a matrix is not finite.
     """
     matrices = {n: t.detach() for n, t in state.items() if is_rounded(n, t, options)}
     fine: dict[str, list[slice]] = {}
@@ -65,12 +69,21 @@ def round_matrix(
     fine: list[slice],  # columns that get more bits
     options: QuantizationOptions,
 ) -> dict[str, StoredTensor]:
-    """One matrix: its codes, and those of fine columns apart."""
+    """One matrix: its codes, and those of fine columns apart.
+
+    Raises:
+        TrainerError: weights, inputs or steps are no numbers, which no factorization survives.
+    """
     bits, sigmas = code_bits(name, options), clip_sigmas(name, options)
     step, fine_step = (
         coarse_steps(sigma_steps(matrix, width, sigmas), options.step_mantissa_bits)
         for width in (bits, FINE_BITS)
     )
+    if not all(bool(part.isfinite().all()) for part in (step, hessian) if part is not None):
+        raise TrainerError(
+            f"{name}: weights or their inputs are not finite, trained to no number or beyond fp16; "
+            "lower the learning rates, or clip gradients"
+        )
     grid = row_grid(step, bits)
     if fine:
         grid = with_fine_columns(grid, fine_step, matrix.size(1), fine)

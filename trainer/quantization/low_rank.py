@@ -24,12 +24,14 @@ def low_rank_parts(
     options: QuantizationOptions,
 ) -> dict[str, StoredTensor]:
     """What is stored for the matrices with the largest errors."""
-    group = options.lqer_asym_group
-    fitting = [n for n, e in errors.items() if options.lqer_rank * e.size(1) % group == 0]
+    rank, group = options.lqer_rank, options.lqer_asym_group
+    fitting = [
+        n for n, e in errors.items() if min(e.shape) >= rank and rank * e.size(1) % group == 0
+    ]
     largest = sorted(fitting, key=lambda name: -float(errors[name].norm()))
     parts: dict[str, StoredTensor] = {}
     for name in largest[: options.lqer_top_k]:
-        left, right = thin_factors(errors[name], options.lqer_rank)
+        left, right = thin_factors(errors[name], rank)
         parts[name + LEFT] = store_asymmetric(left.reshape(1, -1), LEFT_BITS)
         parts[name + RIGHT] = store_asymmetric(right.reshape(-1, group), RIGHT_BITS)
     return parts

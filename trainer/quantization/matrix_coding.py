@@ -44,7 +44,7 @@ class CodeSizes:
 
     def classes(self) -> np.ndarray:  # (R, C) uint16
         """The class of each code, from 0 for codes that are all but certainly zero."""
-        levels: np.ndarray = self.rows[:, None].astype(np.int64) + self.columns
+        levels: np.ndarray = self.rows[:, None].astype(np.int16) + self.columns
         levels = (levels - level_of(LEAST_SIZE)).clip(0, NUM_CLASSES - 1)
         return levels.astype(np.uint16)
 
@@ -109,7 +109,7 @@ def stream_classes(shapes: Sequence[Shape], sizes: Sequence[CodeSizes]) -> np.nd
 
 def column_means(codes: np.ndarray) -> np.ndarray:  # (R, C) → (C,) int8
     """The nearest whole number to each column's mean."""
-    means: np.ndarray = np.rint(codes.mean(axis=0)).astype(np.int8)
+    means: np.ndarray = np.rint(codes.mean(axis=0, dtype=np.float32)).astype(np.int8)
     return means
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from trainer.artifact import pack_artifact, unpack_artifact
+from trainer.errors import TrainerError
 from trainer.quantization.calibrated_rounding import (
     clip_sigmas,
     quantize_calibrated,
@@ -101,3 +102,25 @@ def test_a_table_without_a_hessian_is_rounded_to_nearest(model):
     stored = quantize_calibrated(*model, PLAIN)[name]
     error = stored.values * stored.scale.float()[:, None] - model[0][name]
     assert (error.abs() <= 0.51 * stored.scale.float()[:, None]).all()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [(0, torch.nan), (0, torch.inf), (0, 1e8), (1, torch.nan), (1, torch.inf)]
+)
+def test_what_is_no_number_is_refused_by_name_before_it_breaks_a_factorization(model, part, value):
+    broken = [{name: tensor.clone() for name, tensor in side.items()} for side in model]
+    broken[part][FC][3, 3] = value  # 1e8: its step is beyond fp16
+    with pytest.raises(TrainerError, match=f"^{FC}: weights or their inputs are not finite"):
+        quantize_calibrated(*broken, FULL)
+
+
+@pytest.mark.parametrize("shape", [(640, 128), (1, 70_000)])
+def test_rows_of_nothing_and_matrices_of_one_row_come_back(model, shape):
+    options = replace(FULL, code_packing="rans", step_mantissa_bits=4)
+    state = model[0] | {FC: torch.zeros(shape)}
+    state[FC][0] = torch.linspace(-1, 1, shape[1])
+    hessians = {name: hessian for name, hessian in model[1].items() if name != FC}
+    packed = pack_artifact(quantize_calibrated(state, hessians, options), options)
+    restored = restore_calibrated(unpack_artifact(packed.compressed, options), options)
+    assert not restored[FC][1:].any()
+    torch.testing.assert_close(restored[FC][0], state[FC][0], rtol=0, atol=0.15)

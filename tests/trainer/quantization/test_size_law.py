@@ -85,7 +85,7 @@ def test_codes_tell_what_other_clips_would_save(factor, is_calibrated):
     )
     saved, packed = code_spreads(stored, options).saved_bytes(factor), other["m"].values
     foretold = column_entropy_bytes(stored["m"].values) - saved
-    assert foretold == pytest.approx(column_entropy_bytes(packed), rel=0.008)
+    assert foretold == pytest.approx(column_entropy_bytes(packed), rel=0.012)
 
 
 @pytest.mark.parametrize("shape", [(0,), (70_000, 1), (1, 70_000), (300, 300)])
