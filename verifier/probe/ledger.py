@@ -11,11 +11,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.placing import Places
+from verifier.probe.passes import Noted, Readings, possible_starts
+from verifier.probe.rows import Rows
 from verifier.probe.variants import Tokens
 from verifier.schemas.probe_record_json import LedgerRecord
 
@@ -27,9 +29,7 @@ SAME_NATS = 6e-5
 """By how much the mean of noted losses may miss a printed one: half its fourth digit, and sums."""
 MAX_LOG_SUM = 1e6
 """Stands for infinity in files, which hold finite numbers."""
-NO_PLACES, NO_LOSSES, NO_FLAGS = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_)
-MAX_STARTS = 64
-"""Scorings of the first target at which the pass that counts may begin."""
+NO_PLACES = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,15 +44,14 @@ class _Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Noted:
-    """Every noted loss of a validation target, in the order of time."""
+class _Call:
+    """A loss, and where it belongs."""
 
-    position: NDArray[np.int64]  # (E,) which token of the tape
-    loss: NDArray[np.float64]  # (E,) nats
-    step: NDArray[np.int64]  # (E,) optimizer steps made before it
-    is_learned: NDArray[np.bool_]  # (E,) whether a gradient could be taken of it
-    log_sum: float
-    """The largest of all."""
+    event: _Event
+    place: NDArray[np.int64]  # (n,) each target's place in the tape, or −1
+    num_steps: int
+    """Optimizer steps made before it."""
+    turn: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,32 +76,48 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
         return _unread("the instrument's file was tampered with", printed_nats)
     if printed_nats is None:
         return _unread("it printed no validation loss", None)
-    starts = np.flatnonzero(noted.position == 1)
-    if not len(starts):
+    if not len(noted.position):
         return _unread("no loss of the validation text was seen by PyTorch", printed_nats)
-    some = (np.zeros(1, np.int64), starts[: MAX_STARTS // 2], starts[-MAX_STARTS // 2 :])
-    starts = np.unique(np.concatenate(some))
     record = LedgerRecord(
         printed_nats=printed_nats, num_noted=len(noted.position), largest_log_sum=noted.log_sum
     )
-    for start in starts.tolist():
-        positions, first = np.unique(noted.position[start:], return_index=True)
-        scored = start + first
-        if abs(float(noted.loss[scored].mean()) - printed_nats) <= SAME_NATS:
-            return _counted(record, noted, (positions, scored), len(tape) - 1)
+    scored = _pass_that_counts(noted, printed_nats)
+    if scored is not None:
+        return _counted(record, noted, scored, len(tape) - 1)
     if _is_best_of_several(noted, printed_nats):
         return Ledger(record=record.model_copy(update={"is_best_of_several": True}), losses=None)
     return _unread("the printed score is the mean of no pass of noted losses", printed_nats)
 
 
+def _pass_that_counts(noted: Noted, printed_nats: float) -> NDArray[np.int64] | None:
+    """The notes whose mean was printed: each token's first, or the last of its turn."""
+    readings, last = Readings(noted), None
+    for start in possible_starts(noted):
+        turns = readings.since(start)
+        if _is_mean(noted.loss[turns.first], printed_nats):
+            return turns.first
+        if last is None and _is_mean(noted.loss[turns.last], printed_nats):
+            last = turns.last
+    return last
+
+
 def _is_best_of_several(noted: Noted, printed_nats: float) -> bool:
-    """Whether tokens were noted more than once, most of them, and their least losses printed."""
-    counts = np.bincount(noted.position)
-    best = np.full(len(counts), np.inf)
-    np.minimum.at(best, noted.position, noted.loss)
-    is_noted, is_again = counts > 0, counts > 1
-    is_same = abs(float(best[is_noted].mean()) - printed_nats) <= SAME_NATS
-    return is_same and 2 * int(is_again.sum()) > int(is_noted.sum())
+    """Whether most tokens were noted more than once, and the least losses were printed.
+
+    The least of all notes where whole passes are compared, of a turn where it is chunks.
+    """
+    readings = Readings(noted)
+    possible = [readings.since(start) for start in possible_starts(noted)]
+    possible.append(readings.as_one_turn())
+    return any(
+        2 * int((turns.last > turns.first).sum()) > len(turns.first)
+        and _is_mean(turns.least, printed_nats)
+        for turns in possible
+    )
+
+
+def _is_mean(losses: NDArray[np.float64], printed_nats: float) -> bool:
+    return abs(float(losses.mean()) - printed_nats) <= SAME_NATS
 
 
 def _unread(why: str, printed_nats: float | None) -> Ledger:
@@ -110,13 +125,10 @@ def _unread(why: str, printed_nats: float | None) -> Ledger:
 
 
 def _counted(
-    record: LedgerRecord,
-    noted: Noted,
-    chosen: tuple[NDArray[np.int64], NDArray[np.int64]],
-    num_targets: int,
+    record: LedgerRecord, noted: Noted, scored: NDArray[np.int64], num_targets: int
 ) -> Ledger:
     """The record of the pass that counts: what of it was learned before it was scored."""
-    positions, scored = chosen
+    positions = noted.position[scored]
     learned_at = np.full(num_targets + 1, np.iinfo(np.int64).max)
     learned = np.flatnonzero(noted.is_learned)
     np.minimum.at(learned_at, noted.position[learned], noted.step[learned])
@@ -134,25 +146,53 @@ def _counted(
 
 def _noted(content: bytes, tape: Tokens) -> Noted:
     """Every event that is a loss of the tape's targets."""
-    places, num_steps, log_sum = Places(tape), 0, 0.0
-    position, loss, step, is_learned = [NO_PLACES], [NO_LOSSES], [NO_PLACES], [NO_FLAGS]
-    for event in _events(content):
-        num_steps += event.kind == STEP
-        where = places.of(event.targets)
-        found = where > 0
-        if found.any():
-            position.append(where[found])
-            loss.append(event.losses[found].astype(np.float64))
-            step.append(np.full(int(found.sum()), num_steps))
-            is_learned.append(np.full(int(found.sum()), event.takes_gradient))
-            log_sum = max(log_sum, event.log_sum)
+    columns: list[tuple[NDArray[np.generic], ...]] = []
+    begins: list[int] = []
+    num_notes, log_sum, was_tape = 0, 0.0, False
+    for call in _calls(content, tape):
+        found = call.place > 0
+        count = int(found.sum())
+        is_tape = 2 * count >= len(found) > 0
+        if is_tape and not was_tape:
+            begins.append(num_notes)
+        was_tape = is_tape
+        if count:
+            own = (call.num_steps, call.event.takes_gradient, call.turn)
+            constant = (np.full(count, value) for value in own)
+            losses = call.event.losses[found].astype(np.float64)
+            columns.append((call.place[found], losses, *constant))
+            log_sum = max(log_sum, call.event.log_sum)
+            num_notes += count
+    position, loss, step, is_learned, turn = _joined(columns)
     return Noted(
-        position=np.concatenate(position),
-        loss=np.concatenate(loss),
-        step=np.concatenate(step),
-        is_learned=np.concatenate(is_learned),
+        position=position,
+        loss=loss,
+        step=step,
+        is_learned=is_learned,
+        turn=turn,
+        begins=np.array(begins, dtype=np.int64),
         log_sum=min(log_sum, MAX_LOG_SUM),
     )
+
+
+def _calls(content: bytes, tape: Tokens) -> Iterator[_Call]:
+    """Every loss of the file, with the places of its targets."""
+    rows = Rows(tape)
+    before, place, num_steps, turn = NO_PLACES, NO_PLACES, 0, 0
+    for event in _events(content):
+        if event.kind == STEP:
+            num_steps += 1
+            continue
+        if not np.array_equal(event.targets, before):
+            before, turn = event.targets, turn + 1
+            place = rows.follow(event.targets)
+        yield _Call(event=event, place=place, num_steps=num_steps, turn=turn)
+
+
+def _joined(columns: list[tuple[NDArray[np.generic], ...]]) -> Iterator[Any]:
+    """Column by column, also where there are none."""
+    empty = tuple(np.zeros(0, kind) for kind in (np.int64, np.float64, np.int64, bool, np.int64))
+    return (np.concatenate(parts) for parts in zip(empty, *columns, strict=True))
 
 
 def _events(content: bytes) -> Iterator[_Event]:

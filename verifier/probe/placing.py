@@ -9,6 +9,7 @@ GRAM = 8
 """So many tokens in a row tell where they stand, if they occur there alone."""
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 UNKNOWN = -1
+NOWHERE = np.zeros(0, np.int64)
 
 
 class Places:
@@ -16,19 +17,30 @@ class Places:
 
     def __init__(self, tape: Tokens) -> None:
         self._tokens = tape.astype(np.int64)
+        is_start = self._tokens == self._tokens[0]
+        self._firsts = np.flatnonzero(is_start) + 1
+        # A document's last target starts the next one.
+        self._document = np.cumsum(is_start) - is_start
         hashes = _grams(self._tokens[1:])
         unique, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-        self._hashes, self._places = unique[counts == 1], first[counts == 1] + 1
+        places = first + 1
+        is_inside = self._document[places] == self._document[places + GRAM - 1]
+        is_anchor = (counts == 1) & is_inside
+        self._hashes, self._places = unique[is_anchor], places[is_anchor]
 
-    def of(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of(
+        self, targets: NDArray[np.int64], begins: NDArray[np.int64] = NOWHERE
+    ) -> NDArray[np.int64]:
         """(n,) each target's place in the tape, or −1.
 
-        Runs of eight that the tape has once are anchors; what leads up to one, or on from one, and
-        agrees with the tape token by token, stands beside it. Where two rows meet, a token may be
-        taken for one of the other row, if the tape goes on alike by chance.
+        Runs of eight that the tape has once, within a document, are anchors; what leads up to one,
+        or on from one, and agrees with the tape token by token, stands beside it. Where two rows
+        meet, and the tape goes on alike by chance, the second begins where a document does, or a
+        row is likely to; else a token may be taken for one of the first.
 
         Args:
             targets: (n,) rows of tokens, one after another.
+            begins: places at which rows are likely to begin, beside those of documents.
         """
         place = np.full(len(targets), UNKNOWN)
         if len(targets) >= GRAM and len(self._hashes):
@@ -36,22 +48,48 @@ class Places:
             index = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
             found = np.flatnonzero(self._hashes[index] == hashes)
             place[found] = self._places[index[found]]
-        onward = self._extended(place, targets, 1)
-        backward = self._extended(place[::-1], targets[::-1], -1)[::-1]
-        return np.where(onward >= 0, onward, backward)
+        onward, is_next = self._extended(place, targets, 1)
+        backward = self._extended(place[::-1], targets[::-1], -1)[0][::-1]
+        is_disputed = (onward >= 0) & (backward >= 0) & (onward != backward)
+        is_begin = is_disputed & np.isin(backward, np.concatenate([self._firsts, begins]))
+        second = is_disputed & (_latest(is_begin) > _latest(~is_disputed))
+        place = np.where((onward >= 0) & ~second, onward, backward)
+        return _without_filler(place, is_next & (place == onward) & (place != backward))
 
     def _extended(
         self, place: NDArray[np.int64], targets: NDArray[np.int64], direction: int
-    ) -> NDArray[np.int64]:
-        """Go on from each anchor for as long as the tape has the same tokens."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Go on from each anchor for as long as the tape has the same tokens.
+
+        Returns:
+            (n,) the places; and which of them lie in another document than the anchor.
+        """
         index = np.arange(len(place))
-        anchor = np.maximum.accumulate(np.where(place >= 0, index, -1))
+        anchor = _latest(place >= 0)
         guess = place[anchor] + direction * (index - anchor)
         inside = (anchor >= 0) & (guess >= 1) & (guess < len(self._tokens))
-        agrees = inside & (self._tokens[np.where(inside, guess, 0)] == targets)
+        guess = np.where(inside, guess, 0)
+        agrees = inside & (self._tokens[guess] == targets)
         misses = np.cumsum(~agrees)
         unbroken = agrees & (misses == misses[np.maximum(anchor, 0)])
-        return np.where(unbroken, guess, UNKNOWN)
+        is_other = unbroken & (self._document[guess] != self._document[place[anchor]])
+        return np.where(unbroken, guess, UNKNOWN), is_other
+
+
+def _without_filler(place: NDArray[np.int64], is_next: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rows go on into the next document up to their end; what breaks off before fills them up."""
+    is_end = is_next & ~np.append(is_next[1:], False)
+    ends = np.flatnonzero(is_end)
+    if not len(ends):
+        return place
+    breaks_off = np.append(place[1:] == UNKNOWN, False)[ends]
+    end = np.minimum(np.searchsorted(ends, np.arange(len(place))), len(ends) - 1)
+    return np.where(is_next & breaks_off[end], UNKNOWN, place)
+
+
+def _latest(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) where the last true flag up to each one stands, or −1."""
+    return np.maximum.accumulate(np.where(flags, np.arange(len(flags)), -1))
 
 
 def _grams(tokens: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -1,0 +1,63 @@
+"""Rows of a tape's targets, followed from call to call.
+
+Who adapts to each document reads several side by side, chunk by chunk. Their last chunks are filled
+up with other words, and what is theirs may be a token or two. It goes on where a row of one of the
+calls before broke off, in the same order of rows, and ends with its document.
+"""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.probe.placing import GRAM, UNKNOWN, Places
+from verifier.probe.variants import Tokens
+
+CALLS_KEPT = 4
+"""Between two chunks of a document there may be calls that learn the first."""
+
+
+class Rows:
+    """Finds the targets of calls in a tape."""
+
+    def __init__(self, tape: Tokens) -> None:
+        self._places = Places(tape)
+        self._tokens = tape.astype(np.int64)
+        is_last = self._tokens == self._tokens[0]  # a document's last target starts the next one
+        is_last[-1] = True
+        lasts = np.flatnonzero(is_last)
+        self._document_end = lasts[np.searchsorted(lasts, np.arange(len(tape)))] + 1
+        self._broken_off: deque[list[int]] = deque(maxlen=CALLS_KEPT)
+
+    def follow(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) the place of each target of a call, or −1; calls come in the order of time."""
+        likely = [end for ends in self._broken_off for end in ends]
+        place = self._places.of(targets, np.array(likely, dtype=np.int64))
+        if (place == UNKNOWN).any():
+            for ends in reversed(self._broken_off):
+                place = self._filled(place, targets, ends)
+        known = np.flatnonzero(place > 0)
+        if len(known):
+            nexts = place[known] + 1
+            goes_on = np.isin(nexts, place[known]) | (nexts >= len(self._tokens))
+            self._broken_off.append(nexts[~goes_on].tolist())
+        return place
+
+    def _filled(
+        self, place: NDArray[np.int64], targets: NDArray[np.int64], ends: list[int]
+    ) -> NDArray[np.int64]:
+        """Look for what follows each end, from left to right."""
+        place, offset, there = place.copy(), 0, set(place[place > 0].tolist())
+        for end in ends:
+            size = min(int(self._document_end[end]) - end, GRAM)
+            if end in there or size <= 0:
+                continue
+            rest = self._tokens[end : end + size]
+            is_free = (place == UNKNOWN) & (targets == rest[0])
+            for start in (np.flatnonzero(is_free[offset:]) + offset).tolist():
+                stop = start + size
+                if (place[start:stop] == UNKNOWN).all() and targets[start:stop].tolist() == [*rest]:
+                    place[start:stop] = np.arange(end, end + size)
+                    offset = stop
+                    break
+        return place
