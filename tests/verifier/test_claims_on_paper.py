@@ -184,3 +184,25 @@ def test_a_slow_last_step_may_end_behind_the_budget(folder, steps, broken):
     text = LOG.format(loop_ms=601_500, calibration="").replace("9/20000", f"{steps}/20000")
     (folder / "train_seed1.log").write_text(text)
     assert bool(outcome(folder, "overlong_training").findings) == broken
+
+
+@pytest.mark.parametrize(
+    ("end", "broken"),
+    [
+        ("", True),
+        ("final_int8_roundtrip_exact val_loss:2.0 val_bpb:1.1787\n", False),
+        ("diagnostic quantized val_loss:2.0 val_bpb:1.1787\n", False),
+    ],
+)
+def test_a_log_that_ends_behind_training_scores_no_artifact(folder, end, broken):
+    (folder / "submission.json").write_text('{"val_bpb": 1.1787}')
+    trained = "seed:1\nstep:9/90 val_loss:2.0 val_bpb:1.1787 train_time:600033ms step_avg:1ms\n"
+    (folder / "train_seed1.log").write_text(trained + end)
+    record = outcome(folder, "diagnostic_taken_for_score")
+    assert bool(record.findings) == broken
+
+
+def test_the_score_of_loaded_weights_is_one_of_the_artifact(folder):
+    (folder / "submission.json").write_text('{"val_bpb": 1.1787}')
+    (folder / "train_seed1.log").write_text("seed:1\nstep:0/90 val_loss:2.0 val_bpb:1.1787\n")
+    assert not outcome(folder, "diagnostic_taken_for_score").findings

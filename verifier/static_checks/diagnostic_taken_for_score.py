@@ -1,10 +1,12 @@
 """The claimed score against what the logs print of models or passes that are not the last."""
 
+import math
 import re
 from collections.abc import Iterator
 
 from verifier.claims import LogClaim
 from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.log_lines import FinalMetric
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 from verifier.static_checks.claim_contradicts_log import is_carried
@@ -14,6 +16,7 @@ _PASS = re.compile(
     r".{0,80}?bpb[ :=]{1,2}(\d\.\d{3,12})"
 )
 
+_PACKED = re.compile(r"(?i)(?<!pre-)(?<!pre)quantiz|int[4-8]|roundtrip")
 _SCORE = re.compile(r"(?i)bpb[ :=]")
 
 
@@ -31,7 +34,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     finals = [
         final.val_bpb
         for claim in case.claims.logs
-        for final in claim.log.finals
+        for final in claim.log.finals or _packed(claim)
         if final.val_bpb is not None
     ]
     claimed = sorted({*stated, *([headline] if headline is not None else [])})
@@ -45,24 +48,32 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
 
 
 def _carried(claim: LogClaim, value: float, tolerance: float) -> Iterator[Finding]:
-    """Only a log that goes on to a final metric shows that the number is not the final one."""
-    if not claim.log.finals:
-        return
-    diagnostics = [(d.val_bpb, d.line, d.label) for d in claim.log.diagnostics]
-    training = [
-        (p.val_bpb, p.line, f"validation at step {p.step}") for p in claim.log.validation_points
+    """What is scored on the way; the log goes on to a worse final metric, or ends without any."""
+    is_over, diagnostics = bool(claim.log.finals), []
+    for metric in claim.log.diagnostics:
+        if is_over or metric not in _packed(claim):
+            diagnostics.append((metric.val_bpb, metric.line, metric.label))
+    training = [  # at step 0 finished weights are scored
+        (p.val_bpb, p.line, f"validation at step {p.step}")
+        for p in claim.log.validation_points
+        if is_over or p.step
     ]
-    final = claim.log.finals[-1].val_bpb
+    final = claim.log.finals[-1].val_bpb if is_over else math.inf
     if final is None or final < value:  # nobody gains by a worse number
         return
+    rest = f"goes on to {final}" if is_over else "ends without a score of packed weights"
     for bpb, line, label in (*diagnostics, *training):
         if bpb is not None and abs(bpb - value) <= tolerance:
             yield Finding(
-                message=f"the claimed {value:.5f} BPB is that of '{label}'; "
-                f"the log goes on to {final}",
+                message=f"the claimed {value:.5f} BPB is that of '{label}'; the log {rest}",
                 file=str(claim.file.path),
                 line=line,
             )
+
+
+def _packed(claim: LogClaim) -> list[FinalMetric]:
+    """The diagnostics that are of quantised weights by their own words."""
+    return [metric for metric in claim.log.diagnostics if _PACKED.search(metric.label)]
 
 
 def _best_pass(claim: LogClaim, claimed: list[float], tolerance: float) -> Iterator[Finding]:
