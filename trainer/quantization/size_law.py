@@ -7,7 +7,7 @@ c / k) = b - log2(k) + 1.05 bits for b bits a code. Against the sizes in eight p
 every code, whatever the weights, but for those that are small already. How large they are is seen
 once there are codes.
 
-R rows, C columns of a matrix, N columns of all matrices, K entries of a table.
+R rows, C columns, N cells, K entries of a table.
 """
 
 import math
@@ -24,6 +24,8 @@ from trainer.recipe import QuantizationOptions
 # Where the mean square error of a Gaussian in six bits is about least; with more bits it is farther
 # out, and trained rows have longer tails.
 NEAREST_CLIP_SIGMAS = 4.0
+ROWS_PER_OCTAVE = 4  # sizes of rows that are told apart: those of rare tokens are smaller
+LEAST_ROW = 2.0**-10  # of codes that are all 0
 FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
 
 
@@ -54,7 +56,7 @@ def clip_factor(excess_bytes: float, num_codes: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeSpreads:
-    """How far apart the codes of each column are, of N columns of all matrices.
+    """How far apart codes are, in N cells of all matrices: a column's codes in rows of one size.
 
     What a column's codes have in common is no matter: entropy coding takes it off.
     """
@@ -62,13 +64,13 @@ class CodeSpreads:
     variances: np.ndarray  # (N,) in steps, before rounding
     # (N,) the part that does not shrink as steps grow: errors that GPTQ hands on to later columns
     handed_on: np.ndarray
-    rows: np.ndarray  # (N,)
+    num_codes: np.ndarray  # (N,)
 
     def saved_bytes(self, factor: float) -> float:
         """What codes take less if all clips are so many times as wide."""
         wider = (self.variances - self.handed_on) / factor**2 + self.handed_on
         bits = gaussian_bits(self.variances) - gaussian_bits(wider)
-        return float((bits * self.rows).sum()) / 8
+        return float((bits * self.num_codes).sum()) / 8
 
 
 def code_spreads(stored: Mapping[str, StoredTensor], options: QuantizationOptions) -> CodeSpreads:
@@ -78,22 +80,27 @@ def code_spreads(stored: Mapping[str, StoredTensor], options: QuantizationOption
         for name, tensor in stored.items()
         if tensor.scale is not None and tensor.values.numel() > MAX_KEPT_ELEMENTS
     ]
-    variances, handed_on, rows = np.concatenate([np.empty((3, 0)), *parts], axis=1)
-    return CodeSpreads(variances=variances, handed_on=handed_on, rows=rows)
+    variances, handed_on, num_codes = np.concatenate([np.empty((3, 0)), *parts], axis=1)
+    return CodeSpreads(variances=variances, handed_on=handed_on, num_codes=num_codes)
 
 
-def matrix_spreads(codes: np.ndarray, weight_steps: float) -> np.ndarray:  # (R, C) int8 → (3, C)
-    """Variances of a matrix's columns, what of them was handed on, rows.
+def matrix_spreads(codes: np.ndarray, weight_steps: float) -> np.ndarray:  # (R, C) int8 → (3, N)
+    """Variances of a matrix's cells, what of them was handed on, codes.
 
     On SDClip's grids the weights of a row have a known variance in steps. Rounded to nearest, codes
     have a twelfth more; by GPTQ up to a third, the same at all clips.
     """
     table = rounded_gaussians()
-    spreads = codes.std(axis=0, dtype=np.float32)
-    variances = np.interp(spreads, table.code_deviations, table.deviations) ** 2
     excess = float(codes.var(axis=1, dtype=np.float32).mean()) - 1 / 12 - weight_steps**2
+    apart = codes - codes.mean(axis=0, dtype=np.float32)
+    rows = np.sqrt(np.square(apart).mean(axis=1)).clip(LEAST_ROW)
+    columns = np.sqrt(np.square(apart / rows[:, None]).mean(axis=0))
+    levels, num_rows = np.unique(np.rint(ROWS_PER_OCTAVE * np.log2(rows)), return_counts=True)
+    cells = np.outer(2.0 ** (levels / ROWS_PER_OCTAVE), columns)
+    variances = np.interp(cells, table.code_deviations, table.deviations) ** 2
     handed_on = np.minimum(max(excess, 0.0), variances)
-    return np.stack([variances, handed_on, np.full(len(spreads), len(codes))])
+    num_codes = np.broadcast_to(num_rows[:, None], cells.shape)
+    return np.stack([variances, handed_on, num_codes]).reshape(3, -1)
 
 
 def gaussian_bits(variances: np.ndarray) -> np.ndarray:
