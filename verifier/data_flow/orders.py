@@ -51,10 +51,15 @@ def fitted_to_window(trace: Trace) -> Iterator[Sequence]:
 def learned_but_not_saved(trace: Trace) -> Iterator[Sequence]:
     """Weights learn training tokens, reach the claimed score, and no file holds them.
 
-    Only where others that reach it went into a file: else what was saved was lost sight of.
+    Only where others that reach it went into a file: else what was saved was lost sight of. What is
+    learned where the scoring goes on are the scored tokens.
     """
+    scores = trace.claimed_scores()
+    scoring = {score.function for score in scores}
     updates = [u for u in trace.of_kind(Update) if VALIDATION not in u.marks and not u.is_table]
-    for score in trace.claimed_scores():
+    updates = [u for u in updates if u.function not in scoring]
+    updates = [u for u in updates if not any(shared_loops(u, score) for score in scores)]
+    for score in scores:
         reaching = [u for u in updates if trace.precedes(u, score) and touches(u, score)]
         unsaved = [u for u in reaching if not u.objects & trace.saved]
         if len(unsaved) < len(reaching):
