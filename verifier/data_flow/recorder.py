@@ -39,6 +39,7 @@ from verifier.program import Module
 MAX_STEPS = 400_000
 MAX_CALL_DEPTH = 30
 MAX_EVENTS = 5_000
+MAX_TOLD = 300  # expressions looked for in the logs; public scripts have a few
 _CALIBRATING = ("calib", "hessian", "gptq", "awq", "activation_stat")
 
 
@@ -67,6 +68,7 @@ class Recorder:
         self.assigned: ast.expr | None = None  # where the value goes that is being made
         self.pending: set[str] | None = None  # marks of the last loss differentiated
         self._loops: list[Loop] = []
+        self._told: dict[ast.expr, bool] = {}
         self._lines = {name: module.text.splitlines() for name, module in modules.items()}
         self._numbers = itertools.count()
         self._steps = 0
@@ -177,9 +179,11 @@ class Recorder:
 
     def is_told(self, node: ast.expr) -> bool:
         """Whether the logs carry a text that nothing but this expression makes."""
-        texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-        told = {t for t in texts if isinstance(t, str) and self.settings.is_left_by_run(t)}
-        return any(self._num_holding(text) == 1 for text in told)
+        if node not in self._told and len(self._told) < MAX_TOLD:
+            texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+            told = {t for t in texts if isinstance(t, str) and self.settings.is_left_by_run(t)}
+            self._told[node] = any(self._num_holding(text) == 1 for text in told)
+        return self._told.get(node, False)
 
     def _num_holding(self, text: str) -> int:
         """How many literal texts of the module hold this one."""
