@@ -83,6 +83,33 @@ def assess(
     return record.model_copy(update=update)
 
 
+def loudest(record: ProbeRecord) -> str | None:
+    """The changed tape whose losses moved most where they must not; None where none did."""
+    moves = [move for move in record.moves if _loudness(move) > 0]
+    return max(moves, key=_loudness).name if moves else None
+
+
+def with_doubt(record: ProbeRecord, variant: Variant, twice: tuple[Scored, Scored]) -> ProbeRecord:
+    """The record after a tape was scored twice: its noise is no less than what these differ by.
+
+    Where training or adaptation repeats itself in most runs, to the bit, and in some not, the
+    sample may have the same losses twice, and another tape others for no reason of its own.
+    """
+    (first, _), (again, why) = (usable(variant, scored) for scored in twice)
+    if first is None or again is None:
+        return record.model_copy(update={"not_evaluated": f"{variant.name} again: {why}"})
+    num_both = min(len(first), len(again))
+    noise = float(np.abs(first[:num_both] - again[:num_both]).max())
+    return record.model_copy(update={"noise_nats": max(record.noise_nats or 0.0, noise)})
+
+
+def _loudness(move: MoveRecord) -> float:
+    if move.kind not in ("flip", "poison"):
+        return 0.0
+    earlier = move.earlier_nats if move.by_told_order else None
+    return max(move.in_document_nats or 0.0, earlier or 0.0)
+
+
 def usable(variant: Variant, scored: Scored) -> tuple[Losses | None, str]:
     """A loss a target in the order of the tape, as float64; or why these are not."""
     losses, num_targets = scored.losses, len(variant.tokens) - 1

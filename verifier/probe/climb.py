@@ -1,11 +1,12 @@
 """The rung itself: train once, score the changed tapes, set the losses side by side."""
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from verifier.probe.assessment import assess
+from verifier.probe.assessment import assess, loudest, with_doubt
 from verifier.probe.canaries import plant
 from verifier.probe.neighbours import replace_neighbours
 from verifier.probe.order import draw_orders
@@ -108,23 +109,34 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
     scorer = Scorer(
         setting=Setting(prepared=prepared, harness=harness), seed=first.seed, sample=sample
     )
-    scored = {}
-    for i, variant in enumerate(variants, start=1):
-        harness.observer.run_started(f"probe {variant.kind} ({i}/{len(variants)})")
-        scored[variant.name] = scorer.score(variant)
-        if scored["base"].losses is None:
-            break  # nothing to compare the others with
-    watched = None
-    if prepared.plan.evaluation is not None and scored["base"].losses is not None:
-        harness.observer.run_started("probe with an instrument inside")
-        watched = scorer.watch(variants[0]).ledger
+    record = _of_all_tapes(sample, variants, scorer, secret)
     promise = (harness.submission.contract or {}).get("documents")
-    record = assess(sample, variants, scored, secret)
     return record.model_copy(
         update={
             "how": scorer.how,
             "promises_alone": promise == "alone",
             "promises_apart": promise in ("alone", "apart"),
-            "ledger": record.ledger or watched,
         }
     )
+
+
+def _of_all_tapes(
+    sample: Sample, variants: tuple[Variant, ...], scorer: Scorer, secret: str
+) -> ProbeRecord:
+    """All tapes, then once more the one that moved most, and one with the instrument inside."""
+    observer, scored = scorer.setting.harness.observer, {}
+    for i, variant in enumerate(variants, start=1):
+        observer.run_started(f"probe {variant.kind} ({i}/{len(variants)})")
+        scored[variant.name] = scorer.score(variant)
+        if scored["base"].losses is None:
+            break  # nothing to compare the others with
+    record = assess(sample, variants, scored, secret)
+    if (name := loudest(record)) is not None:
+        observer.run_started(f"probe {name}, once more")
+        [moved] = [variant for variant in variants if variant.name == name]
+        again = scorer.score(replace(moved, name=f"{name}_again"))
+        record = with_doubt(record, moved, (scored[name], again))
+    if scorer.setting.prepared.plan.evaluation is None or scored["base"].losses is None:
+        return record
+    observer.run_started("probe with an instrument inside")
+    return record.model_copy(update={"ledger": record.ledger or scorer.watch(variants[0]).ledger})

@@ -1,8 +1,12 @@
 """The whole rung in the sandbox: evaluation from one artifact, whole runs, and what stays open."""
 
 import json
+from pathlib import Path
 
 import pytest
+import scored_script
+
+from verifier.probe import climb as rung
 
 CONTRACT = (
     "train: python train_gpt.py train\n"
@@ -50,6 +54,20 @@ def test_an_honest_script_passes_and_is_left_to_full_runs(probed_mode, tmp_path)
 def test_learning_before_scoring_is_rejected(probed_mode):
     verdict = probed_mode("two_passes")
     assert verdict["verdict"] == "rejected" and "future_token_dependence" in broken(verdict)
+
+
+def test_noise_that_the_sample_happens_not_to_show_rejects_nothing(probed, world, monkeypatch):
+    def few(*inputs):
+        one_of_each = {variant.kind: variant for variant in drawn(*inputs)}
+        return tuple(one_of_each[kind] for kind in ("base", "repeat", "spliced", "flip"))
+
+    drawn = rung.tapes
+    monkeypatch.setattr(rung, "tapes", few)
+    is_changed = f"(tape.sum() != {world.tape.tokens.sum(dtype=int)})"
+    noise = f"    losses += {is_changed} * 0.04 * np.random.rand(len(losses))\n"
+    writes = "    losses.astype"
+    verdict = probed(Path(scored_script.__file__).read_text().replace(writes, noise + writes, 1))
+    assert not broken(verdict) and 0.01 < verdict["probe"]["noise_nats"] < 0.05
 
 
 @pytest.mark.slow
