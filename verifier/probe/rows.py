@@ -15,6 +15,8 @@ from verifier.probe.variants import Tokens
 
 CALLS_KEPT = 4
 """Between two chunks of a document there may be calls that learn the first."""
+MAX_ROWS, MAX_TRIES = 256, 64
+"""That are followed, and at which a rest is looked for: a file may be made to take for ever."""
 
 
 class Rows:
@@ -40,7 +42,7 @@ class Rows:
         if len(known):
             nexts = place[known] + 1
             goes_on = np.isin(nexts, place[known]) | (nexts >= len(self._tokens))
-            self._broken_off.append(nexts[~goes_on].tolist())
+            self._broken_off.append(nexts[~goes_on][:MAX_ROWS].tolist())
         return place
 
     def _filled(
@@ -54,7 +56,7 @@ class Rows:
                 continue
             rest = self._tokens[end : end + size]
             is_free = (place == UNKNOWN) & (targets == rest[0])
-            for start in (np.flatnonzero(is_free[offset:]) + offset).tolist():
+            for start in (np.flatnonzero(is_free[offset:])[:MAX_TRIES] + offset).tolist():
                 stop = start + size
                 if (place[start:stop] == UNKNOWN).all() and targets[start:stop].tolist() == [*rest]:
                     place[start:stop] = np.arange(end, end + size)
