@@ -16,6 +16,7 @@ import torch
 from trainer.errors import TrainerError
 from trainer.process_group import ProcessGroup
 from trainer.recipe import Recipe, recipe_settings
+from trainer.run_log import written_whole
 
 
 class Stateful(Protocol):
@@ -50,13 +51,15 @@ def save_checkpoint(
         group: whose process this is.
         parts: what changes while training, by name.
         position: how far the run has come.
+
+    Raises:
+        TrainerError: the disk refused; the checkpoints of the step before are kept.
     """
     if not recipe.run.checkpoint_folder:
         return
     folder = Path(recipe.run.checkpoint_folder, f"step_{position.step}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name(group.rank, group.world_size)
-    partial = path.with_suffix(".partial")
     content = {
         "settings": run_settings(recipe),
         "step": position.step,
@@ -64,8 +67,8 @@ def save_checkpoint(
         "before_seconds": position.before_seconds,
         "parts": {name: part.state_dict() for name, part in parts.items()},
     }
-    torch.save(content, partial)
-    partial.replace(path)
+    with written_whole(path) as part:
+        torch.save(content, part)
     group.barrier()
     if group.is_master:
         for other in set(folder.parent.glob("step_*")) - {folder}:

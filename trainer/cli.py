@@ -1,11 +1,13 @@
 """`pgolf-train`: the only place that prints, exits and reads the environment."""
 
+import difflib
 import os
 import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from trainer.submission_folder.seed_results import SeedResult
 
 MAX_SEED = 2**31 - 1
+READER_WENT_AWAY = 141
+"""What a shell calls a program that SIGPIPE ended, as the verifier does."""
+NEARLY_A_COMMAND = 0.7  # of its letters, by which a slip is told from a recipe's name
 
 
 class TrainOptions(TypedDict):
@@ -56,13 +61,47 @@ def recipe_completions(
     return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
 
 
+@contextmanager
+def ends_told_by_shells() -> Iterator[None]:
+    """A reader that went away (`| head`) and Ctrl-C, before click would call both of them 1.
+
+    Raises:
+        StoppedError: the user said stop.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(READER_WENT_AWAY)
+    except KeyboardInterrupt:
+        raise StoppedError("stopped") from None
+
+
 class RecipeIsACommand(click.Group):
     """`pgolf-train RECIPE …` means `pgolf-train train RECIPE …`."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        with ends_told_by_shells():  # --help is printed here
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with ends_told_by_shells():
+            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.list_commands(ctx):
+            refuse_slips(args[0], self.list_commands(ctx))
             args = ["train", *args]
         return super().resolve_command(ctx, args)
 
@@ -80,9 +119,23 @@ class RecipeIsACommand(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
+def refuse_slips(word: str, commands: list[str]) -> None:
+    """See to it that a command with a wrong letter is not taken for a recipe.
+
+    Raises:
+        RecipeError: it is nearly a command, and no recipe.
+    """
+    from trainer.recipe_file import recipe_names
+
+    near = difflib.get_close_matches(word, commands, n=1, cutoff=NEARLY_A_COMMAND)
+    if near and word not in recipe_names():
+        raise RecipeError(f"no command or recipe is called {word!r}; did you mean {near[0]}?")
+
+
 EXIT_CODES = """
 Exit codes: 0 done; 2 the command, recipe, data or folder cannot be used; 4 a training process
-failed; 75 paused by --stop-after, to go on with --resume; 130 stopped.
+failed or the disk refused; 75 paused by --stop-after, to go on with --resume; 130 stopped; 141 the
+reader of the output went away.
 """
 
 
@@ -158,11 +211,9 @@ def train(**options: Unpack[TrainOptions]) -> None:
       pgolf-train baseline --data data --resume      # after Ctrl-C: finished seeds are kept
     """  # noqa: D301 (click wants the \b)
     request = submission_request(options)
-    from rich.console import Console
-
     from trainer.model_plan import training_flops_per_token
     from trainer.pipeline import make_submission, make_untrained
-    from trainer.training_display import TrainingDisplay, Workload
+    from trainer.training_display import ProgressConsole, TrainingDisplay, Workload
 
     if options["untrained"]:
         make_untrained(request, warn_on_stderr)
@@ -174,13 +225,14 @@ def train(**options: Unpack[TrainOptions]) -> None:
         flops_per_token=training_flops_per_token(recipe.model, recipe.batch.train_seq_len),
     )
     try:
-        console = Console(stderr=True, quiet=options["quiet"])
+        console = ProgressConsole(stderr=True, quiet=options["quiet"])
         with TrainingDisplay(request.seeds, workload, console) as display:
             results = make_submission(request, display, warn_on_stderr)
     except KeyboardInterrupt:
         raise StoppedError(
-            f"stopped; finished seeds are kept in {request.folder.folder}: "
-            "the same command with --resume in place of --overwrite runs the others"
+            f"stopped; finished seeds, artifacts and checkpoints are kept in "
+            f"{request.folder.folder}: "
+            "the same command with --resume in place of --overwrite goes on from them"
         ) from None
     click.echo(results_table(results))
     click.echo(f"written: {request.folder.folder}")
@@ -322,13 +374,24 @@ def plan(recipe: str, changes: tuple[str, ...], replay: str | None) -> None:
 
 def main() -> None:
     """Run the command line; a mistake is a line an item on stderr and its exit code."""
-    # Being told to stop is like Ctrl-C: the training processes are ended, finished seeds kept.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Being told to stop, or losing the terminal, is like Ctrl-C: the training processes are ended,
+    # finished seeds kept. Who started us with nohup wants us to go on.
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(told) is not signal.SIG_IGN:
+            signal.signal(told, signal.default_int_handler)
     try:
         cli()
     except TrainerError as error:
         click.echo(f"pgolf-train: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # mostly a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(
+            f"pgolf-train: {where}{error.strerror or error}; make room or choose another --out, "
+            "then go on with --resume in place of --overwrite",
+            err=True,
+        )
+        sys.exit(TrainerError.exit_code)
     except ModuleNotFoundError as error:  # the referee is to be had without what training needs
         if (error.name or "trainer").split(".")[0] == "trainer":
             raise

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from trainer.errors import LaunchError, PausedError
 from trainer.public_names import public_names
-from trainer.run_log import ARTIFACT_NAME, DIVERGED_PREFIX, PAUSED_PREFIX
+from trainer.run_log import ARTIFACT_NAME, DIVERGED_PREFIX, PAUSED_PREFIX, WRITTEN_PREFIX
 
 PARTIAL_SUFFIX = ".partial"  # of a log whose run has not ended well
 NUM_LAST_LINES = 3  # of a failed run's log that go into the message
@@ -55,6 +55,11 @@ class SeedRun:
         """What the next command needs."""
         return checkpoint_folder(self.launch, self.seed)
 
+    @property
+    def artifact(self) -> Path:
+        """The artifact of a run that was cut off while it evaluated."""
+        return self.kept / ARTIFACT_NAME
+
 
 def seed_log(folder: Path, seed: int) -> Path:
     """Where a finished seed's log lies."""
@@ -88,7 +93,7 @@ def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
         run = SeedRun(launch=launch, seed=seed, folder=folder, partial=partial)
         if not run.kept.is_dir():
             partial.unlink(missing_ok=True)
-        if launch.stop_at is None:
+        if launch.stop_at is None and not run.artifact.is_file():
             run_script(run, [], watch)
         else:
             run_parts(run, watch)
@@ -103,17 +108,23 @@ def run_parts(run: SeedRun, watch: Callable[[str], None]) -> None:
         LaunchError: the script failed.
         PausedError: the time is over.
     """
-    artifact = run.kept / ARTIFACT_NAME
-    if not artifact.is_file():
+    if run.artifact.is_file():
+        watch(f"goes on from the artifact that {run.kept} kept")
+    else:
         refuse_lateness(run)
         if run_script(run, ["train"], watch).startswith(PAUSED_PREFIX):
             raise PausedError(goes_on(run))
-        run.kept.mkdir(parents=True, exist_ok=True)
-        partial = shutil.copy(run.folder / ARTIFACT_NAME, artifact.with_suffix(PARTIAL_SUFFIX))
-        Path(partial).replace(artifact)
     refuse_lateness(run)
-    shutil.copy(artifact, run.folder)
+    shutil.copy(run.artifact, run.folder)
     run_script(run, ["evaluate"], watch)
+
+
+def keep_artifact(run: SeedRun) -> None:
+    """Lay a copy of the artifact beside the checkpoints: what is cut off later need not train."""
+    run.kept.mkdir(parents=True, exist_ok=True)
+    partial = run.artifact.with_suffix(PARTIAL_SUFFIX)
+    shutil.copy(run.folder / ARTIFACT_NAME, partial)
+    partial.replace(run.artifact)
 
 
 def refuse_lateness(run: SeedRun) -> None:
@@ -153,6 +164,8 @@ def run_script(run: SeedRun, verbs: list[str], watch: Callable[[str], None]) -> 
             for line in process.stdout or ():
                 file.write(line)
                 file.flush()
+                if line.startswith(WRITTEN_PREFIX):
+                    keep_artifact(run)
                 watch(line.rstrip("\n"))
         exit_code = process.wait()
     finally:
@@ -263,7 +276,7 @@ def stop_training(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=STOP_SECONDS)
         os.killpg(process.pid, signal.SIGKILL)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):  # who says stop twice means at once
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     except ProcessLookupError:

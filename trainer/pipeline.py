@@ -249,6 +249,11 @@ def check_data(data: DataLocation, recipe: Recipe) -> None:
     Raises:
         DataError: they do not.
     """
+    if not data.dataset.is_dir():
+        raise DataError(
+            f"{data.dataset}: no such data; say with --data DIR where yours are, or make some with "
+            "`pgolf-train data build` or `pgolf-train data get`"
+        )
     vocab_size = recipe.model.vocab_size
     load_byte_table(data.tokenizer, vocab_size)
     train_paths = shard_paths(data.dataset, "train")

@@ -177,10 +177,13 @@ def read_recipe_file(path: Path) -> RecipeFile:
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text) if len(text) <= MAX_RECIPE_BYTES else None
+    except FileNotFoundError:
+        beside = (str(file) for file in path.parent.glob("*.y*ml"))
+        raise RecipeError(f"{path}: no such recipe file{near_names(str(path), beside)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot read the recipe: {error}") from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise RecipeError(f"{path}{_yaml_mistake(error)}") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a YAML mapping of sections")
     words = {key: str(content.pop(key)) for key in TOP_LEVEL_WORDS if key in content}
@@ -193,6 +196,13 @@ def read_recipe_file(path: Path) -> RecipeFile:
         settings=_flatten(path, content),
         lines=_lines(text),
     )
+
+
+def _yaml_mistake(error: yaml.YAMLError) -> str:
+    """Where a file is no YAML, and why, to follow its name."""
+    mark = getattr(error, "problem_mark", None)
+    place = f":{mark.line + 1}" if mark else ""
+    return f"{place}: not YAML: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
 
 
 def _flatten(path: Path, content: Mapping[str, object]) -> dict[str, object]:
@@ -253,7 +263,8 @@ def _find(name_or_path: str, beside: Path | None = None) -> Path:
     if name_or_path.endswith((".yaml", ".yml")):
         return (beside.parent / name_or_path) if beside else Path(name_or_path)
     if name_or_path not in recipe_names():
-        hint = near_names(name_or_path, recipe_names())
+        files = (str(file) for file in Path().glob("*.y*ml"))
+        hint = near_names(name_or_path, [*recipe_names(), *files])
         raise RecipeError(
             f"no recipe is called {name_or_path!r}{hint or '; see `pgolf-train recipes`'}"
         )

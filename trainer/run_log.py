@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from trainer.errors import TrainerError
+
 ARTIFACT_NAME = "final_model.int8.ptz"  # in the working directory
 PAUSED_PREFIX = "paused:"  # of the last line where another process shall go on
+WRITTEN_PREFIX = "phase:serialise "  # of the line behind which the artifact is whole
 DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its loss was lost
 
 
@@ -44,6 +47,23 @@ def open_run_log(run_id: str, *, is_master: bool) -> RunLog:
     path.parent.mkdir(exist_ok=True)
     print(path, flush=True)
     return RunLog(file=path.open("a", encoding="utf-8"))
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Within it, write to the path that it gives: the file has its name once all of it is there.
+
+    Raises:
+        TrainerError: the disk refused; nothing of the file stays.
+    """
+    part = path.with_suffix(".partial")
+    try:
+        yield part
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch tells a full disk as the latter
+        part.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise TrainerError(f"{path}: cannot be written ({why}): make room on its disk") from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

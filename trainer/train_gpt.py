@@ -72,7 +72,7 @@ from trainer.quantization.rounding import (
 )
 from trainer.recipe import DeviceOptions, QuantizationOptions, Recipe, Value
 from trainer.recipe_checks import build_recipe
-from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log
+from trainer.run_log import ARTIFACT_NAME, Progress, RunLog, open_run_log, written_whole
 from trainer.training_loop import TrainingRun, train, warm_up
 
 VERBS = ("train", "evaluate")
@@ -102,8 +102,7 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
     try:
         verbs = sys.argv[1:] or VERBS
         if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
-            expected = " or ".join((*VERBS, STREAM_VERB))
-            raise RecipeError(f"no verb {min(unknown)!r}; expected {expected}")
+            raise RecipeError(f"no verb {min(unknown)!r}; expected train, evaluate or stream")
         refuse_what_is_built_in(os.environ, built_in)
         recipe = build_recipe({**settings, **environment_settings(os.environ)})
         run = prepare_run(recipe, script)
@@ -116,9 +115,9 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
             stream_artifact(run)
     except PausedError:
         return 0  # the log says so; torchrun would report a failure at length
-    except TrainerError as error:
+    except (TrainerError, OSError) as error:  # the latter is mostly a full disk
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
+        return getattr(error, "exit_code", TrainerError.exit_code)
     finally:
         leave_process_group()
     return 0
@@ -288,7 +287,8 @@ def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
     state, options = run.model.state_dict(), run.recipe.quantization
     code_bytes = script.stat().st_size
     artifact = packed_state(run, hessians, code_bytes)
-    Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
+    with written_whole(Path(ARTIFACT_NAME)) as part:
+        part.write_bytes(artifact.compressed)
     model_bytes, payload = sum(one.nbytes for one in state.values()), artifact.payload_bytes
     form = f"int{options.matrix_bits}+{options.compressor}"
     for line in (

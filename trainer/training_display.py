@@ -36,6 +36,13 @@ class Workload:
     flops_per_token: float  # forward and backward
 
 
+class ProgressConsole(Console):
+    """A console that leaves it to the command what a reader's going away means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class TrainingDisplay:
     """Shows the lines of runs as they come."""
 

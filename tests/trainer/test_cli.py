@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from forked import run_forked
@@ -171,6 +172,36 @@ def test_being_stopped_ends_the_training_processes(tiny_command, tmp_path):
     assert partial.stat().st_size == size
 
 
+def test_losing_the_terminal_ends_the_training_processes(tiny_command):
+    """They have a session of their own, and would train on with nobody to read them."""
+    words = [sys.executable, "-m", "trainer", *map(str, tiny_command), "--set", "ITERATIONS=999999"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    next(line for line in process.stderr if "step:3/" in line)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGHUP)
+    process.stderr.read()
+    assert process.wait(timeout=120) == 130
+    assert children and not any(child.is_running() for child in children)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["recipes"], ["data", "build", "--help"]])
+def test_a_reader_that_went_away_is_told_as_shells_do(words):
+    command = [sys.executable, "-m", "trainer", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_reader_of_the_progress_that_went_away_ends_the_training(tiny_command, tmp_path):
+    words = [sys.executable, "-m", "trainer", *map(str, tiny_command), "--set", "ITERATIONS=999999"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stderr if "step:3/" in line)
+        process.stderr.close()
+    assert process.returncode == 141
+    assert (tmp_path / "out" / "train_seed1337.log.partial").is_file()
+
+
 def write_bad_magic(folder):
     shard = folder / "datasets" / "tiny" / "fineweb_train_000000.bin"
     shard.write_bytes(b"\0" * 2000)
@@ -219,7 +250,14 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_written(
     ("arguments", "complaint"),
     [
         (["dmo"], "no recipe is called 'dmo'; did you mean demo"),
-        (["demo", "--data", "/nowhere"], "/nowhere: no token shards"),
+        (["plna", "demo"], "no command or recipe is called 'plna'; did you mean plan?"),
+        (
+            ["demo", "--set", "run.data_path=absent"],
+            "absent: no such data; say with --data DIR where yours are",
+        ),
+        (["demo", "--data", "rule"], "rule: no such folder; did you mean rules?"),
+        (["demo", "--data", "rules"], "no token shards here"),
+        (["demo", "--data", "/nowhere"], "/nowhere: no such folder"),
         (["demo", "--seeds", "1,x"], "expected whole numbers"),
         (["demo", "--seeds", "1,1"], "names a seed twice"),
         (["demo", "--set", "ITERATIONS"], "expected KEY=VALUE"),

@@ -54,7 +54,7 @@ def test_own_documents_from_a_folder(tmp_path):
         (["build", "--corpus", "x", "--out", "o"], "no such corpus"),
         (["build", "--corpus", "jargon", "--val-docs", "3", "--out", "o"], "give only --out"),
         (["build", __file__, "--val-docs", "1", "--name", "../x", "--out", "o"], "--name '../x'"),
-        (["inspect", "absent"], "no token shards"),
+        (["inspect", "absent"], "absent: no such folder"),
         (["get", "sp-1"], "no such variant"),
     ],
 )

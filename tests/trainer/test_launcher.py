@@ -109,6 +109,7 @@ def has_ended(process):
     return False
 
 
+SAYS_WRITTEN = "print('phase:serialise seconds:0', flush=True)"
 TWO_PARTS = """
 import os, pathlib, sys
 verb, kept = sys.argv[1], pathlib.Path(os.environ["CHECKPOINT_FOLDER"])
@@ -117,6 +118,7 @@ if verb == "evaluate":
     print(pathlib.Path("final_model.int8.ptz").read_text())
 elif kept.is_dir():
     pathlib.Path("final_model.int8.ptz").write_text("weights")
+    print("phase:serialise seconds:0")
 else:
     kept.mkdir(parents=True)
     print("paused:step:3")
@@ -130,8 +132,9 @@ def test_a_run_that_pauses_goes_on_in_the_next_command_with_one_log(launch, tmp_
     assert not seed_log(tmp_path, 1).exists()
     run_seed(timed, 1, lambda line: None)
     words = seed_log(tmp_path, 1).read_text().split()
-    assert words == ["train", "True", "paused:step:3", "train", "True", "evaluate", "False"] + [
-        "weights"
+    assert words == [
+        *("train", "True", "paused:step:3", "train", "True", "phase:serialise", "seconds:0"),
+        *("evaluate", "False", "weights"),
     ]
     assert not (tmp_path / "checkpoints" / "seed_1").exists()
 
@@ -139,7 +142,7 @@ def test_a_run_that_pauses_goes_on_in_the_next_command_with_one_log(launch, tmp_
 def test_when_time_is_over_after_training_the_next_command_only_evaluates(
     launch, tmp_path, monkeypatch
 ):
-    packs = "open('final_model.int8.ptz', 'w').write(__file__)"
+    packs = f"open('final_model.int8.ptz', 'w').close(); {SAYS_WRITTEN}"
     script = f"import sys\nprint(sys.argv[1])\nif sys.argv[1] == 'train':\n    {packs}"
     left = iter([9, 9, 0, 9])  # before and in training, and before evaluation; then the next day
     monkeypatch.setattr("trainer.launcher.seconds_left", lambda launch: next(left))
@@ -147,7 +150,30 @@ def test_when_time_is_over_after_training_the_next_command_only_evaluates(
     with pytest.raises(PausedError):
         run_seed(timed, 1, lambda line: None)
     run_seed(timed, 1, lambda line: None)
-    assert seed_log(tmp_path, 1).read_text().split() == ["train", "evaluate"]
+    words = seed_log(tmp_path, 1).read_text().split()
+    assert words == ["train", "phase:serialise", "seconds:0", "evaluate"]
+
+
+@pytest.mark.parametrize("end", ["sys.exit('no space left')", "time.sleep(600)"])
+def test_what_is_cut_off_while_it_evaluates_goes_on_from_its_artifact(launch, tmp_path, end):
+    """Once it was trained, neither a failure nor Ctrl-C loses it."""
+    script = (
+        "import pathlib, sys, time\nweights = pathlib.Path('final_model.int8.ptz')\n"
+        f"if not sys.argv[1:]:\n    weights.write_text('kept'); {SAYS_WRITTEN}\n"
+        f"    print('half', flush=True); {end}\nprint(sys.argv[1], weights.read_text())"
+    )
+
+    def watch(line):
+        if line == "half" and "sleep" in end:
+            raise KeyboardInterrupt
+
+    with pytest.raises((LaunchError, KeyboardInterrupt)):
+        run_seed(launch(script), 1, watch)
+    lines = []
+    run_seed(launch(script), 1, lines.append)
+    kept = tmp_path / "checkpoints" / "seed_1"
+    assert lines == [f"goes on from the artifact that {kept} kept", "evaluate kept"]
+    assert not kept.exists()
 
 
 def test_no_process_is_started_when_the_time_is_over(launch, tmp_path):

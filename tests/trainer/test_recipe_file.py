@@ -77,7 +77,7 @@ def test_mistakes_name_file_and_key_and_near_names(tmp_path):
     ("text", "complaint"),
     [
         ("- a list", "is a YAML mapping"),
-        ("a: [", "not YAML"),
+        ("a: [\n", "mine.yaml:2: not YAML: expected the node content"),
         ("modl:\n  num_layers: 2\n", "modl: no such section; did you mean model"),
         ("model: 3\ntrack: demo\n", "model: expected options"),
         ("what: no track\n", "track: expected one of"),
@@ -92,7 +92,7 @@ def test_a_malformed_file_is_refused(tmp_path, text, complaint):
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(RecipeError, match="cannot read the recipe"):
+    with pytest.raises(RecipeError, match="no such recipe file"):
         load_recipe(str(tmp_path / "none.yaml"), {})
 
 

@@ -111,7 +111,7 @@ def test_the_log_begins_with_the_source_that_ran(script_folder, tiny_data):
 @pytest.mark.parametrize(
     ("verbs", "environment", "complaint"),
     [
-        (["fly"], {}, "RecipeError: no verb 'fly'; expected train or evaluate"),
+        (["fly"], {}, "RecipeError: no verb 'fly'; expected train, evaluate or stream"),
         ([], {"NUM_LAYERS": "x"}, "model.num_layers: expected a whole number, not 'x'"),
         ([], {"VOCAB_SIZE": "100"}, "has 320 tokens, but the vocabulary size asked for is 100"),
         ([], {"DATA_PATH": "/nowhere"}, "/nowhere: no fineweb_train_*.bin shards"),

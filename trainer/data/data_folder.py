@@ -1,5 +1,6 @@
 """Where things lie in a data folder: OUT/datasets/NAME/*.bin and OUT/tokenizers/*."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ def find_datasets(folder: Path) -> list[DatasetLocation]:
     Raises:
         DataError: there are none.
     """
+    if not folder.is_dir():
+        near = difflib.get_close_matches(str(folder), map(str, folder.parent.glob("*/")), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise DataError(f"{folder}: no such folder{hint}")
     inside = (
         [folder] if has_shards(folder) else sorted(filter(has_shards, folder.glob("datasets/*")))
     )

@@ -123,10 +123,10 @@ def requirements(request: FolderRequest) -> str:
 
 
 def _make_room(folder: Path, script: str, *, overwrite: bool, resume: bool) -> None:
-    if not overwrite and not resume:
-        raise FolderError(f"{folder}: exists; add --resume, --overwrite, or another --out")
     if not (folder / CONTRACT_NAME).is_file():
         raise FolderError(f"{folder}: is no submission of pgolf-train; choose another --out")
+    if not overwrite and not resume:
+        raise FolderError(f"{folder}: exists; add --resume, --overwrite, or another --out")
     if overwrite:
         shutil.rmtree(folder)
     elif (folder / SCRIPT_NAME).read_text(encoding="utf-8") != script:
