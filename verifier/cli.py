@@ -63,6 +63,20 @@ class DefaultCommandGroup(click.Group):
                 f"no command and no submission '{word}'; did you mean {near[0]}?"
             )
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with quiet_pipe():  # --help and --version are printed here
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with quiet_pipe():  # the commands' own --help
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
@@ -339,12 +353,14 @@ def finish(options: dict[str, Any], command: Callable[[], int]) -> NoReturn:
 
 @contextmanager
 def quiet_pipe() -> Iterator[None]:
-    """A reader that went away (`| head`) is no error."""
+    """A reader that went away (`| head`) is no error; click would call it 1."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
         sys.exit(READER_WENT_AWAY)
 
 

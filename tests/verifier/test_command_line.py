@@ -137,6 +137,15 @@ def test_a_reader_that_went_away_is_no_acceptance(make_submission):
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize("words", [["rules"], ["--help"], ["check", "--help"], ["--version"]])
+def test_a_table_or_a_help_that_nobody_reads_is_no_rejection(words):
+    command = [sys.executable, "-m", "verifier", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 def test_a_disk_that_refuses_is_named_in_one_line(monkeypatch, tmp_path):
     def write(self, data):
         raise OSError(errno.ENOSPC, "No space left on device", str(self))

@@ -50,15 +50,22 @@ def plan_options(submission: str, options: Options) -> PlanOptions:
     )
 
 
+class PipedConsole(Console):
+    """A console that leaves it to the command line what a reader's going away means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def progress_console(options: Options) -> Console:
     """Where progress goes: stderr, so that stdout carries the result alone."""
-    return Console(stderr=True, no_color=options["no_color"] or None, highlight=False)
+    return PipedConsole(stderr=True, no_color=options["no_color"] or None, highlight=False)
 
 
 def result_console(options: Options) -> Console:
     """Where results go; wide enough for its tables when nobody looks."""
     width = None if sys.stdout.isatty() else RESULT_WIDTH
-    return Console(no_color=options["no_color"] or None, highlight=False, width=width)
+    return PipedConsole(no_color=options["no_color"] or None, highlight=False, width=width)
 
 
 def track_of(submission: Path, asked: str | None) -> str:
