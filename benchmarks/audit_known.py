@@ -25,10 +25,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from verifier.claims import collect_claims  # noqa: E402
+from verifier.claims.seed_by_seed import collect_claims  # noqa: E402
+from verifier.intake.submission import load_submission  # noqa: E402
 from verifier.pipeline import check  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
-from verifier.submission import load_submission  # noqa: E402
 
 LABELS = Path(__file__).with_name("known_submissions.csv")
 RECORD_TRACK, OTHER_TRACK = "10min_16mb", "non_record_16mb"

@@ -24,10 +24,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from verifier.claims.training_log import read_training_log  # noqa: E402
 from verifier.floor.assessment import Allowance, Claimed, assess  # noqa: E402
 from verifier.floor.world import WorldSize, draw_world, write_world  # noqa: E402
 from verifier.schemas.floor_record_json import FloorRecord  # noqa: E402
-from verifier.training_log import read_training_log  # noqa: E402
 
 SCRIPT = (ROOT / "tests/verifier/floor/tape_script.py").read_text()
 HONEST = ("plain", "score_first", "pair_mix:0.05", "online")

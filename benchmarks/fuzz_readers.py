@@ -19,21 +19,21 @@ from pathlib import Path, PurePosixPath
 import atheris
 
 with atheris.instrument_imports(include=["verifier"]):
+    from verifier.claims.run_command import find_run_commands
+    from verifier.claims.training_log import read_training_log
     from verifier.data_flow import follow_run
     from verifier.data_flow.settings import Settings
-    from verifier.literal_files import Files
+    from verifier.intake.submission import load_submission
     from verifier.pipeline import check
-    from verifier.program import load_program
-    from verifier.python_source import parse_python
+    from verifier.reading.literal_files import Files
+    from verifier.reading.program import load_program
+    from verifier.reading.python_source import parse_python
+    from verifier.reading.unpacking import unpack
     from verifier.reports.markdown import render_markdown
     from verifier.reports.verdict_file import render_json
-    from verifier.run_command import find_run_commands
     from verifier.schemas.foreign_json import read_json
     from verifier.schemas.pgolf_yaml import read_contract
     from verifier.schemas.submission_json import read_metadata
-    from verifier.submission import load_submission
-    from verifier.training_log import read_training_log
-    from verifier.unpacking import unpack
 from verifier.errors import SubmissionUnreadableError
 from verifier.rulebook import load_rulebook
 

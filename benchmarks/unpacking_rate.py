@@ -22,8 +22,8 @@ from pathlib import Path, PurePosixPath
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from verifier.errors import PgolfError  # noqa: E402
-from verifier.program import Program, load_program  # noqa: E402
-from verifier.submission import load_submission  # noqa: E402
+from verifier.intake.submission import load_submission  # noqa: E402
+from verifier.reading.program import Program, load_program  # noqa: E402
 
 MAX_FILE_BYTES = 4 << 20  # of what stands beside a script; weights are no code
 NO_CODE = (".log", ".txt", ".md")

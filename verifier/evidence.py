@@ -3,8 +3,10 @@
 import datetime
 from dataclasses import dataclass
 
-from verifier.claims import Claims, LogClaim
-from verifier.learning import learning_of
+from verifier.claims.learning import learning_of
+from verifier.claims.seed_by_seed import Claims, LogClaim
+from verifier.claims.training_log import TrainingLog
+from verifier.intake.submission import Submission
 from verifier.runs.harness import Executed
 from verifier.runs.loss_curve import losses_sha256
 from verifier.runs.visibility import TRAINING
@@ -26,8 +28,6 @@ from verifier.schemas.run_record_json import (
 from verifier.schemas.sampled_record_json import SampledRecord
 from verifier.schemas.stream_record_json import StreamRecord
 from verifier.schemas.submission_json import Metadata, SeedClaim
-from verifier.submission import Submission
-from verifier.training_log import TrainingLog
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

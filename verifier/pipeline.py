@@ -4,16 +4,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifier.claims import collect_claims
-from verifier.code_bytes import count_code, declared_files
+from verifier.claims.seed_by_seed import collect_claims
 from verifier.data_flow import follow_run
 from verifier.data_flow.settings import read_settings
 from verifier.errors import UsageError
 from verifier.evidence import Paper, Seen, claimed_values, collect, unread_lines
-from verifier.judging import JudgedCase, judge_case, track_ledger
-from verifier.program import load_program, unparsed
+from verifier.intake.submission import load_submission
+from verifier.judging.one_reading import JudgedCase, judge_case, track_ledger
+from verifier.judging.rule_outcomes import static_outcomes
+from verifier.reading.code_bytes import count_code, declared_files
+from verifier.reading.program import load_program, unparsed
 from verifier.records.ledger import find_record
-from verifier.rule_outcomes import static_outcomes
 from verifier.rulebook import Rulebook, rules_folder
 from verifier.runs.harness import Harness, RunObserver
 from verifier.runs.journal import Journal, write_record
@@ -22,7 +23,6 @@ from verifier.sandbox.base import Enforcement, Sandbox
 from verifier.schemas.run_record_json import Evidence, RunPlan
 from verifier.schemas.verdict_json import VerdictFile
 from verifier.static_checks.base import PaperCase
-from verifier.submission import load_submission
 
 if TYPE_CHECKING:
     from verifier.floor.world import World

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from verifier.errors import HarnessError
-from verifier.fetching import changed_submissions
+from verifier.intake.fetching import changed_submissions
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 60

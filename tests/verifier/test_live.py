@@ -6,9 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
+from verifier.claims.training_log import TrainingLogReader
 from verifier.reports.live import LiveRun
 from verifier.rulebook import load_rulebook
-from verifier.training_log import TrainingLogReader
 
 LIMITS = load_rulebook("10min_16mb").track.limits
 LINES = (

@@ -13,11 +13,11 @@ from verifier import pipeline
 from verifier.commands.options import Options, result_console, submission_path, track_of
 from verifier.commands.rendering import Told, exit_code, show, write_index, write_reports
 from verifier.errors import PgolfError, as_told
-from verifier.fetching import changed_submissions
+from verifier.intake.fetching import changed_submissions
+from verifier.intake.source_record import read_source
 from verifier.reports.console import print_overview
 from verifier.reports.foreign_text import visible
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook
-from verifier.source_record import read_source
 from verifier.verdict import GRAVITY, Decision
 
 STREAMED = ("json", "markdown", "github")

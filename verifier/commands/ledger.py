@@ -8,9 +8,10 @@ from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from verifier.claims import collect_claims
+from verifier.claims.seed_by_seed import collect_claims
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
+from verifier.intake.submission import load_submission
 from verifier.records import ledger as ledger_of
 from verifier.records.ledger import BoardRow, LedgerRow
 from verifier.records.significance import (
@@ -26,7 +27,6 @@ from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_fold
 from verifier.runs.journal import Journal
 from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
 from verifier.schemas.significance_json import Significance
-from verifier.submission import load_submission
 
 RECORD_COLUMNS = ("record", "date", "BPB", "std", "seeds", "bytes", "status", "folder")
 FIGURE_COLUMNS = ("BPB", "std", "seeds", "bytes")

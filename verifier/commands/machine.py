@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from verifier.commands.options import Options, progress_console, result_console
 from verifier.errors import HarnessError, SandboxUnavailableError
-from verifier.fetching import fetch_pull_request
+from verifier.intake.fetching import fetch_pull_request
 from verifier.reports.foreign_text import visible
 from verifier.reports.sandbox_survey import (
     UNCONFINED,

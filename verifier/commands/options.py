@@ -8,11 +8,11 @@ from typing import Any
 from rich.console import Console
 
 from verifier.errors import UsageError
+from verifier.intake.source_record import read_commit
 from verifier.rulebook import DEFAULT_TRACK, rules_folder
 from verifier.runs.plan import PlanOptions
 from verifier.schemas.foreign_json import MAX_JSON_CHARACTERS, read_json
 from verifier.schemas.run_record_json import Rung
-from verifier.source_record import read_commit
 
 Options = dict[str, Any]
 RESULT_WIDTH = 140

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from verifier.commands.options import Options, result_console
 from verifier.errors import UsageError
+from verifier.intake.source_record import SourceRecord
 from verifier.records.ledger import load_ledger
 from verifier.reports.console import print_verdict
 from verifier.reports.dossier import Dossier
@@ -25,7 +26,6 @@ from verifier.runs.journal import write_atomically, write_record
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
-from verifier.source_record import SourceRecord
 from verifier.verdict import EXIT_CODES, Decision
 
 TEXT_WIDTH = 140

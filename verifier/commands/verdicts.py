@@ -25,6 +25,7 @@ from verifier.commands.options import (
 from verifier.commands.rendering import Told, exit_code, show, write_reports
 from verifier.errors import UsageError
 from verifier.evidence import Paper
+from verifier.intake.source_record import read_source
 from verifier.rehearsal import rehearse
 from verifier.reports.verdict_file import json_schema
 from verifier.rulebook import Rulebook, load_rulebook
@@ -32,7 +33,6 @@ from verifier.runs.journal import Journal, read_record
 from verifier.runs.plan import PlanOptions
 from verifier.schemas.run_record_json import Evidence, RunPlan
 from verifier.schemas.verdict_json import VerdictFile
-from verifier.source_record import read_source
 
 if TYPE_CHECKING:
     from verifier.floor.world import World

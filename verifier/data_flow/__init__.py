@@ -26,7 +26,7 @@ from verifier.data_flow.interpreter import Interpreter
 from verifier.data_flow.recorder import OutOfStepsError
 from verifier.data_flow.settings import Settings
 from verifier.data_flow.trace import Report, Trace
-from verifier.program import Program, read_module
+from verifier.reading.program import Program, read_module
 
 
 def follow_run(program: Program, settings: Settings) -> Trace:

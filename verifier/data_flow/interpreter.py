@@ -34,7 +34,7 @@ from verifier.data_flow.values import (
     Value,
     join,
 )
-from verifier.program import Module
+from verifier.reading.program import Module
 
 _Owner = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -34,7 +34,7 @@ from verifier.data_flow.values import (
     VALIDATION,
     Value,
 )
-from verifier.program import Module
+from verifier.reading.program import Module
 
 MAX_STEPS = 400_000
 MAX_CALL_DEPTH = 30

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from verifier.claims import Claims, LogClaim
+from verifier.claims.run_command import find_run_commands
+from verifier.claims.seed_by_seed import Claims, LogClaim
 from verifier.data_flow.unprinted import UnprintedLine, unprinted_lines
-from verifier.program import Program
-from verifier.run_command import find_run_commands
-from verifier.submission import Submission, SubmissionFile
+from verifier.intake.submission import Submission, SubmissionFile
+from verifier.reading.program import Program
 
 MAX_LOG_CHARACTERS = 4_000_000
 MIN_WITNESS_CHARACTERS = 10

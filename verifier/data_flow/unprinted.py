@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from verifier.claims import Claims, LogClaim
-from verifier.log_lines import without_timestamp
-from verifier.program import Module, Program, read_module
+from verifier.claims.log_lines import without_timestamp
+from verifier.claims.seed_by_seed import Claims, LogClaim
+from verifier.reading.program import Module, Program, read_module
 
 MAX_LINES = 5_000
 _LABEL = re.compile(r"([A-Za-z]\w{3,60})(?::(?!//)\S|:? \w{2,40}[:=]\S)(?=.{0,300}\d)")

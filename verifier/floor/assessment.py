@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from verifier.claims.log_lines import FinalMetric
 from verifier.floor.odds import bet, total_log_odds
 from verifier.floor.source import Tape
 from verifier.floor.tokenizer_model import BOS
 from verifier.floor.world import World
-from verifier.log_lines import FinalMetric
 from verifier.runs.scores import finite
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.units import implied_bytes

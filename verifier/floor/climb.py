@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifier.claims.training_log import read_training_log
 from verifier.floor.assessment import Allowance, Claimed, assess
 from verifier.floor.world import World
 from verifier.runs.execute import execute
@@ -12,7 +13,6 @@ from verifier.runs.open_watch import OpenWatch
 from verifier.runs.plan import PreparedRun
 from verifier.runs.scores import KEPT_LOSSES
 from verifier.schemas.floor_record_json import FloorRecord
-from verifier.training_log import read_training_log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

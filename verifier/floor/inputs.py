@@ -10,12 +10,12 @@ from pathlib import Path
 
 from verifier.errors import DataError, UsageError
 from verifier.floor.world import World, WorldSize, draw_world, write_world
+from verifier.intake.submission import Submission
 from verifier.rulebook import Rulebook
 from verifier.runs.launch import choose_dataset, readme_command
 from verifier.runs.plan import PlanOptions
 from verifier.schemas.base import Quantity
 from verifier.schemas.track_yaml import DatasetFamily, Track
-from verifier.submission import Submission
 
 _DEFAULT_VOCABULARY = re.compile(r"[\"']VOCAB_SIZE[\"']\s*,\s*[\"']?(\d{2,6})\b")
 _SIDECAR = re.compile(r"fineweb_val_bytes|([\"'])val_bytes\1")

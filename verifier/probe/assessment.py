@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from verifier.claims.log_lines import FinalMetric
 from verifier.floor.odds import bet
-from verifier.log_lines import FinalMetric
 from verifier.probe.canaries import assess_canaries
 from verifier.probe.neighbours import is_kept
 from verifier.probe.order import assess_orders

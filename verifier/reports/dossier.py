@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from verifier.intake.source_record import SourceRecord
 from verifier.reports import figures
 from verifier.rulebook import Rulebook
 from verifier.schemas.ledger_yaml import Ledger
@@ -10,7 +11,6 @@ from verifier.schemas.rule_record_json import FindingRecord
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.run_record_json import Evidence
 from verifier.schemas.verdict_json import VerdictFile
-from verifier.source_record import SourceRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from verifier.claims.training_log import TrainingLogReader, TrainPoint
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
 from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.schemas.track_yaml import Limits
-from verifier.training_log import TrainingLogReader, TrainPoint
 
 REDRAW_SECONDS = 0.2
 PLAIN_SECONDS = 10.0

@@ -7,13 +7,13 @@ severe come first, and what is left out is counted.
 from collections.abc import Iterable, Iterator, Sequence
 
 from verifier.findings import Outcome
+from verifier.intake.source_record import SourceRecord
 from verifier.reports import figures
 from verifier.reports.dossier import web_address
 from verifier.reports.foreign_text import markdown, markdown_code
 from verifier.reports.run_notes import run_notes
 from verifier.schemas.rule_record_json import FindingRecord, RuleRecord
 from verifier.schemas.verdict_json import VerdictFile
-from verifier.source_record import SourceRecord
 
 COMMENT_CHARACTERS = 65_000
 """GitHub refuses comments over 65,536."""

@@ -8,8 +8,8 @@ the kernel tells us, ends evaluation's loading and compiling.
 from array import array
 from dataclasses import dataclass, replace
 
+from verifier.claims.training_log import TrainingLog, TrainPoint, ValidationPoint
 from verifier.schemas.run_record_json import Phases
-from verifier.training_log import TrainingLog, TrainPoint, ValidationPoint
 
 Seconds = float | None
 ClockedPoint = TrainPoint | ValidationPoint

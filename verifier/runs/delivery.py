@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from verifier.errors import HarnessError, RunDirectoryError
+from verifier.intake.submission import FileKind, Submission
 from verifier.runs.journal import DISK_HINT
 from verifier.sandbox.scratch import remove_tree
-from verifier.submission import FileKind, Submission
 from verifier.track_data import file_sha256
 
 WITHHELD = (FileKind.LOG, FileKind.README, FileKind.METADATA)

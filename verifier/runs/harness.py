@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from verifier.claims.training_log import TrainingLogReader
+from verifier.intake.submission import Submission
 from verifier.runs.journal import Journal
 from verifier.runs.scores import ScoredText
 from verifier.sandbox.base import Sandbox
 from verifier.sandbox.limits import SandboxLimits
 from verifier.schemas.run_record_json import CodeBytes, Independence, Mutation, SeedMeasurement
 from verifier.schemas.track_yaml import Limits, Track
-from verifier.submission import Submission
-from verifier.training_log import TrainingLogReader
 
 
 class RunObserver(Protocol):

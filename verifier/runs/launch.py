@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from verifier.claims.run_command import RunCommand, find_run_commands, read_launch_line
 from verifier.errors import SubmissionUnreadableError
-from verifier.run_command import RunCommand, find_run_commands, read_launch_line
+from verifier.intake.submission import Submission
 from verifier.schemas.pgolf_yaml import (
     SplitContract,
     StreamContract,
@@ -13,7 +14,6 @@ from verifier.schemas.pgolf_yaml import (
 )
 from verifier.schemas.run_record_json import EvaluationPlan, StreamPlan, TextPlan
 from verifier.schemas.track_yaml import Launch
-from verifier.submission import Submission
 from verifier.track_data import TrackData
 
 DATA_INSIDE = "/pgolf/data"

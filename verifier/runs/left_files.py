@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from verifier.bounded_files import walk_folder
+from verifier.intake.bounded_files import walk_folder
 from verifier.sandbox.scratch import MAX_SCRATCH_ENTRIES
 from verifier.track_data import file_sha256
 

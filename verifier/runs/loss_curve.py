@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 
-from verifier.training_log import TrainPoint
+from verifier.claims.training_log import TrainPoint
 
 MIN_POINTS = 4
 

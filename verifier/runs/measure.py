@@ -6,8 +6,9 @@ Sizes and times are ours; the script's own words stand beside them as script_*.
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.learning import learning_of
-from verifier.log_lines import FinalMetric
+from verifier.claims.learning import learning_of
+from verifier.claims.log_lines import FinalMetric
+from verifier.claims.training_log import TrainingLog, TrainingLogReader
 from verifier.runs.clocks import Timeline, phases, validations_in_training
 from verifier.runs.left_files import Artifact
 from verifier.runs.loss_curve import loss_per_log_step, losses_sha256
@@ -21,7 +22,6 @@ from verifier.schemas.run_record_json import (
     TokenLosses,
 )
 from verifier.track_data import file_sha256
-from verifier.training_log import TrainingLog, TrainingLogReader
 from verifier.units import implied_bytes
 
 MAX_DETAIL_CHARACTERS = 300

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import verifier
 from verifier.errors import UsageError
+from verifier.intake.submission import Submission
 from verifier.rulebook import Rulebook
 from verifier.runs.launch import OWN_NAMES, Launcher, choose_dataset, make_commands
 from verifier.schemas.run_record_json import Rung, RunPlan
-from verifier.submission import Submission
 from verifier.track_data import TrackData, locate_data
 
 MAX_SEED = 2**32

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from verifier.claims.training_log import TrainingLogReader
 from verifier.runs.harness import Harness, RunObserver, sandbox_limits, scored_text
 from verifier.runs.journal import SeedFiles
 from verifier.runs.last_words import LastWords
@@ -17,7 +18,6 @@ from verifier.runs.plan import PreparedRun
 from verifier.runs.scores import ScoredText
 from verifier.runs.visibility import Mounts, hidden_text
 from verifier.sandbox.base import SandboxCommand
-from verifier.training_log import TrainingLogReader
 
 MAX_TIMED_LINES = 1_000_000
 MIN_WALL_SECONDS = 1.0

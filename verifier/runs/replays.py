@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from verifier.claims.training_log import TrainPoint, read_training_log
 from verifier.runs.cold_start import EvaluationRequest, evaluate
 from verifier.runs.delivery import disk_errors, fresh_folder
 from verifier.runs.journal import recorded, write_record
@@ -19,7 +20,6 @@ from verifier.runs.visibility import Mounts, training_data, validation_inside
 from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import Independence, Mutation, SeedMeasurement
 from verifier.track_data import HEADER_BYTES
-from verifier.training_log import TrainPoint, read_training_log
 
 NUM_CORRUPTED = 64
 """Stretches of the artifact that are inverted, evenly spread."""

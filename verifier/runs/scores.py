@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.log_lines import FinalMetric
+from verifier.claims.log_lines import FinalMetric
 from verifier.runs.delivery import disk_errors
 from verifier.runs.left_files import WrittenFile
 from verifier.schemas.run_record_json import ScoreOrigin, TokenLosses

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from verifier.claims import Claims
+from verifier.claims.seed_by_seed import Claims
 from verifier.data_flow.trace import Trace
 from verifier.findings import CheckResult, Finding
-from verifier.program import Program
+from verifier.intake.submission import Submission
+from verifier.reading.program import Program
 from verifier.schemas.rule_yaml import Rule
 from verifier.schemas.track_yaml import Track
-from verifier.submission import Submission
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from verifier.called_names import finding_at, literal_text
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.program import Module
+from verifier.reading.called_names import finding_at, literal_text
+from verifier.reading.program import Module
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -4,9 +4,9 @@ import re
 import statistics
 from collections.abc import Iterable
 
-from verifier.claims import HEADLINE_TOLERANCE_BPB, LogClaim, SeedClaims
+from verifier.claims.log_lines import FinalMetric
+from verifier.claims.seed_by_seed import HEADLINE_TOLERANCE_BPB, LogClaim, SeedClaims
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.log_lines import FinalMetric
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

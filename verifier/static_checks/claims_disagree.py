@@ -2,9 +2,9 @@
 
 import re
 
-from verifier.claims import SeedClaims
+from verifier.claims.prose import Statement, prose_lines
+from verifier.claims.seed_by_seed import SeedClaims
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.prose import Statement, prose_lines
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

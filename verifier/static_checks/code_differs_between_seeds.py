@@ -2,14 +2,14 @@
 
 import re
 
-from verifier.claims import LogClaim
-from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.logged_source import (
+from verifier.claims.logged_source import (
     PrintedSource,
     SourceDifference,
     first_difference,
     logged_source,
 )
+from verifier.claims.seed_by_seed import LogClaim
+from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -4,9 +4,9 @@ import math
 import re
 from collections.abc import Iterator
 
-from verifier.claims import LogClaim
+from verifier.claims.log_lines import FinalMetric
+from verifier.claims.seed_by_seed import LogClaim
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.log_lines import FinalMetric
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 from verifier.static_checks.claim_contradicts_log import is_carried

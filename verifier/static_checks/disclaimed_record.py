@@ -2,8 +2,8 @@
 
 import re
 
+from verifier.claims.prose import Statement, prose_lines
 from verifier.findings import PASSED, CheckResult, Finding
-from verifier.prose import Statement, prose_lines
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

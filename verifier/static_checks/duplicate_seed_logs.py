@@ -3,9 +3,9 @@
 import re
 from itertools import combinations
 
-from verifier.claims import LogClaim, seed_in_name
+from verifier.claims.log_lines import without_timestamp
+from verifier.claims.seed_by_seed import LogClaim, seed_in_name
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.log_lines import without_timestamp
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -1,7 +1,7 @@
 """Weights, tables or text that come from outside of the folder and of the published data set."""
 
-from verifier.called_names import NamedCall, named_calls
 from verifier.findings import CheckResult, cannot_tell
+from verifier.reading.called_names import NamedCall, named_calls
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -3,9 +3,9 @@
 import re
 
 from verifier.findings import CheckResult, Finding
+from verifier.intake.submission import FileKind, SubmissionFile
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
-from verifier.submission import FileKind, SubmissionFile
 
 _SCORE = re.compile(r"(?i)bpb[^\n]{0,40}?\d\.\d\d")
 ASKED_FOR = {

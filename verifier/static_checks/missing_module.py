@@ -5,12 +5,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from verifier.called_names import finding_at
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.program import Module
+from verifier.intake.submission import FileKind
+from verifier.reading.called_names import finding_at
+from verifier.reading.program import Module
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
-from verifier.submission import FileKind
 
 # Import names, most of them seen in public scripts; what is left out must be declared.
 _PACKAGES = frozenset(

@@ -1,7 +1,7 @@
 """Calls in the code of the run that reach out of the machine."""
 
-from verifier.called_names import NamedCall, command_words, named_calls, starts_process
 from verifier.findings import CheckResult, cannot_tell
+from verifier.reading.called_names import NamedCall, command_words, named_calls, starts_process
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from verifier.called_names import NamedCall, literal_text, named_calls
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.program import Module
+from verifier.reading.called_names import NamedCall, literal_text, named_calls
+from verifier.reading.program import Module
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

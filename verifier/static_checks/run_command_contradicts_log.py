@@ -1,8 +1,8 @@
 """Settings in the README's run commands against the hyperparameters that the logs print."""
 
-from verifier.claims import LogClaim
+from verifier.claims.run_command import RunCommand, find_run_commands
+from verifier.claims.seed_by_seed import LogClaim
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.run_command import RunCommand, find_run_commands
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 from verifier.static_checks.code_differs_between_seeds import PER_RUN

@@ -1,14 +1,14 @@
 """The shipped script against the one that ran: the source that a log prints, else its size."""
 
-from verifier.claims import LogClaim
-from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.logged_source import (
+from verifier.claims.logged_source import (
     PrintedSource,
     SourceDifference,
     first_difference,
     logged_source,
     shipped_source,
 )
+from verifier.claims.seed_by_seed import LogClaim
+from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -3,8 +3,8 @@
 import re
 from statistics import fmean
 
+from verifier.claims.prose import statements
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.prose import statements
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

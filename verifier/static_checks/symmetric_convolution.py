@@ -4,9 +4,9 @@ import ast
 from bisect import bisect
 from collections.abc import Iterator, Mapping
 
-from verifier.called_names import finding_at
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.program import Module
+from verifier.reading.called_names import finding_at
+from verifier.reading.program import Module
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -3,11 +3,11 @@
 import ast
 from collections.abc import Iterator
 
-from verifier.bounded_files import read_bounded
 from verifier.data_flow.native_gate import MAX_CHARACTERS, NATIVE_SUFFIXES, native_gates
 from verifier.data_flow.trace import Oddity
 from verifier.data_flow.values import DORMANT, GATE, HINDSIGHT, NATIVE_CALL
 from verifier.findings import CheckResult, Finding, cannot_tell
+from verifier.intake.bounded_files import read_bounded
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase, flow_result
 

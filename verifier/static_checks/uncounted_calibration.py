@@ -2,7 +2,7 @@
 
 import re
 
-from verifier.claims import LogClaim
+from verifier.claims.seed_by_seed import LogClaim
 from verifier.data_flow.trace import Calibration
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule

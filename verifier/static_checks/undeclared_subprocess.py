@@ -2,11 +2,11 @@
 
 import re
 
-from verifier.called_names import command_words, named_calls, starts_process
 from verifier.findings import CheckResult, cannot_tell
+from verifier.intake.submission import FileKind, Submission
+from verifier.reading.called_names import command_words, named_calls, starts_process
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
-from verifier.submission import FileKind, Submission
 
 # They look at the machine, or build and pack what the folder holds.
 _HARMLESS = {"nvidia-smi", "rocm-smi", "lscpu", "free", "df", "uname", "hostname", "which", "where"}

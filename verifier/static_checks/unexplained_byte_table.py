@@ -2,8 +2,8 @@
 
 import ast
 
-from verifier.called_names import finding_at, literal_text
 from verifier.findings import CheckResult, cannot_tell
+from verifier.reading.called_names import finding_at, literal_text
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

@@ -2,9 +2,9 @@
 
 import re
 
-from verifier.claims import LogClaim
+from verifier.claims.prose import statements
+from verifier.claims.seed_by_seed import LogClaim
 from verifier.findings import CheckResult, Finding
-from verifier.prose import statements
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 

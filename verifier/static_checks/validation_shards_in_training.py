@@ -5,13 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from verifier.called_names import finding_at, literal_text
+from verifier.claims.prose import statements
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.program import Module
-from verifier.prose import statements
+from verifier.intake.submission import FileKind
+from verifier.reading.called_names import finding_at, literal_text
+from verifier.reading.program import Module
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
-from verifier.submission import FileKind
 
 _TRAINING_DATA = re.compile(
     r"(?i)(?:^|_)train(?:ing)?_(?:files?|patterns?|glob|paths?|shards?|loader|stream|data|tokens)$"

@@ -4,12 +4,17 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from verifier.claims import ImpliedBytes, LogClaim, implied_validation_bytes, plain_denominators
+from verifier.claims.log_lines import FinalMetric
+from verifier.claims.seed_by_seed import (
+    ImpliedBytes,
+    LogClaim,
+    implied_validation_bytes,
+    plain_denominators,
+)
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.log_lines import FinalMetric
+from verifier.intake.submission import FileKind
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
-from verifier.submission import FileKind
 
 _NAMED_RATIO = "ratio_"
 _SAME_RATIO = 0.01

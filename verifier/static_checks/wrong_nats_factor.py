@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from verifier.claims import ImpliedBytes, LogClaim
+from verifier.claims.prose import prose_lines
+from verifier.claims.seed_by_seed import ImpliedBytes, LogClaim
 from verifier.findings import CheckResult, Finding, cannot_tell
-from verifier.prose import prose_lines
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 from verifier.units import nats_per_token

@@ -4,11 +4,11 @@ import textwrap
 
 import pytest
 
-from verifier.claims import collect_claims
+from verifier.claims.seed_by_seed import collect_claims
 from verifier.data_flow import follow_run
 from verifier.data_flow.settings import read_settings
-from verifier.program import load_program
-from verifier.submission import load_submission
+from verifier.intake.submission import load_submission
+from verifier.reading.program import load_program
 
 PROLOGUE = """
 import os

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from verifier.claims.log_lines import read_final
 from verifier.floor.assessment import Allowance, Claimed, assess
 from verifier.floor.tokenizer_model import BOS
 from verifier.floor.world import WorldSize, draw_world
-from verifier.log_lines import read_final
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.units import bits_per_byte
 

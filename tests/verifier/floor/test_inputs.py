@@ -3,9 +3,9 @@
 import pytest
 
 from verifier.floor.inputs import floor_inputs, smaller_tables, vocabulary
+from verifier.intake.submission import load_submission
 from verifier.rulebook import load_rulebook
 from verifier.runs.plan import PlanOptions
-from verifier.submission import load_submission
 
 RULEBOOK = load_rulebook("demo")
 OPTIONS = PlanOptions(profile="readme-strict", rung="floor")

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from evil_verdicts import EVIL, findings, rule, verdict
 
+from verifier.intake.source_record import SourceRecord
 from verifier.reports.github import render_github
 from verifier.reports.html_page import render_html
 from verifier.reports.markdown import render_markdown
 from verifier.reports.sarif import render_sarif
 from verifier.schemas.rule_record_json import FindingRecord
-from verifier.source_record import SourceRecord
 
 COMMIT = "0123456789" * 4
 SOURCE = SourceRecord(

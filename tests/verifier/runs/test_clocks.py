@@ -4,8 +4,8 @@ from array import array
 
 import pytest
 
+from verifier.claims.training_log import TrainingLogReader
 from verifier.runs.clocks import Timeline, phases
-from verifier.training_log import TrainingLogReader
 
 BASELINE = """\
 seed:1337

@@ -3,8 +3,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.claims.training_log import TrainPoint
 from verifier.runs.loss_curve import loss_per_log_step, losses_sha256
-from verifier.training_log import TrainPoint
 
 
 def curve(losses: dict[int, float]) -> list[TrainPoint]:

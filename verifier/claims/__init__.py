@@ -1,0 +1,1 @@
+"""What a submission says: its logs, its README, its submission.json."""

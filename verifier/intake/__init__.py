@@ -1,0 +1,1 @@
+"""A stranger's folder: fetched, walked within bounds, loaded."""

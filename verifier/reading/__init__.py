@@ -1,0 +1,1 @@
+"""A stranger's code, read and never run."""
