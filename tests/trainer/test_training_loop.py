@@ -16,7 +16,7 @@ from trainer.errors import TrainerError
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
-from trainer.process_group import join_process_group, leave_process_group
+from trainer.process_group import KEPT, join_process_group, leave_process_group
 from trainer.recipe_checks import build_recipe
 from trainer.run_log import RunLog
 from trainer.training_loop import TrainingRun, train, warm_up
@@ -261,6 +261,19 @@ def watch_in_a_process(rank, data, recipe, port, folder):
     train(replace(run, forward=watched), no_validation)
     torch.save(watched.lengths, folder / f"lengths_{rank}")
     leave_process_group()
+
+
+def drop_the_model_in_a_process(rank, port):
+    group = join_as(rank, port)
+    replica = group.replicate(torch.nn.Linear(2, 2))
+    leave_process_group()
+    del replica
+    [kept] = KEPT
+    assert kept.size() == 2
+
+
+def test_a_group_outlives_its_model_else_both_may_wait_for_the_interpreters_lock(unused_port):
+    run_together(drop_the_model_in_a_process, (unused_port,))
 
 
 def test_processes_that_are_not_equally_fast_grow_their_sequences_in_the_same_step(
