@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainer.errors import LaunchError
 
-KEPT: list[dist.ProcessGroup] = []
+KEPT: list[object] = []
 """Groups outlive the models that they serve. If a model's reducer held the last reference, it would
 wait for gloo's thread and keep the interpreter's lock, and the thread may wait for that lock: a run
 that never ends (seen with PyTorch 2.13). A reference of Python's lets go of the lock first."""
@@ -155,7 +155,7 @@ def join_process_group() -> ProcessGroup:
     if world_size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-        KEPT.append(dist.distributed_c10d._get_default_group())
+        KEPT.append(dist.group.WORLD)
     return ProcessGroup(rank=rank, world_size=world_size, device=device)
 
 
