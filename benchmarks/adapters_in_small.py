@@ -23,7 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from best_in_small import RATES, small_recipe  # noqa: E402
 
 from trainer.evaluation.scoring import evaluation_windows, training_windows  # noqa: E402
-from trainer.train_gpt import begin_training, prepare_run, score_model  # noqa: E402
+from trainer.phases.prepare import prepare_run  # noqa: E402
+from trainer.phases.score import score_model  # noqa: E402
+from trainer.phases.train import begin_training  # noqa: E402
 from trainer.training_loop import train  # noqa: E402
 
 OWN = "best"

@@ -25,13 +25,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import trainer.quantization.rounding  # noqa: E402
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.evaluation.scoring import evaluation_windows, training_windows  # noqa: E402
+from trainer.phases.pack import calibrate  # noqa: E402
+from trainer.phases.prepare import prepare_run  # noqa: E402
+from trainer.phases.score import score_model  # noqa: E402
+from trainer.phases.train import begin_training  # noqa: E402
 from trainer.quantization.calibrated_rounding import (  # noqa: E402
     quantize_calibrated,
     restore_calibrated,
 )
 from trainer.recipe import Recipe  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
-from trainer.train_gpt import begin_training, calibrate, prepare_run, score_model  # noqa: E402
 from trainer.training_loop import train  # noqa: E402
 
 FORMS = ("averaged", "rounded", "learning")

@@ -27,11 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.optimizer.schedules import Pace  # noqa: E402
 from trainer.optimizer.stages import Stage  # noqa: E402
+from trainer.phases.prepare import PreparedRun, prepare_run  # noqa: E402
+from trainer.phases.train import begin_training  # noqa: E402
 from trainer.process_group import leave_process_group  # noqa: E402
 from trainer.recipe import Recipe, recipe_settings  # noqa: E402
 from trainer.recipe_checks import build_recipe  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
-from trainer.train_gpt import PreparedRun, begin_training, prepare_run  # noqa: E402
 from trainer.training_loop import TrainingRun, take_step  # noqa: E402
 
 WARM_UP_STEPS = 5

@@ -39,10 +39,10 @@ from trainer.evaluation.test_time_training import (  # noqa: E402
     score_part,
 )
 from trainer.model.transformer import GPT  # noqa: E402
+from trainer.phases.prepare import build_model  # noqa: E402
 from trainer.process_group import ProcessGroup  # noqa: E402
 from trainer.recipe import BOS_ID, Recipe  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
-from trainer.train_gpt import build_model  # noqa: E402
 
 LENGTHS = (128, 256, 400, 560, 780, 1150, 1800, 2926)
 """Of documents of FineWeb, one of each eighth (those of `dl:` in #1855's logs)."""

@@ -28,9 +28,10 @@ from trainer.evaluation.bits_per_byte import bits_per_byte, load_validation_toke
 from trainer.evaluation.scoring import score_tokens, training_windows  # noqa: E402
 from trainer.optimizer.schedules import Pace  # noqa: E402
 from trainer.optimizer.stages import Stage  # noqa: E402
+from trainer.phases.prepare import prepare_run  # noqa: E402
+from trainer.phases.train import begin_training  # noqa: E402
 from trainer.recipe import LengthPhase, Recipe  # noqa: E402
 from trainer.recipe_checks import build_recipe  # noqa: E402
-from trainer.train_gpt import begin_training, prepare_run  # noqa: E402
 from trainer.training_loop import take_step, train  # noqa: E402
 
 LONGEST = 768

@@ -28,10 +28,11 @@ from trainer.data.byte_lengths import load_byte_table  # noqa: E402
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.evaluation.bits_per_byte import bits_per_byte, load_validation_tokens  # noqa: E402
 from trainer.evaluation.scoring import Windows, score_tokens  # noqa: E402
+from trainer.phases.prepare import PreparedRun, prepare_run  # noqa: E402
+from trainer.phases.train import begin_training  # noqa: E402
 from trainer.quantization.rounding import dequantize_state, quantize_state  # noqa: E402
 from trainer.recipe import QuantizationOptions, Recipe  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
-from trainer.train_gpt import PreparedRun, begin_training, prepare_run  # noqa: E402
 from trainer.training_loop import train, warm_up  # noqa: E402
 
 FORMS = {

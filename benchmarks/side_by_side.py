@@ -42,23 +42,16 @@ from trainer.data.token_shards import read_shard, shard_paths, write_shard  # no
 from trainer.errors import RecipeError  # noqa: E402
 from trainer.evaluation.bits_per_byte import load_validation_tokens, score_over  # noqa: E402
 from trainer.evaluation.scoring import evaluation_windows  # noqa: E402
+from trainer.phases.evaluate import load_artifact  # noqa: E402
+from trainer.phases.pack import calibrate, packed_state  # noqa: E402
+from trainer.phases.prepare import PreparedRun, prepare_run  # noqa: E402
+from trainer.phases.score import score_model, scored_bytes  # noqa: E402
+from trainer.phases.train import begin_training, log_peak_memory, log_training_setup  # noqa: E402
 from trainer.public_names import TRANSLATIONS, public_names  # noqa: E402
 from trainer.quantization.calibrated_rounding import Hessians  # noqa: E402
 from trainer.recipe import BOS_ID, Recipe, recipe_settings  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
 from trainer.run_log import ARTIFACT_NAME  # noqa: E402
-from trainer.train_gpt import (  # noqa: E402
-    PreparedRun,
-    begin_training,
-    calibrate,
-    load_artifact,
-    log_peak_memory,
-    log_training_setup,
-    packed_state,
-    prepare_run,
-    score_model,
-    scored_bytes,
-)
 from trainer.training_loop import train, warm_up  # noqa: E402
 
 # A step an eighth of the record's, all text read once; by steps, so that both take the same ones.

@@ -35,11 +35,11 @@ from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.evaluation.bits_per_byte import bits_per_byte, load_validation_tokens  # noqa: E402
 from trainer.evaluation.scoring import Windows, evaluation_windows, score_tokens  # noqa: E402
 from trainer.model.transformer import GPT  # noqa: E402
+from trainer.phases.prepare import build_model, set_up_device  # noqa: E402
 from trainer.process_group import ProcessGroup  # noqa: E402
 from trainer.quantization.rounding import dequantize_state  # noqa: E402
 from trainer.recipe import Recipe, recipe_settings  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
-from trainer.train_gpt import build_model, set_up_device  # noqa: E402
 
 
 def load_public(path: Path, recipe: Recipe) -> ModuleType:

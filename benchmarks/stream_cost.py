@@ -18,10 +18,10 @@ import torch
 
 from trainer.evaluation.scoring import evaluation_windows
 from trainer.evaluation.stream import StreamedRound, round_maker, unstreamed
+from trainer.phases.prepare import build_model, set_up_device
 from trainer.process_group import ProcessGroup
 from trainer.recipe import Recipe
 from trainer.recipe_file import load_recipe
-from trainer.train_gpt import build_model, set_up_device
 
 SAMPLE_TOKENS, PIECE_TOKENS, DOCUMENT_TOKENS = 131_072, 4_096, 900
 

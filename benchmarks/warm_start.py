@@ -52,9 +52,10 @@ from trainer.evaluation.test_time_training import (  # noqa: E402
 )
 from trainer.model.deltas import AttentionDeltas, BlockDeltas, Deltas  # noqa: E402
 from trainer.model.transformer import GPT  # noqa: E402
+from trainer.phases.prepare import PreparedRun, prepare_run  # noqa: E402
+from trainer.phases.train import begin_training  # noqa: E402
 from trainer.recipe import EvaluationOptions  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
-from trainer.train_gpt import PreparedRun, begin_training, prepare_run  # noqa: E402
 from trainer.training_loop import train, warm_up  # noqa: E402
 
 NUM_QUARTERS = 4

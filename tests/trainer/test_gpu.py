@@ -20,11 +20,11 @@ from trainer.data.token_shards import shard_paths
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz, polar_express
 from trainer.optimizer.parameter_groups import build_optimizers
+from trainer.phases.prepare import build_model, set_up_device
 from trainer.process_group import ProcessGroup, join_process_group, leave_process_group
 from trainer.recipe import DeviceOptions, ModelOptions
 from trainer.recipe_checks import build_recipe
 from trainer.run_log import RunLog
-from trainer.train_gpt import build_model, set_up_device
 from trainer.training_loop import TrainingRun, train, warm_up
 
 pytestmark = [

@@ -2,10 +2,10 @@ import forked
 import numpy as np
 import pytest
 
+from trainer.phases.prepare import build_model
 from trainer.recipe import recipe_settings
 from trainer.recipe_checks import build_recipe
 from trainer.submission_folder.bundle_script import bundle_script
-from trainer.train_gpt import build_model
 
 
 def run_script(folder, data, *verbs, **environment):

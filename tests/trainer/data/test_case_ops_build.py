@@ -15,9 +15,9 @@ from trainer.data.token_shards import read_token_bytes, shard_paths, write_shard
 from trainer.errors import DataError
 from trainer.evaluation.bits_per_byte import load_validation_tokens
 from trainer.evaluation.decoded_text import decoded_bytes
+from trainer.phases.score import scored_bytes
 from trainer.pipeline import DataLocation, check_data
 from trainer.recipe_checks import build_recipe
-from trainer.train_gpt import scored_bytes
 
 TEXTS = [
     f"The Quick BROWN fox No. {number} of NASA's iPhone jumps over McDonald and I am É."

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from trainer.evaluation.test_time_training import Conduct, score_with_training
+from trainer.phases.prepare import build_model
 from trainer.process_group import ProcessGroup
 from trainer.recipe_checks import build_recipe
-from trainer.train_gpt import build_model
 
 pytestmark = pytest.mark.gpu
 SETTINGS = {

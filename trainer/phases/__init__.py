@@ -1,0 +1,1 @@
+"""A run of the training script, a module a phase: prepare, train, pack, evaluate."""
