@@ -41,25 +41,28 @@ def causal_attention(
 
 
 def flash_function(options: ModelOptions) -> FlashDocuments | None:
-    """The FlashAttention that the recipe names, or None where PyTorch's own means must do."""
-    if options.attention_backend == "flash_4":
-        return flash_attention_4()
-    if options.attention_backend == "flash_3":
-        return flash_attention_3()
+    """The FlashAttention over packed documents, or None where FlexAttention must do.
+
+    The one that the recipe names; where it names none or that one is not installed, the next one.
+    """
+    if options.attention_backend == "flex":
+        return None
     if options.attention_backend == "flash_2":
         return flash_attention_2()
-    return None
+    if options.attention_backend == "flash_4":
+        return flash_attention_4() or flash_attention_3() or flash_attention_2()
+    return flash_attention_3() or flash_attention_2()
 
 
 def row_attention(options: ModelOptions, *, flash: FlashDocuments | None = None) -> Attention:
     """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
+    if options.attention_backend == "auto":
+        return causal_attention
     if options.attention_backend == "cudnn":
         return cudnn_attention
-    if options.attention_backend == "flex" or (
-        options.attention_backend != "auto" and flash is not None
-    ):
-        return partial(rows_as_documents, flash)
-    return causal_attention
+    if options.attention_backend != "flex" and flash is None:
+        return causal_attention
+    return partial(rows_as_documents, flash)
 
 
 def cudnn_attention(

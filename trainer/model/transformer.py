@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.kernels.flash_attention_4 import FlashDocuments
 from trainer.kernels.softcapped_cross_entropy.triton_kernel import head_losses
 from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention import Surroundings
@@ -39,7 +40,10 @@ class GPT(nn.Module):
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
         self.options = options
-        self.flash = flash_function(options)
+        # Who is to attend within documents of packed rows; whoever packs rows asks for the best.
+        self.flash: FlashDocuments | None = None
+        if options.attention_backend != "auto":
+            self.flash = flash_function(options)
         self.softcap = options.logit_softcap
         self.signed_softcap = None
         if options.asym_logit_rescale:

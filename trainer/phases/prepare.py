@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from trainer.errors import RecipeError
+from trainer.model.attention_kernels import flash_function
 from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
 from trainer.optimizer.stages import stages
@@ -93,6 +94,8 @@ def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
     torch.manual_seed(recipe.run.seed)
     model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
     model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
+    if recipe.batch.pack_documents:
+        model.flash = flash_function(recipe.model)
     if group.device.type == "cuda":
         for module in model.modules():
             if isinstance(module, nn.Embedding):

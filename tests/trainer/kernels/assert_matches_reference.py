@@ -37,20 +37,28 @@ def relative_error(seen: Tensor, expected: Tensor) -> float:
 
 def outputs_and_gradients(function: Callable[..., object], inputs: list[Tensor]) -> list[Tensor]:
     leaves = [t.clone().requires_grad_(t.is_floating_point()) for t in inputs]
-    outputs, _ = after_backward(function, leaves)
-    return outputs + [t.grad for t in leaves if t.requires_grad]
+    outputs, upstream = forward(function, leaves)
+    torch.autograd.backward(outputs, upstream)
+    return [output.detach() for output in outputs] + [t.grad for t in leaves if t.requires_grad]
+
+
+def forward(
+    function: Callable[..., object], leaves: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The outputs, and a gradient for each that a backward pass may begin with."""
+    outputs = function(*leaves)
+    outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
+    random = torch.Generator().manual_seed(7)
+    return outputs, [
+        torch.randn(o.shape, generator=random).bfloat16().to(o.device, o.dtype) for o in outputs
+    ]
 
 
 def after_backward(
     function: Callable[..., object], leaves: list[Tensor]
 ) -> tuple[list[Tensor], Counter[str]]:
     """The outputs, and what the backward pass called of PyTorch; gradients are at the leaves."""
-    outputs = function(*leaves)
-    outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
-    random = torch.Generator().manual_seed(7)
-    upstream = [
-        torch.randn(o.shape, generator=random).bfloat16().to(o.device, o.dtype) for o in outputs
-    ]
+    outputs, upstream = forward(function, leaves)
     with Calls() as calls:
         torch.autograd.backward(outputs, upstream)
     return [output.detach() for output in outputs], calls.numbers

@@ -4,9 +4,13 @@ import pytest
 import torch
 from assert_matches_reference import outputs_and_gradients, relative_error
 
+from trainer.kernels.flash_attention_4 import flash_attention_4
+from trainer.model import attention_kernels
 from trainer.model.attention_kernels import (
     causal_attention,
     document_attention,
+    flash_attention_2,
+    flash_attention_3,
     flash_function,
     row_attention,
 )
@@ -21,12 +25,41 @@ def heads(*leading):
     return [torch.randn(*leading, num_heads, 64).bfloat16() for num_heads in (4, 2, 2)]
 
 
+LIBRARIES = {
+    "flash_4": flash_attention_4,
+    "flash_3": flash_attention_3,
+    "flash_2": flash_attention_2,
+}
+
+
 def means(backend):
+    if backend in LIBRARIES and LIBRARIES[backend]() is None:
+        pytest.skip(f"{backend} is not installed")
     options = ModelOptions(attention_backend=backend)
     flash = flash_function(options)
-    if backend.startswith("flash") and flash is None:
-        pytest.skip(f"{backend} is not installed")
     return row_attention(options, flash=flash), flash
+
+
+@pytest.mark.parametrize(
+    ("backend", "installed", "taken"),
+    [
+        ("auto", "32", "3"),
+        ("auto", "2", "2"),
+        ("auto", "", None),
+        ("cudnn", "2", "2"),
+        ("flash_4", "432", "4"),
+        ("flash_4", "32", "3"),
+        ("flash_3", "2", "2"),
+        ("flash_2", "32", "2"),
+        ("flash_2", "", None),
+        ("flex", "432", None),
+    ],
+)
+def test_documents_are_for_the_best_that_is_installed(monkeypatch, backend, installed, taken):
+    for number in "432":
+        found = number if number in installed else None
+        monkeypatch.setattr(attention_kernels, f"flash_attention_{number}", lambda it=found: it)
+    assert flash_function(ModelOptions(attention_backend=backend)) == taken
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
