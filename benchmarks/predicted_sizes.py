@@ -19,11 +19,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.artifact import pack_artifact  # noqa: E402
-from trainer.artifact_size import group_of, predict_artifact  # noqa: E402
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.phases.pack import calibrate  # noqa: E402
 from trainer.phases.prepare import prepare_run  # noqa: E402
 from trainer.phases.train import begin_training  # noqa: E402
+from trainer.planning.artifact_size import group_of, predict_artifact  # noqa: E402
 from trainer.quantization.calibrated_rounding import quantize_calibrated  # noqa: E402
 from trainer.quantization.rounding import StoredTensor  # noqa: E402
 from trainer.quantization.size_law import code_spreads, with_clips_times  # noqa: E402

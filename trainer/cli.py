@@ -211,8 +211,8 @@ def train(**options: Unpack[TrainOptions]) -> None:
       pgolf-train baseline --data data --resume      # after Ctrl-C: finished seeds are kept
     """  # noqa: D301 (click wants the \b)
     request = submission_request(options)
-    from trainer.model_plan import training_flops_per_token
     from trainer.pipeline import make_submission, make_untrained
+    from trainer.planning.model_plan import training_flops_per_token
     from trainer.training_display import ProgressConsole, TrainingDisplay, Workload
 
     if options["untrained"]:
@@ -361,9 +361,10 @@ def plan(recipe: str, changes: tuple[str, ...], replay: str | None) -> None:
       pgolf-train plan pr1855 --set model.num_layers=12
     """  # noqa: D301 (click wants the \b)
     resolved = resolve(recipe, changes, replay)
-    from trainer.artifact_size import describe_artifact, predict_artifact, track_cap_bytes
-    from trainer.model_plan import describe_plan, plan_model
     from trainer.pipeline import describe_script
+    from trainer.planning.artifact_size import predict_artifact
+    from trainer.planning.model_plan import describe_plan, plan_model
+    from trainer.planning.total_size import describe_artifact, track_cap_bytes
 
     click.echo(describe_plan(plan_model(resolved.recipe)))
     predicted = predict_artifact(resolved.recipe)

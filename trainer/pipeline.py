@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from trainer.artifact_size import cap_warning, describe_total, track_cap_bytes
 from trainer.data.byte_lengths import load_byte_table
 from trainer.data.data_folder import find_datasets
 from trainer.data.token_shards import (
@@ -21,6 +20,7 @@ from trainer.data.token_shards import (
 from trainer.errors import DataError, LaunchError, RecipeError
 from trainer.evaluation.decoded_text import decoded_bytes
 from trainer.launcher import Launch, run_seed, seed_log
+from trainer.planning.total_size import cap_warning, describe_total, track_cap_bytes
 from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.submission_folder.bundle_script import bundle_script

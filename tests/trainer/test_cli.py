@@ -15,7 +15,7 @@ from forked import run_forked
 
 from trainer.cli import main
 from trainer.data.token_shards import write_shard
-from trainer.model_plan import describe_plan, plan_model
+from trainer.planning.model_plan import describe_plan, plan_model
 from trainer.recipe_file import load_recipe
 
 

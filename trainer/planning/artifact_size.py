@@ -4,46 +4,29 @@ Weights grow while they are trained, and larger weights take more bits, up to th
 row uses all its codes. The model is initialised, each matrix is given Gaussian weights of the
 spread that training should leave it with, and a sample of those is rounded and compressed by the
 very code that writes the artifact. Where grids end at standard deviations, the size law says all.
-
-The spread follows a random walk whose steps are the optimizer's: a Muon step moves a weight by
-lr / sqrt(max(R, C)) * sqrt(max(1, R / C)) on average (R rows, C columns), an Adam step by lr;
-consecutive steps agree more the higher the momentum, and weight decay pulls back.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from trainer.model.transformer import GPT
-from trainer.optimizer.schedules import learning_rate_scale, muon_momentum
+from trainer.planning.weight_spread import trained_spread
 from trainer.quantization.bit_packing import pack_codes
 from trainer.quantization.calibrated_rounding import clip_sigmas
 from trainer.quantization.codecs import compress
 from trainer.quantization.fine_columns import FINE_BITS
 from trainer.quantization.gptq import nearest_codes, row_grid, sigma_steps
 from trainer.quantization.rounding import StoredTensor, code_bits, is_rounded, store_tensor
-from trainer.quantization.size_law import (
-    FITTED_ROOM,
-    clip_factor,
-    finest_factor,
-    gaussian_code_bits,
-    with_clips_times,
-)
-from trainer.recipe import OptimizerOptions, QuantizationOptions, Recipe, matches_any
+from trainer.quantization.size_law import gaussian_code_bits
+from trainer.recipe import QuantizationOptions, Recipe
 
-# How much further a weight gets than by steps that know nothing of each other. Fitted to one run of
-# the demo recipe.
-MUON_PERSISTENCE = 0.68  # times sqrt((1 + momentum) / (1 - momentum))
-ADAM_PERSISTENCE = 0.7
 # Trained rows have longer tails than Gaussian ones, so their codes crowd a little more.
 TAIL_FACTOR = 0.99
 # The most that a prediction was off over eight public records and both demo recipes, in eight and
@@ -62,9 +45,8 @@ FP16_MANTISSA_BITS = 10
 GROUP_STEP_BYTES = 2  # of LQER's steps
 FEWEST_GAUSSIAN_ROWS = 16  # of a matrix that is kept as floats, and columns
 # Likewise on grids of standard deviations: fitted to the logs of #1394, #1493, #1787 and #1886,
-# of which PyTorch's container takes PUBLIC_CONTAINER_BYTES (measured on such an artifact).
+# less the 12,755 bytes of PyTorch's container (measured on such an artifact).
 SIGMA_TAIL_FACTOR = 0.9976
-PUBLIC_CONTAINER_BYTES = 12_755
 # What knowing the sizes of columns leaves of codes' entropy, and what that knowledge takes a column
 # (levels and means, compressed); both of a public model's matrices after 220 steps.
 SORTED_FACTOR = 0.9947
@@ -92,14 +74,6 @@ class PredictedArtifact:
     @property
     def num_bytes(self) -> int:
         return sum(group.num_bytes for group in self.groups.values())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FittedSize:
-    """The artifact that fitted clips should lead to."""
-
-    num_bytes: int
-    clip_factor: float  # on every clip of the recipe
 
 
 def predict_artifact(recipe: Recipe) -> PredictedArtifact:
@@ -247,58 +221,6 @@ def sample_tensor(name: str, shape: Tensor, recipe: Recipe, random: torch.Genera
     )
 
 
-def trained_spread(name: str, shape: Tensor, recipe: Recipe) -> float:
-    """The standard deviation of a matrix's weights after training."""
-    is_control = matches_any(name, recipe.optimizer.control_tensor_name_patterns)
-    if name.startswith("blocks.") and not is_control:
-        return muon_spread(shape.shape[0], math.prod(shape.shape[1:]), recipe)
-    return adam_spread(recipe)
-
-
-@cache
-def muon_spread(rows: int, columns: int, recipe: Recipe) -> float:
-    """The spread of what Muon trains."""
-    options = recipe.optimizer
-    per_lr = math.sqrt(max(1.0, rows / columns) / max(rows, columns))
-    return random_walk(
-        recipe,
-        step=lambda index: per_lr * options.matrix_lr * muon_persistence(options, index),
-        decay=options.muon_weight_decay * options.matrix_lr,
-        initial=1 / math.sqrt(3 * columns),
-    )
-
-
-@cache
-def adam_spread(recipe: Recipe) -> float:
-    """The spread of the embedding."""
-    options = recipe.optimizer
-    lr = options.tied_embed_lr if recipe.model.tie_embeddings else options.embed_lr
-    return random_walk(
-        recipe,
-        step=lambda index: ADAM_PERSISTENCE * lr,
-        decay=options.embed_weight_decay * lr,
-        initial=recipe.model.tied_embed_init_std,
-    )
-
-
-def muon_persistence(options: OptimizerOptions, step: int) -> float:
-    """How much further Muon gets by a step than one that knows nothing of those before it."""
-    momentum = muon_momentum(options, step)
-    return MUON_PERSISTENCE * math.sqrt((1 + momentum) / (1 - momentum))
-
-
-def random_walk(
-    recipe: Recipe, *, step: Callable[[int], float], decay: float, initial: float
-) -> float:
-    """The spread after all iterations of steps that shrink in the warm-down."""
-    schedule = recipe.schedule
-    variance = initial**2
-    for index in range(schedule.iterations):
-        scale = learning_rate_scale(schedule, index, 0.0, math.inf)
-        variance = variance * (1 - scale * decay) ** 2 + (scale * step(index)) ** 2
-    return math.sqrt(variance)
-
-
 def stored_bytes(stored: StoredTensor, options: QuantizationOptions) -> bytes:
     """A tensor as it stands in the artifact before compression."""
     if stored.scale is not None and options.code_packing == "bits":
@@ -326,104 +248,3 @@ def group_of(name: str) -> str:
         "bigram": "token pairs",
     }
     return next((group for part, group in parts.items() if part in name), "control")
-
-
-def track_cap_bytes(track: str) -> int:
-    """The most that artifact and code may take on a track: `rules/tracks/<track>.yaml`."""
-    path = Path(str(files("rules"))) / "tracks" / f"{track}.yaml"
-    limits = yaml.safe_load(path.read_text(encoding="utf-8"))["limits"]
-    return int(limits["artifact_bytes"]["value"])
-
-
-def describe_artifact(predicted: PredictedArtifact, recipe: Recipe, cap_bytes: int) -> str:
-    """The prediction as lines of text."""
-    options, share = recipe.quantization, predicted.num_bytes / cap_bytes
-    codec = "rans and " if options.code_packing == "rans" else ""
-    return "\n".join(
-        [
-            f"{predicted.num_bytes:>14,}  bytes of artifact predicted ({options.matrix_bits} bits, "
-            f"{codec}{options.compressor}): {share:.1%} of the track's cap of {cap_bytes:,}",
-            f"{'':16}{accuracy(recipe, predicted.num_bytes)}; of which",
-            *(describe_group(name, group) for name, group in predicted.groups.items()),
-        ]
-    )
-
-
-def describe_group(name: str, group: GroupSize) -> str:
-    """A group's size as a line of text; parts beside the codes have no weights of their own."""
-    line = f"{group.num_bytes:>14,}  {name}"
-    if group.num_weights == 0:
-        return f"{line}: beside the codes"
-    entropy = f"{group.entropy_bits:.2f} bits of entropy each" if group.entropy_bits else "no codes"
-    compressed = 8 * group.num_bytes / group.num_weights
-    return f"{line}: {group.num_weights:,} weights, {entropy}, {compressed:.2f} bits as compressed"
-
-
-def accuracy(recipe: Recipe, num_bytes: int) -> str:
-    """How far the prediction may be off, and what that hangs on."""
-    options = recipe.optimizer
-    if recipe.quantization.gptq_enabled:
-        ends = (1 + error for error in LAW_RANGE[recipe.quantization.code_packing])
-        least, most = (f"{round(num_bytes * end):,}" for end in ends)
-        return (
-            f"{least} to {most} after some hundred steps, however weights are averaged or decay, "
-            "as grids follow each row's spread; before, fewer, as rows of the embedding are alike"
-        )
-    if options.ema_decay > 0 or options.swa_enabled:
-        return (
-            "at most, as the last weights would take that, and averaged ones spread less "
-            "(by how much was never measured)"
-        )
-    return f"to {LARGEST_ERROR:.0%}"
-
-
-def predict_fitted(recipe: Recipe, code_bytes: int) -> FittedSize:
-    """The artifact beside a script of so many bytes, where all clips are fitted to a total."""
-    options, target = recipe.quantization, recipe.quantization.fit_total_bytes - code_bytes
-    num_codes = num_rounded(recipe)
-    excess = predict_artifact(recipe).num_bytes - target * (1.0 - FITTED_ROOM / 2)
-    factor = max(clip_factor(excess, num_codes), finest_factor(options))
-    fitted = replace(recipe, quantization=with_clips_times(options, factor))
-    return FittedSize(num_bytes=predict_artifact(fitted).num_bytes, clip_factor=factor)
-
-
-def num_rounded(recipe: Recipe) -> int:
-    """How many weights are stored as codes."""
-    with torch.device("meta"):
-        shapes = GPT(recipe.model, num_positions=1).state_dict()
-    return sum(
-        tensor.numel()
-        for name, tensor in shapes.items()
-        if is_rounded(name, tensor, recipe.quantization)
-    )
-
-
-def describe_total(recipe: Recipe, artifact_bytes: int, code_bytes: int, cap_bytes: int) -> str:
-    """What artifact and script come to together, and what brings them under the cap."""
-    fitted = ""
-    if recipe.quantization.fit_total_bytes > 0:
-        size = predict_fitted(recipe, code_bytes)
-        artifact_bytes = size.num_bytes
-        fitted = f", all clips x {size.clip_factor:.4f}"
-    total = artifact_bytes + code_bytes
-    room = cap_bytes - total
-    side = f"{abs(room):,} {'under' if room >= 0 else 'over'} the cap"
-    return f"{total:,} with {artifact_bytes:,} of artifact{fitted}: {side}"
-
-
-def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
-    """What to say before training if artifact and script will most likely break the cap."""
-    total = predict_artifact(recipe).num_bytes + code_bytes
-    if total <= cap_bytes or 0 < recipe.quantization.fit_total_bytes <= cap_bytes:
-        return None
-    doubt = ""
-    options, is_by_law = recipe.quantization, recipe.quantization.gptq_enabled
-    error = -LAW_RANGE[options.code_packing][0] if is_by_law else LARGEST_ERROR
-    if total <= cap_bytes * (1.0 + error):
-        doubt = ", which only training will tell for certain"
-    remedy = f"--set quantization.fit_total_bytes={cap_bytes}, " if is_by_law else ""
-    return (
-        f"artifact and script should come to about {total:,} bytes, over the track's cap of "
-        f"{cap_bytes:,}{doubt}: {remedy}--packed, or lower model.num_layers, mlp_hidden or "
-        "quantization.matrix_bits"
-    )

@@ -6,28 +6,23 @@ import pytest
 import torch
 
 from trainer.artifact import pack_artifact
-from trainer.artifact_size import (
+from trainer.model.transformer import GPT
+from trainer.planning.artifact_size import (
     LARGEST_ERROR,
     LAW_RANGE,
-    PUBLIC_CONTAINER_BYTES,
     byte_entropy,
-    cap_warning,
-    describe_artifact,
-    describe_total,
     fine_column_bytes,
     kept_bytes,
     low_rank_bytes,
     predict_artifact,
-    predict_fitted,
-    track_cap_bytes,
 )
-from trainer.model.transformer import GPT
 from trainer.quantization.calibrated_rounding import quantize_calibrated
 from trainer.quantization.low_rank import low_rank_parts
 from trainer.quantization.rounding import payload_bytes, quantize_state, store_tensor
 from trainer.recipe_file import load_recipe
 
-SUBMISSIONS = Path(__file__).parents[2] / "submissions"
+PUBLIC_CONTAINER_BYTES = 12_755  # of PyTorch's, measured on an artifact of #1394's form
+SUBMISSIONS = Path(__file__).parents[3] / "submissions"
 
 
 def shipped_artifact_bytes(name):
@@ -44,23 +39,6 @@ def test_the_shipped_artifacts_are_predicted_to_the_error_that_is_stated(name):
 def test_a_public_record_with_weight_decay_is_predicted_to_the_error_that_is_stated():
     predicted = predict_artifact(load_recipe("pr60", {}).recipe).num_bytes
     assert abs(predicted / 15_318_760 - 1) <= LARGEST_ERROR  # its seed 1337's log
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("pr60", "to 1%; "),
-        pytest.param(
-            "pr1218",
-            "at most, as the last weights would take that, and averaged ones spread less",
-            marks=pytest.mark.slow,
-        ),
-        ("pr1787", "after some hundred steps, however weights are averaged or decay"),
-    ],
-)
-def test_the_plan_says_what_its_figure_hangs_on(name, words):
-    recipe = load_recipe(name, {}).recipe
-    assert words in describe_artifact(predict_artifact(recipe), recipe, 16_000_000)
 
 
 @pytest.mark.parametrize(("key", "value"), [("matrix_bits", 4), ("code_packing", "bits")])
@@ -90,22 +68,6 @@ def test_entropy_is_that_of_the_bytes():
     assert byte_entropy(bytes(range(256)) * 3) == pytest.approx(8.0)
     assert byte_entropy(b"\0" * 9 + b"\1" * 9) == pytest.approx(1.0)
     assert byte_entropy(b"") == 0.0
-
-
-def test_the_cap_is_the_tracks():
-    assert track_cap_bytes("10min_16mb") == 16_000_000
-    recipe = load_recipe("demo", {}).recipe
-    text = describe_artifact(predict_artifact(recipe), recipe, track_cap_bytes("demo"))
-    assert "of the track's cap of 500,000" in text
-
-
-def test_a_cap_that_will_break_is_said_before_training():
-    recipe = load_recipe("demo", {}).recipe
-    assert cap_warning(recipe, code_bytes=90_000, cap_bytes=500_000) is None
-    warning = cap_warning(recipe, code_bytes=90_000, cap_bytes=400_000)
-    assert "over the track's cap of 400,000: --packed, or lower model.num_layers" in warning
-    by_law = cap_warning(load_recipe("pr1886", {}).recipe, code_bytes=90_000, cap_bytes=16_000_000)
-    assert "--set quantization.fit_total_bytes=16000000" in by_law
 
 
 # Model bytes that the public logs print; #1855 has a codec of its own, and its clips are fitted.
@@ -152,32 +114,6 @@ def test_modern_recipes_have_the_parameters_and_payload_of_their_scripts(
     state = {name: torch.zeros(tensor.shape) for name, tensor in shapes.items()}
     assert sum(tensor.numel() for tensor in state.values()) == num_parameters
     assert payload_bytes(quantize_calibrated(state, {}, recipe.quantization)) == payload
-
-
-def test_what_is_fitted_is_foretold_with_its_script_and_not_warned_of():
-    recipe = load_recipe("pr1855", {}).recipe
-    for code_bytes in (50_000, 250_000):
-        fitted = predict_fitted(recipe, code_bytes)
-        assert 0 <= 16_000_000 - fitted.num_bytes - code_bytes < 0.002 * 16_000_000
-    text = describe_total(recipe, 0, 250_000, 16_000_000)
-    assert f"all clips x {fitted.clip_factor:.4f}" in text and "under the cap" in text
-    assert cap_warning(recipe, code_bytes=90_000, cap_bytes=16_000_000) is None
-    assert cap_warning(recipe, code_bytes=90_000, cap_bytes=15_000_000) is not None
-
-
-def test_a_total_over_the_cap_is_said_in_bytes():
-    text = describe_total(load_recipe("pr1886", {}).recipe, 900_000, 200_001, 1_000_000)
-    assert text == "1,100,001 with 900,000 of artifact: 100,001 over the cap"
-
-
-def test_the_cap_itself_is_kept_to_and_one_byte_more_is_not():
-    recipe = load_recipe("pr1886", {}).recipe
-    predicted = predict_artifact(recipe).num_bytes
-    rests = [16_000_000 - predicted + more for more in (0, 1)]
-    assert describe_total(recipe, predicted, rests[0], 16_000_000).endswith(" 0 under the cap")
-    assert describe_total(recipe, predicted, rests[1], 16_000_000).endswith(" 1 over the cap")
-    warnings = [cap_warning(recipe, rest, 16_000_000) for rest in rests]
-    assert warnings[0] is None and "which only training will tell for certain" in warnings[1]
 
 
 def test_low_rank_parts_are_foretold_as_they_are_packed():
