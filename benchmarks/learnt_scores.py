@@ -30,14 +30,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.evaluation.adapters import Adapters  # noqa: E402
+from trainer.evaluation.compiled_passes import forward_pass  # noqa: E402
 from trainer.evaluation.document_batches import dealt_batches, find_documents  # noqa: E402
 from trainer.evaluation.global_sgd import WeightLearner  # noqa: E402
 from trainer.evaluation.order_ledger import OrderLedger  # noqa: E402
-from trainer.evaluation.test_time_training import (  # noqa: E402
-    LearningRun,
-    forward_pass,
-    score_part,
-)
+from trainer.evaluation.test_time_training import LearningRun, score_part  # noqa: E402
 from trainer.model.transformer import GPT  # noqa: E402
 from trainer.phases.prepare import build_model  # noqa: E402
 from trainer.process_group import ProcessGroup  # noqa: E402
@@ -88,10 +85,8 @@ def our_passes(
     """One that scores and learns, and one in which all weights learn."""
     options = recipe.evaluation
     adapters = Adapters(model, options)
-    forward, learner = (
-        forward_pass(model, adapters, backend),
-        WeightLearner(model, options, group),
-    )
+    forward = forward_pass(model, adapters, backend)
+    learner = WeightLearner(model, options, group)
 
     def score(tokens: np.ndarray) -> float:
         run = LearningRun(

@@ -298,6 +298,8 @@ class EvaluationOptions:
     ttt_batch_size: int = option(64, at_least=2)  # documents of one process at once, at most
     # Fewer where the longest of them, or its window, times their number is above this; 0: never.
     ttt_batch_tokens: int = lever(0, at_least=0)
+    # What is compiled at once: everything, or a block for all of its uses, which starts sooner.
+    ttt_compile_unit: Literal["whole", "block"] = lever("whole")
     # So many times, all weights learn from all documents scored so far (#1610, #1626): whenever
     # another part of the prefix_docs longest documents, which are scored first, is done.
     phased_ttt_num_phases: int = lever(0, at_least=0)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainer.data.batches import document_boundaries, on_device
 from trainer.errors import RecipeError
 from trainer.evaluation.document_batches import Document
-from trainer.model.transformer import GPT
+from trainer.model.transformer import GPT, carried_out
 from trainer.process_group import ProcessGroup
 from trainer.recipe import EvaluationOptions
 
@@ -101,6 +101,7 @@ def twin_of(model: GPT) -> GPT:
     The model's own need never take any: code that was compiled for it stays as it is.
     """
     twin = copy.deepcopy(model).requires_grad_(True)
+    twin.through = carried_out
     for own, shared in zip(twin.parameters(), model.parameters(), strict=True):
         own.data = shared.data
     return twin

@@ -21,17 +21,16 @@ B documents, T tokens, L tokens of a chunk, N targets in all.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.evaluation.adapters import Adapters
+from trainer.evaluation.compiled_passes import Forward, forward_pass
 from trainer.evaluation.document_batches import (
     DocumentBatch,
     dealt_batches,
@@ -42,24 +41,11 @@ from trainer.evaluation.document_batches import (
 )
 from trainer.evaluation.global_sgd import WeightLearner
 from trainer.evaluation.order_ledger import OrderLedger
-from trainer.model.transformer import GPT
+from trainer.model.transformer import GPT, carried_out
 from trainer.process_group import ProcessGroup
 from trainer.recipe import EvaluationOptions, Recipe
 
 SECONDS_BETWEEN_LINES = 10.0  # that say how far scoring is
-
-
-class Forward(Protocol):
-    """The model with adapters."""
-
-    def __call__(
-        self,
-        input_ids: Tensor,  # (B, T) int64
-        target_ids: Tensor,  # (B, L) int64
-        *,
-        scored: Tensor,  # (L,) int64: which inputs the targets follow
-    ) -> Tensor:  # (B * L,) fp32, nats
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,46 +229,19 @@ def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) ->
         )
 
 
-def forward_pass(model: GPT, adapters: Adapters, backend: str | None) -> Forward:
-    """The model with adapters, compiled once for batches, windows and chunks of any size."""
-    if backend is None:
-        return partial(model, deltas=adapters.deltas)
-    forward = partial(torch.compile(model, backend=backend, fullgraph=True), deltas=adapters.deltas)
-    options, device = adapters.options, adapters.device
-    shape = options.ttt_batch_size, options.ttt_eval_seq_len
-    tokens = torch.randint(model.options.vocab_size, shape, device=device)
-    scored = torch.arange(options.ttt_chunk_size, device=device)
-    targets = tokens[:, scored]
-    for tensor in (tokens, targets, scored, *adapters.parts()):
-        torch._dynamo.mark_dynamic(tensor, 0)
-    for ids in (tokens, targets):
-        torch._dynamo.mark_dynamic(ids, 1)
-    with (
-        sizes_that_may_differ(),
-        torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-    ):
-        losses = forward(tokens, targets, scored=scored)
-    torch.autograd.backward(losses.sum())
-    return forward
-
-
-def sizes_that_may_differ() -> AbstractContextManager[None]:
-    """Within it, code is compiled for sizes that may differ though they are equal by chance."""
-    patched: AbstractContextManager[None] = torch.fx.experimental._config.patch(  # type: ignore[attr-defined]
-        use_duck_shape=False
-    )
-    return patched
-
-
 @contextmanager
 def borrowed(model: GPT) -> Iterator[None]:
     """Within it, no pass trains the model's own weights; behind it they are what they were."""
     before = {parameter: parameter.detach().clone() for parameter in model.parameters()}
+    scales = [(block, block.norm_scale) for block in model.blocks]
     wanted_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
     model.requires_grad_(False)
     try:
         yield
     finally:
+        model.through = carried_out
+        for block, scale in scales:
+            block.norm_scale = scale
         for parameter, wanted in wanted_grad.items():
             parameter.copy_(before[parameter])
             parameter.requires_grad_(wanted)

@@ -28,7 +28,8 @@ class Block(nn.Module):
         self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
         keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)
         self.resid_mix = nn.Parameter(torch.stack((keep, add)))
-        self.norm_scale = (layer + 1) ** -0.5 if options.ln_scale else None
+        # A tensor where code is compiled for all layers alike; else the number is a part of it.
+        self.norm_scale: float | Tensor | None = (layer + 1) ** -0.5 if options.ln_scale else None
         self.is_parallel = 0 <= options.parallel_residual_start <= layer
 
     def forward(
@@ -46,9 +47,9 @@ class Block(nn.Module):
 
     def mix(self, stream: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:  # (B, T, C) each
         """The stream with the embedding mixed in again, and its norm, from which to attend."""
-        if self.options.fused_mix_enabled and runs_kernels(stream):
+        scale = 1.0 if self.norm_scale is None else self.norm_scale
+        if self.options.fused_mix_enabled and isinstance(scale, float) and runs_kernels(stream):
             rows, early = stream.flatten(0, 1), embedded.flatten(0, 1)
-            scale = 1.0 if self.norm_scale is None else self.norm_scale
             mixed, normed = fused_mixed_and_normed(
                 rows, early, self.resid_mix, scale, product_type(rows)
             )
@@ -80,4 +81,6 @@ class Block(nn.Module):
 
     def _normed(self, stream: Tensor) -> Tensor:
         normed = rms_norm(stream)
+        if isinstance(self.norm_scale, Tensor):  # in fp32, as a number meets it
+            return (normed.float() * self.norm_scale).to(normed.dtype)
         return normed if self.norm_scale is None else normed * self.norm_scale

@@ -3,6 +3,8 @@
 B batch, T tokens, C channels, L layers.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -27,27 +29,11 @@ class RoutedLanes(nn.Module):
         self.parallel_resid_lambdas = nn.Parameter(torch.full((options.num_layers, 2), KEEP_INIT))
         self.final_lane = options.parallel_final_lane
 
-    def forward(
-        self,
-        block: Block,
-        lanes: Lanes,
-        embedded: Tensor,  # (B, T, C)
-        around: Surroundings,
-        *,
-        deltas: BlockDeltas | None = None,
-    ) -> Lanes:
-        """Lane i becomes keep_i * lane i + from_attention_i * A + from_feed_forward_i * M."""
-        _, normed = block.mix(lanes[0], embedded)
-        attended = block.attend(normed, around, deltas=deltas)
-        fed = block.feed(lanes[1], deltas=deltas)
-        keep = self.parallel_resid_lambdas[block.layer].to(embedded.dtype)
-        post = self.parallel_post_lambdas[block.layer].to(embedded.dtype)
-        from_attention, from_feed_forward = post.unbind()
-        first, second = (
-            keep[index] * lane + from_attention[index] * attended + from_feed_forward[index] * fed
-            for index, lane in enumerate(lanes)
+    def of(self, layer: int) -> "Routes":
+        """What goes where in a layer's use."""
+        return Routes(
+            keep=self.parallel_resid_lambdas[layer], post=self.parallel_post_lambdas[layer]
         )
-        return first, second
 
     def open(self, stream: Tensor, with_skip: Tensor) -> Lanes:
         """The lanes before their first block; a skip goes into the first alone."""
@@ -60,12 +46,45 @@ class RoutedLanes(nn.Module):
         return lanes[0] if self.final_lane == "attn" else lanes[1]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Routes:
+    """The weights with which both sublayers of one block add to both lanes."""
+
+    keep: Tensor  # (2,) of each lane
+    post: Tensor  # (2, 2) from sublayer i into lane j
+
+    def __call__(
+        self,
+        block: Block,
+        lanes: Lanes,
+        embedded: Tensor,  # (B, T, C)
+        around: Surroundings,
+        *,
+        deltas: BlockDeltas | None = None,
+    ) -> Lanes:
+        """Lane i becomes keep_i * lane i + from_attention_i * A + from_feed_forward_i * M."""
+        _, normed = block.mix(lanes[0], embedded)
+        attended = block.attend(normed, around, deltas=deltas)
+        fed = block.feed(lanes[1], deltas=deltas)
+        keep, post = self.keep.to(embedded.dtype), self.post.to(embedded.dtype)
+        from_attention, from_feed_forward = post.unbind()
+        first, second = (
+            keep[index] * lane + from_attention[index] * attended + from_feed_forward[index] * fed
+            for index, lane in enumerate(lanes)
+        )
+        return first, second
+
+
 class MergedLanes(nn.Module):
     """Each sublayer adds to its own lane; a learnt share of each makes the final stream (#1477)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lane_merge = nn.Parameter(torch.tensor(MERGE_INIT))
+
+    def of(self, layer: int) -> "MergedLanes":
+        """The same for all layers."""
+        return self
 
     def forward(
         self,

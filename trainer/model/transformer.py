@@ -4,6 +4,9 @@ B batch, T tokens, C channels, V vocabulary, S boundaries. Parameters keep the n
 scripts where these have them.
 """
 
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +27,19 @@ from trainer.model.rotary import ntk_base, rotary_tables
 from trainer.model.softcap import SignedSoftcap
 from trainer.model.topology import num_skips, topology
 from trainer.recipe import ModelOptions
+
+Result = TypeVar("Result")
+
+
+class Carrier(Protocol):
+    """Carries out a part of a forward pass: a block, a skip, the head."""
+
+    def __call__(self, part: Callable[..., Result], *inputs: object, **more: object) -> Result: ...
+
+
+def carried_out(part: Callable[..., Result], *inputs: object, **more: object) -> Result:
+    """What a part of a forward pass makes of its inputs."""
+    return part(*inputs, **more)
 
 
 class GPT(nn.Module):
@@ -63,6 +79,7 @@ class GPT(nn.Module):
             self.skip_gates = nn.Parameter(torch.zeros(num_skips(options), options.model_dim))
         self.blocks = nn.ModuleList(Block(options, layer) for layer in range(options.num_layers))
         self.lanes = two_lanes(options)
+        self.through: Carrier = carried_out
         self.lm_head = None
         if not options.tie_embeddings:
             self.lm_head = CastedLinear(options.model_dim, options.vocab_size, zero_init=True)
@@ -117,6 +134,16 @@ class GPT(nn.Module):
     ) -> Tensor:  # (B * T,) fp32, or (B * L,)
         """The cross-entropy of each target, in nats."""
         stream = self.final_stream(input_ids, boundaries=boundaries, deltas=deltas)
+        return self.through(self._losses, stream, target_ids, scored, deltas=deltas)
+
+    def _losses(
+        self,
+        stream: Tensor,  # (B, T, C)
+        target_ids: Tensor,  # (B, T) int64, or (B, L)
+        scored: Tensor | None,  # (L,) int64
+        *,
+        deltas: Deltas | None = None,
+    ) -> Tensor:  # (B * T,) fp32, or (B * L,)
         if scored is not None:
             stream = stream.index_select(1, scored)
         if self.options.fused_ce_enabled and deltas is None and runs_kernels(stream):
@@ -188,13 +215,14 @@ class GPT(nn.Module):
             own_deltas = None if deltas is None else deltas.blocks[place]
             before_skip = stream
             if step.skip is not None:
-                stream = self._with_skip(stream, skips.pop(), step.skip)
+                stream = self.through(with_skip, stream, skips.pop(), *self._skip_rows(step.skip))
             if self.lanes is not None and step.has_two_lanes:
                 lanes = (stream, lanes[1]) if lanes else self.lanes.open(before_skip, stream)
-                lanes = self.lanes(block, lanes, embedded, around, deltas=own_deltas)
+                use = self.lanes.of(step.layer)
+                lanes = self.through(use, block, lanes, embedded, around, deltas=own_deltas)
                 stream = lanes[0]
             else:
-                stream = block(stream, embedded, around, deltas=own_deltas)
+                stream = self.through(block, stream, embedded, around, deltas=own_deltas)
             if step.keeps:
                 skips.append(stream)
         if self.lanes is not None and lanes is not None:
@@ -215,12 +243,9 @@ class GPT(nn.Module):
             value_embeddings=None if self.ve_shared is None else self.ve_shared(input_ids),
         )
 
-    def _with_skip(self, stream: Tensor, skip: Tensor, row: int) -> Tensor:  # (B, T, C)
-        weighted = self.skip_weights[row].to(stream.dtype) * skip
-        if self.skip_gates is None:
-            return stream + weighted
-        own_share = torch.sigmoid(self.skip_gates[row].to(stream.dtype))
-        return torch.lerp(weighted, stream, own_share)
+    def _skip_rows(self, row: int) -> tuple[Tensor, Tensor | None]:  # (C,) each
+        gates = self.skip_gates
+        return self.skip_weights[row], None if gates is None else gates[row]
 
     def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
         embedded = self.tok_emb(input_ids)
@@ -232,3 +257,16 @@ class GPT(nn.Module):
             embedded = self.smear_gate(embedded, input_ids)
         normed = rms_norm(embedded)
         return normed.to(product_type(normed)) if self.options.bf16_stream_enabled else normed
+
+
+def with_skip(
+    stream: Tensor,  # (B, T, C)
+    skip: Tensor,  # (B, T, C) what an earlier block left
+    weight: Tensor,  # (C,)
+    gate: Tensor | None,  # (C,)
+) -> Tensor:  # (B, T, C)
+    """The stream with a skip added, or mixed in by a gate's share."""
+    weighted = weight.to(stream.dtype) * skip
+    if gate is None:
+        return stream + weighted
+    return torch.lerp(weighted, stream, torch.sigmoid(gate.to(stream.dtype)))

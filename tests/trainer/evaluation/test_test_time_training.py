@@ -196,17 +196,6 @@ def test_the_model_is_as_it_was_afterwards(model, tokens, recipe, alone):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_one_compilation_serves_all_batches_windows_chunks_and_phases(
-    model, tokens, tiny_settings, alone
-):
-    recipe = build_recipe(tiny_settings | TTT | KINDS["in phases"])
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    compiled = score_with_training(model, tokens, recipe, alone, conduct=Conduct(backend="eager"))
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
-    assert torch.allclose(compiled.losses, losses_of(model, tokens, recipe, alone), atol=1e-6)
-
-
 def score_in_a_process(rank, port, folder, recipe):
     names = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
     os.environ |= {name: str(value) for name, value in names.items()}

@@ -30,7 +30,7 @@ def test_routed_lanes_take_from_both_sublayers_by_their_weights():
     with torch.no_grad():
         routed.parallel_resid_lambdas[2] = torch.tensor([2.0, 3.0])
         routed.parallel_post_lambdas[2] = torch.tensor([[5.0, 7.0], [11.0, 13.0]])
-    after = routed(block, lanes, embedded, around)
+    after = routed.of(2)(block, lanes, embedded, around)
     attended = block.attend(block.mix(lanes[0], embedded)[1], around)
     fed = block.feed(lanes[1])
     assert torch.allclose(after[0], 2 * lanes[0] + 5 * attended + 11 * fed, rtol=1e-4, atol=1e-4)
