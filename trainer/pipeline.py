@@ -20,6 +20,7 @@ from trainer.data.token_shards import (
 from trainer.errors import DataError, LaunchError, RecipeError
 from trainer.evaluation.decoded_text import decoded_bytes
 from trainer.launcher import Launch, run_seed, seed_log
+from trainer.planning.model_plan import cpu_warning
 from trainer.planning.total_size import cap_warning, describe_total, track_cap_bytes
 from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
@@ -68,7 +69,7 @@ def make_submission(
     Args:
         request: what to do.
         watch: is given every line that a run prints.
-        warn: is told, before training and after it, that the track's cap is or will be broken.
+        warn: is told what will most likely go wrong: the track's cap broken, a CPU for GPUs' work.
 
     Raises:
         RecipeError: the recipe does not fit the number of processes.
@@ -81,9 +82,12 @@ def make_submission(
     started, folder = time.monotonic(), request.folder
     resolved = folder.resolved
     check_processes(resolved.recipe, folder.num_gpus)
-    if warning := missing_gpus(folder.num_gpus or 0, torch.cuda.device_count()):
+    num_gpus = torch.cuda.device_count()
+    if warning := missing_gpus(folder.num_gpus or 0, num_gpus):
         warn(warning)
     check_data(request.data, resolved.recipe)
+    if num_gpus == 0 and (warning := cpu_warning(resolved.recipe)):
+        warn(warning)
     cap_bytes = begin_submission(request, warn)
     launch = Launch(
         script=folder.folder / SCRIPT_NAME,
@@ -162,11 +166,13 @@ def describe_script(resolved: ResolvedRecipe, artifact_bytes: int, cap_bytes: in
         "script with --packed": pack_script(readable, script_title(resolved), READABLE_NAME),
     }
     totals = {form: len(script.encode()) for form, script in forms.items()}
-    return "\n".join(
+    lines = [
         f"{num_bytes:>14,}  bytes of {form}: "
         + describe_total(resolved.recipe, artifact_bytes, num_bytes, cap_bytes)
         for form, num_bytes in totals.items()
-    )
+    ]
+    warning = cap_warning(resolved.recipe, totals["readable script"], cap_bytes)
+    return "\n".join([*lines, warning] if warning else lines)
 
 
 def script_title(resolved: ResolvedRecipe) -> str:

@@ -187,14 +187,16 @@ def read_recipe_file(path: Path) -> RecipeFile:
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a YAML mapping of sections")
     words = {key: str(content.pop(key)) for key in TOP_LEVEL_WORDS if key in content}
+    lines = _lines(path, text)
+    settings = _flatten(path, content, lines)
     return RecipeFile(
         path=path,
         launch=text.partition("\n")[0].removeprefix("#").strip(),
         extends=words.get("extends"),
         what=words.get("what", ""),
         track=words.get("track"),
-        settings=_flatten(path, content),
-        lines=_lines(text),
+        settings=settings,
+        lines={option: lines.get(option, lines[option.partition(".")[0]]) for option in settings},
     )
 
 
@@ -205,11 +207,13 @@ def _yaml_mistake(error: yaml.YAMLError) -> str:
     return f"{place}: not YAML: {getattr(error, 'problem', None) or ' '.join(str(error).split())}"
 
 
-def _flatten(path: Path, content: Mapping[str, object]) -> dict[str, object]:
+def _flatten(
+    path: Path, content: Mapping[str, object], lines: Mapping[str, int]
+) -> dict[str, object]:
     known = section_types()
     words = [*known, *TOP_LEVEL_WORDS]
     mistakes = [
-        f"{path}: {section}: "
+        f"{path}:{lines[str(section)]}: {section}: "
         + (
             "expected options"
             if section in known
@@ -228,14 +232,27 @@ def _flatten(path: Path, content: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _lines(text: str) -> dict[str, int]:
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    return {
-        f"{section.value}.{option.value}": option.start_mark.line + 1
-        for section, options in (root.value if root else ())
-        if isinstance(options, yaml.MappingNode)
-        for option, _ in options.value
-    }
+def _lines(path: Path, text: str) -> dict[str, int]:
+    """Where every key stands: "section", "section.option".
+
+    Raises:
+        RecipeError: one stands twice, of which YAML would keep the second without a word.
+    """
+    lines: dict[str, int] = {}
+    waiting = [("", yaml.compose(text, Loader=yaml.SafeLoader))]
+    while waiting:
+        prefix, node = waiting.pop()
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            name = f"{prefix}{key.value}"
+            line = key.start_mark.line + 1
+            if name in lines:
+                raise RecipeError(
+                    f"{path}:{line}: {name} stands in line {lines[name]} too; keep one"
+                )
+            lines[name] = line
+            if not prefix:
+                waiting.append((f"{name}.", value))
+    return lines
 
 
 def unknown_options(origins: Mapping[str, str]) -> list[str]:

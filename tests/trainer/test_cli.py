@@ -15,8 +15,6 @@ from forked import run_forked
 
 from trainer.cli import main
 from trainer.data.token_shards import write_shard
-from trainer.planning.model_plan import describe_plan, plan_model
-from trainer.recipe_file import load_recipe
 
 
 def pgolf_train(*arguments, **environment):
@@ -339,14 +337,6 @@ def test_a_plan_says_what_the_baseline_amounts_to():
     assert "environment" not in ran.stderr
     for figure in ("17,059,912", "130,547,712", "524,288 weights", "the track's cap of 16,000,000"):
         assert figure in ran.stdout
-
-
-def test_a_plan_says_how_sequences_grow():
-    growing = {"schedule.train_seq_schedule": ("here", "256@0.1,512@0.7,1024@0.9")}
-    said = describe_plan(plan_model(load_recipe("baseline", growing).recipe))
-    found = re.findall(r"([\d,]+)  FLOPs a token in sequences of (\d+), until (\d+)%", said)
-    assert [phase[1:] for phase in found] == [("256", "10"), ("512", "70"), ("1024", "100")]
-    assert found[-1][0] == "130,547,712"
 
 
 def test_every_command_has_help():

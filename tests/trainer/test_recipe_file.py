@@ -78,7 +78,11 @@ def test_mistakes_name_file_and_key_and_near_names(tmp_path):
     [
         ("- a list", "is a YAML mapping"),
         ("a: [\n", "mine.yaml:2: not YAML: expected the node content"),
-        ("modl:\n  num_layers: 2\n", "modl: no such section; did you mean model"),
+        ("modl:\n  num_layers: 2\n", "mine.yaml:1: modl: no such section; did you mean model"),
+        (
+            "model:\n  num_layers: 2\n  num_layers: 3\n",
+            "mine.yaml:3: model.num_layers stands in line 2 too; keep one",
+        ),
         ("model: 3\ntrack: demo\n", "model: expected options"),
         ("what: no track\n", "track: expected one of"),
         ("extends: baselin\n", "no recipe is called 'baselin'; did you mean baseline"),

@@ -40,7 +40,7 @@ def load_byte_table(tokenizer_path: Path | str, vocab_size: int) -> ByteTable:
     if table.base_bytes.size != vocab_size:
         raise DataError(
             f"{path}: the tokenizer has {table.base_bytes.size} tokens, but the vocabulary size "
-            f"asked for is {vocab_size}; set the vocabulary size or the tokenizer to match"
+            f"asked for is {vocab_size}: set model.vocab_size, or take the data of that vocabulary"
         )
     return table
 

@@ -24,6 +24,8 @@ from trainer.quantization.size_law import (
 )
 from trainer.recipe import Recipe
 
+MAX_ROUNDS = 6  # of fitting clips
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FittedSize:
@@ -42,12 +44,17 @@ def track_cap_bytes(track: str) -> int:
 
 def predict_fitted(recipe: Recipe, code_bytes: int) -> FittedSize:
     """The artifact beside a script of so many bytes, where all clips are fitted to a total."""
-    options, target = recipe.quantization, recipe.quantization.fit_total_bytes - code_bytes
-    num_codes = num_rounded(recipe)
-    excess = predict_artifact(recipe).num_bytes - target * (1.0 - FITTED_ROOM / 2)
-    factor = max(clip_factor(excess, num_codes), finest_factor(options))
-    fitted = replace(recipe, quantization=with_clips_times(options, factor))
-    return FittedSize(num_bytes=predict_artifact(fitted).num_bytes, clip_factor=factor)
+    options, total_bytes = recipe.quantization, recipe.quantization.fit_total_bytes - code_bytes
+    room_bytes, num_codes = total_bytes * FITTED_ROOM / 2, num_rounded(recipe)
+    factor, finest = 1.0, finest_factor(options)
+    for _ in range(MAX_ROUNDS):  # codes that are small already save less than the law says
+        fitted = replace(recipe, quantization=with_clips_times(options, factor))
+        num_bytes = predict_artifact(fitted).num_bytes
+        excess = num_bytes - (total_bytes - room_bytes)
+        if abs(excess) < room_bytes or (excess < 0 and factor == finest):
+            break
+        factor = max(factor * clip_factor(excess, num_codes), finest)
+    return FittedSize(num_bytes=num_bytes, clip_factor=factor)
 
 
 def num_rounded(recipe: Recipe) -> int:
@@ -92,15 +99,15 @@ def accuracy(recipe: Recipe, num_bytes: int) -> str:
         ends = (1 + error for error in LAW_RANGE[recipe.quantization.code_packing])
         least, most = (f"{round(num_bytes * end):,}" for end in ends)
         return (
-            f"{least} to {most} after some hundred steps, however weights are averaged or decay, "
-            "as grids follow each row's spread; before, fewer, as rows of the embedding are alike"
+            f"{least} to {most} after some hundred steps, whatever the rates; fewer before, as "
+            "rows of the embedding are alike"
         )
     if options.ema_decay > 0 or options.swa_enabled:
         return (
             "at most, as the last weights would take that, and averaged ones spread less "
             "(by how much was never measured)"
         )
-    return f"to {LARGEST_ERROR:.0%}"
+    return f"give or take {LARGEST_ERROR:.0%}"
 
 
 def describe_total(recipe: Recipe, artifact_bytes: int, code_bytes: int, cap_bytes: int) -> str:
