@@ -76,6 +76,9 @@ DOCUMENTS_AT_ONCE = 64  # a last batch of fewer would be compiled anew by the pu
 CODE_BYTES = 36_000  # of the recipe's packed script, which the total covers
 READ_BY_SCRIPT = re.compile(r"environ\.get\(\s*\"(\w+)\"")
 TOKENS_PER_STEP = re.compile(r"^ *train_batch_tokens: ?(\d+)", re.MULTILINE)
+SO_FAR = re.compile(  # tokens and seconds of scoring, as either side says them on the way
+    r"^(?:ttp: .* tok:|ttt:scored )(\d+)\S* .*?\b(?:t|seconds):([\d.]+)", re.MULTILINE
+)
 STAMPED = re.compile(r"^ *([\d.]+) (.*)$", re.MULTILINE)
 FIGURES = {  # of the table: name → pattern of either side's lines
     "BPB before rounding": r"(?:^diagnostic pre-quantization|^unrounded) .*val_bpb:(\S+)",
@@ -303,14 +306,13 @@ def learn_ours(run: PreparedRun) -> None:
 def print_table(work: Path) -> None:
     """What the logs of all sides and seeds say, a column each."""
     columns = {}
-    for log in sorted(work.glob("*_train.log")):
-        name = log.name.removesuffix("_train.log")
+    for name in sorted({log.stem.rpartition("_")[0] for log in work.glob("*_*_*.log")}):
         columns[name] = figures_of(work, name)
     names = dict.fromkeys(figure for column in columns.values() for figure in column)
-    print(f"{'':32}" + "".join(f"{name:>16}" for name in columns))
+    print(f"{'':38}" + "".join(f"{name:>16}" for name in columns))
     for figure in names:
         told = (column.get(figure, "") for column in columns.values())
-        print(f"{figure:32}" + "".join(f"{value!s:>16}" for value in told))
+        print(f"{figure:38}" + "".join(f"{value!s:>16}" for value in told))
 
 
 def figures_of(work: Path, name: str) -> dict[str, float]:
@@ -326,6 +328,9 @@ def figures_of(work: Path, name: str) -> dict[str, float]:
         figures |= {key: float(str(value)) for key, value in steps.items() if "ms_per_step" in key}
     if "seconds of scoring" in figures:
         figures |= pace_of_learning(figures, is_compiling_counted=name.startswith("ours"))
+    elif so_far := SO_FAR.findall(learnt):
+        tokens, seconds = so_far[-1]
+        figures["scored tokens/s until it was cut off"] = round(int(tokens) / float(seconds))
     for part in ("train", "learn"):
         if stamps := STAMPED.findall(text_of(work / f"{name}_{part}.log")):
             figures[f"seconds of all, {part}"] = round(float(stamps[-1][0]))
