@@ -105,7 +105,7 @@ def run(paper: Paper, rulebook: Rulebook, request: RunRequest, sandbox: Sandbox)
             before the runs, which may take hours.
         HarnessError: the sandbox, the data or the run directory failed us.
     """
-    from verifier.runs.host import find_gpus, missing_hardware
+    from verifier.runs.machine.host import find_gpus, missing_hardware
 
     if request.options.against is not None and rulebook.track.claims_record:
         find_record(track_ledger(rulebook.track.id), request.options.against)
@@ -145,7 +145,7 @@ def _see(
 ) -> Seen:
     """Run the plan and look closer where its rung asks; each loads what it alone needs."""
     from verifier.runs.execute import execute  # psutil, which no paper check needs
-    from verifier.runs.host import describe_host
+    from verifier.runs.machine.host import describe_host
 
     if request.world is None:
         executed, floor = execute(prepared, harness), None

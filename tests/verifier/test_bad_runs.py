@@ -73,7 +73,7 @@ def test_a_run_that_fails_is_recorded_with_its_reason(pgolf, make_submission, me
 @pytest.mark.parametrize("how", AT_THE_WALL)
 def test_a_run_that_hangs_is_ended_at_the_wall(pgolf, make_submission, measured, how, monkeypatch):
     # A wall that is met on a crowded machine shows nothing; here it shall, whatever else runs.
-    monkeypatch.setattr("verifier.runs.machine_faults._crowded_out", lambda *_: None)
+    monkeypatch.setattr("verifier.runs.machine.faults._crowded_out", lambda *_: None)
     script, outcome, reason = AT_THE_WALL[how]
     assert pgolf("run", make_submission(script), *SEED, "--track", "tiny_hurried").exit_code == 0
     assert measured(7).outcome == outcome

@@ -19,7 +19,7 @@ from verifier.reports.sandbox_survey import (
     survey_markdown,
 )
 from verifier.rulebook import DEFAULT_TRACK, load_rulebook
-from verifier.runs.host import describe_host
+from verifier.runs.machine.host import describe_host
 from verifier.sandbox.choice import SANDBOXES, sandbox_named
 from verifier.sandbox.conformance.checks import CHECKS, Answer
 from verifier.sandbox.conformance.suite import run_checks

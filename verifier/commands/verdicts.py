@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 def verify(submission: str, options: Options, probes: "ProbesAhead | None") -> int:
     """The whole way; falls back to the paper rung where the track's hardware is not here."""
-    from verifier.runs.host import find_gpus, meets
+    from verifier.runs.machine.host import find_gpus, meets
 
     rulebook = _rulebook(submission, options)
     hardware = rulebook.track.hardware

@@ -9,7 +9,7 @@ from verifier.floor.assessment import Allowance, Claimed, assess
 from verifier.floor.world import World
 from verifier.runs.execute import execute
 from verifier.runs.harness import Executed, Harness
-from verifier.runs.open_watch import OpenWatch
+from verifier.runs.machine.open_watch import OpenWatch
 from verifier.runs.plan import PreparedRun
 from verifier.runs.scores import KEPT_LOSSES
 from verifier.schemas.floor_record_json import FloorRecord

@@ -11,9 +11,9 @@ from pathlib import Path
 from verifier.runs.delivery import deliver_artifact, deliver_code, fresh_folder
 from verifier.runs.launch import TOKEN_LOSSES_FILE
 from verifier.runs.left_files import written_files
+from verifier.runs.machine.open_watch import OpenWatch
+from verifier.runs.machine.packages import folders_below, installed_files, package_folders
 from verifier.runs.measure import Stage
-from verifier.runs.open_watch import OpenWatch
-from verifier.runs.packages import folders_below, installed_files, package_folders
 from verifier.runs.processes import Listener, Process, Setting, run_process
 from verifier.runs.scores import keep_orders, keep_token_losses, read_token_losses
 from verifier.runs.visibility import evaluation_data

@@ -9,13 +9,13 @@ import psutil
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record
-from verifier.runs.machine_faults import machine_fault
+from verifier.runs.machine.faults import machine_fault
+from verifier.runs.machine.telemetry import Sample, Telemetry, gpu_seconds
 from verifier.runs.measure import SeedRun, failed_by_machine, measure
 from verifier.runs.plan import PreparedRun
 from verifier.runs.processes import Setting
 from verifier.runs.replays import check_independence, mutate
 from verifier.runs.seed_run import run_seed
-from verifier.runs.telemetry import Sample, Telemetry, gpu_seconds
 from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.run_record_json import Attempt, SeedMeasurement
 

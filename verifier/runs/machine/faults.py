@@ -6,7 +6,7 @@ says of its GPUs, and what is used up by others.
 
 from collections.abc import Sequence
 
-from verifier.runs.telemetry import Sample
+from verifier.runs.machine.telemetry import Sample
 from verifier.sandbox.base import ExecResult
 
 MAX_HOT_SHARE = 0.1

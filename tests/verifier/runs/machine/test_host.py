@@ -1,7 +1,7 @@
 """Which machine measured, and whether its figures count."""
 
 from verifier.rulebook import load_rulebook
-from verifier.runs.host import describe_host, missing_hardware
+from verifier.runs.machine.host import describe_host, missing_hardware
 
 RECORD = load_rulebook("10min_16mb").track.hardware
 DEMO = load_rulebook("demo").track.hardware

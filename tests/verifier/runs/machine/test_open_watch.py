@@ -5,8 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from verifier.runs.open_watch import OpenWatch
-from verifier.runs.packages import PYTHON_ITSELF, installed_files, package_folders
+from verifier.runs.machine.open_watch import OpenWatch
+from verifier.runs.machine.packages import PYTHON_ITSELF, installed_files, package_folders
 
 
 def test_an_opening_in_another_mount_namespace_is_told_with_its_time(tmp_path):

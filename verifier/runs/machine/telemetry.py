@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-from verifier.runs.gpu_sensors import GpuSample, GpuSensors
+from verifier.runs.machine.gpu_sensors import GpuSample, GpuSensors
 
 SAMPLE_SECONDS = 1.0
 REST_PER_SAMPLE = 200

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from verifier.runs.gpu_sensors import GpuSample
-from verifier.runs.machine_faults import machine_fault
-from verifier.runs.telemetry import Sample
+from verifier.runs.machine.faults import machine_fault
+from verifier.runs.machine.gpu_sensors import GpuSample
+from verifier.runs.machine.telemetry import Sample
 from verifier.sandbox.base import ExecResult
 
 MEMORY_BYTES = 2**34

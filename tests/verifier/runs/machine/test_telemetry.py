@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from verifier.runs.gpu_sensors import HOT_REASONS, GpuSample, GpuSensors
-from verifier.runs.telemetry import (
+from verifier.runs.machine.gpu_sensors import HOT_REASONS, GpuSample, GpuSensors
+from verifier.runs.machine.telemetry import (
     REST_PER_SAMPLE,
     SAMPLE_SECONDS,
     Sample,
@@ -68,7 +68,9 @@ def test_the_dearer_a_sample_the_rarer(tmp_path, monkeypatch):
     telemetry, rests = Telemetry(tmp_path), []
     telemetry._began = 0.0
     telemetry._stop = SimpleNamespace(wait=lambda rest: rests.append(rest) or len(rests) > 2)
-    monkeypatch.setattr("verifier.runs.telemetry.time.thread_time", itertools.count(0, 5).__next__)
+    monkeypatch.setattr(
+        "verifier.runs.machine.telemetry.time.thread_time", itertools.count(0, 5).__next__
+    )
     telemetry._watch()
     assert rests == [SAMPLE_SECONDS, 5 * REST_PER_SAMPLE, 5 * REST_PER_SAMPLE]
 
