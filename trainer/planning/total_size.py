@@ -51,7 +51,7 @@ def predict_fitted(recipe: Recipe, code_bytes: int) -> FittedSize:
         fitted = replace(recipe, quantization=with_clips_times(options, factor))
         num_bytes = predict_artifact(fitted).num_bytes
         excess = num_bytes - (total_bytes - room_bytes)
-        if abs(excess) < room_bytes or (excess < 0 and factor == finest):
+        if not num_codes or abs(excess) < room_bytes or (excess < 0 and factor == finest):
             break
         factor = max(factor * clip_factor(excess, num_codes), finest)
     return FittedSize(num_bytes=num_bytes, clip_factor=factor)
@@ -125,17 +125,31 @@ def describe_total(recipe: Recipe, artifact_bytes: int, code_bytes: int, cap_byt
 
 def cap_warning(recipe: Recipe, code_bytes: int, cap_bytes: int) -> str | None:
     """What to say before training if artifact and script will most likely break the cap."""
-    total = predict_artifact(recipe).num_bytes + code_bytes
-    if total <= cap_bytes or 0 < recipe.quantization.fit_total_bytes <= cap_bytes:
-        return None
-    doubt = ""
     options, is_by_law = recipe.quantization, recipe.quantization.gptq_enabled
+    if 0 < options.fit_total_bytes <= cap_bytes:
+        return fit_warning(recipe, code_bytes)
+    total = predict_artifact(recipe).num_bytes + code_bytes
+    if total <= cap_bytes:
+        return None
     error = -LAW_RANGE[options.code_packing][0] if is_by_law else LARGEST_ERROR
-    if total <= cap_bytes * (1.0 + error):
-        doubt = ", which only training will tell for certain"
+    is_near = total <= cap_bytes * (1.0 + error)
+    doubt = ", which only training will tell for certain" if is_near else ""
     remedy = f"--set quantization.fit_total_bytes={cap_bytes}, " if is_by_law else ""
     return (
         f"artifact and script should come to about {total:,} bytes, over the track's cap of "
         f"{cap_bytes:,}{doubt}: {remedy}--packed, or lower model.num_layers, mlp_hidden or "
         "quantization.matrix_bits"
+    )
+
+
+def fit_warning(recipe: Recipe, code_bytes: int) -> str | None:
+    """What to say before training if no clips will fit artifact and script to their total."""
+    total_bytes = recipe.quantization.fit_total_bytes
+    least_bytes = predict_fitted(recipe, code_bytes).num_bytes + code_bytes
+    if least_bytes <= total_bytes:
+        return None
+    return (
+        f"no clips should fit artifact and script to quantization.fit_total_bytes {total_bytes:,}: "
+        f"about {least_bytes:,} bytes at least, {code_bytes:,} of them script: --packed, or lower "
+        "model.num_layers or mlp_hidden"
     )

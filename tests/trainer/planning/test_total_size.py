@@ -10,6 +10,7 @@ from trainer.planning.total_size import (
     predict_fitted,
     track_cap_bytes,
 )
+from trainer.recipe_checks import build_recipe
 from trainer.recipe_file import load_recipe
 
 
@@ -71,3 +72,10 @@ def test_the_cap_itself_is_kept_to_and_one_byte_more_is_not():
     assert describe_total(recipe, predicted, rests[1], 16_000_000).endswith(" 1 over the cap")
     warnings = [cap_warning(recipe, rest, 16_000_000) for rest in rests]
     assert warnings[0] is None and "which only training will tell for certain" in warnings[1]
+
+
+def test_a_total_that_no_clips_lead_to_is_said_before_training(tiny_settings):
+    options = {"quantization.gptq_enabled": True, "quantization.fit_total_bytes": 60_000}
+    tiny = build_recipe(tiny_settings | options)
+    assert cap_warning(tiny, code_bytes=20_000, cap_bytes=60_000) is None
+    assert "--packed, or lower" in cap_warning(tiny, code_bytes=59_000, cap_bytes=60_000)
