@@ -225,9 +225,9 @@ def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
 
     Exit codes: 0 significant, 1 not significant, 3 not computable.
     """  # noqa: D301 (click wants the \b)
-    from verifier.commands import ledger
+    from verifier.commands import comparison
 
-    finish(options, lambda: ledger.compare(challenger, prior, options))
+    finish(options, lambda: comparison.compare(challenger, prior, options))
 
 
 @cli.command()
@@ -235,9 +235,9 @@ def compare(challenger: str | None, prior: str | None, **options: Any) -> None:
 @output_options("text", "json")
 def records(**options: Any) -> None:
     """List the ledger of accepted records."""
-    from verifier.commands import ledger
+    from verifier.commands.records import records
 
-    finish(options, lambda: ledger.records(options))
+    finish(options, lambda: records(options))
 
 
 @cli.command()
@@ -245,9 +245,9 @@ def records(**options: Any) -> None:
 @output_options("text", "json")
 def board(**options: Any) -> None:
     """Show the board as the profile would have kept it."""
-    from verifier.commands import ledger
+    from verifier.commands.records import board
 
-    finish(options, lambda: ledger.board(options))
+    finish(options, lambda: board(options))
 
 
 @cli.command()

@@ -121,7 +121,7 @@ def test_a_shell_completes_commands_names_and_paths(words, offered):
 @pytest.mark.parametrize("verbose", [[], ["--verbose"]])
 def test_a_fault_of_ours_is_never_told_as_a_verdict(monkeypatch, verbose):
     """A traceback ends with 1, which says `rejected`."""
-    monkeypatch.setattr("verifier.commands.ledger.records", lambda options: [][0])
+    monkeypatch.setattr("verifier.commands.records.records", lambda options: [][0])
     result = invoke("records", *verbose)
     assert result.exit_code == 4
     assert "a fault of pgolf-verify itself, please report it: IndexError" in result.output

@@ -68,6 +68,8 @@ def _frontier_text(ledger: Ledger) -> str:
     if not rows:
         return "No record stands."
     first, last = (f"{figures.bpb(row.mean_bpb)} ({row.date})" for row in (rows[0], rows[-1]))
+    if len(rows) == 1:
+        return f"The only record stands at {first}."
     return f"The frontier goes from {first} to {last}; records on it: {len(rows)}."
 
 

@@ -1,98 +1,33 @@
-"""records, board, compare: the ledger and its statistics."""
+"""compare: is one sample of scores better than another?"""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich import box
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 
 from verifier.claims.seed_by_seed import collect_claims
 from verifier.commands.options import Options, result_console
+from verifier.commands.records import load_with_ledger, seed_noise
 from verifier.errors import UsageError
 from verifier.intake.submission import load_submission
-from verifier.records import ledger as ledger_of
-from verifier.records.ledger import BoardRow, LedgerRow
+from verifier.records.ledger import comparison_settings, find_record
 from verifier.records.significance import (
     WELCH,
     ExternalVarianceTest,
-    SeedNoise,
     compare_samples,
     external_variance_test,
 )
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
-from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_folder
 from verifier.runs.journal import Journal
 from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
 from verifier.schemas.significance_json import Significance
 
-RECORD_COLUMNS = ("record", "date", "BPB", "std", "seeds", "bytes", "status", "folder")
-FIGURE_COLUMNS = ("BPB", "std", "seeds", "bytes")
-WIDTH_WITH_FOLDERS = 110
-
-
-def records(options: Options) -> int:
-    """The ledger in order of precedence."""
-    rulebook, ledger = _load(options)
-    rows = ledger_of.records_table(ledger)
-    if options["format_"] == "json":
-        for row in rows:
-            print(json.dumps(_record_object(row)))
-        return 0
-    table = Table(box=box.SIMPLE_HEAD, title=rulebook.track.title, title_justify="left")
-    table.caption, table.caption_justify = "* on the frontier: the best score when it came", "left"
-    console = result_console(options)
-    # On a narrow terminal a row is worth more whole than with its folder, which JSON gives.
-    columns = RECORD_COLUMNS if console.width >= WIDTH_WITH_FOLDERS else RECORD_COLUMNS[:-1]
-    cells = [_record_cells(row) for row in rows]
-    for position, column in enumerate(columns):
-        justify: JustifyMethod = "right" if column in FIGURE_COLUMNS else "left"
-        widest = max(len(row[position]) for row in cells)
-        # A long folder is folded; the columns of figures never make room for it.
-        table.add_column(
-            column,
-            justify=justify,
-            overflow="fold",
-            min_width=None if column in ("record", "folder") else widest,
-        )
-    for row_cells in cells:
-        table.add_row(*row_cells[: len(columns)])
-    console.print(table)
-    return 0
-
-
-def board(options: Options) -> int:
-    """The board as the profile would have kept it."""
-    rulebook, ledger = _load(options)
-    profile = rulebook.profile(options["profile"])
-    rows = ledger_of.board(ledger, profile, _noise(rulebook))
-    if options["format_"] == "json":
-        for row in rows:
-            print(json.dumps(_board_object(row)))
-        return 0
-    table = Table(box=box.SIMPLE_HEAD, title=f"profile {profile.id}", title_justify="left")
-    for column in ("record", "date", "BPB", "gain", "p-value", "admitted", "note"):
-        table.add_column(column, overflow="fold", no_wrap=column not in ("record", "note"))
-    for row in rows:
-        test = row.significance
-        table.add_row(
-            row.record.name,
-            str(row.record.date),
-            figures.bpb(row.record.mean_bpb),
-            figures.bpb(test.gain_bpb if test else None),
-            figures.p_value(test.p_value if test else None),
-            "yes" if row.admitted else "no",
-            row.note or "",
-        )
-    result_console(options).print(table)
-    return 0
-
 
 def compare(challenger: str | None, prior: str | None, options: Options) -> int:
     """Test one sample against another; 0 significant, 1 not, 3 not computable."""
-    rulebook, ledger = _load(options)
+    rulebook, ledger = load_with_ledger(options)
     names = [name for name in (challenger, prior) if name is not None]
     samples = [("values", _values(text)) for text in options["values"]]
     samples += [_sample(name, ledger) for name in names]
@@ -100,7 +35,7 @@ def compare(challenger: str | None, prior: str | None, options: Options) -> int:
         raise UsageError("compare takes two samples: names, or --values 1.061,1.062 for either")
     profile = rulebook.profile(options["profile"])
     family = _family(names[:1], ledger)
-    settings = ledger_of.comparison_settings(profile, family, _noise(rulebook))
+    settings = comparison_settings(profile, family, seed_noise(rulebook))
     test = compare_samples(samples[0][1], samples[1][1], settings)
     external = external_variance_test(samples[0][1], samples[1][1], settings)
     if options["format_"] == "json":
@@ -108,19 +43,6 @@ def compare(challenger: str | None, prior: str | None, options: Options) -> int:
     else:
         _print_comparison(samples, test, external, result_console(options))
     return 3 if test.passed is None else 0 if test.passed else 1
-
-
-def _load(options: Options) -> tuple[Rulebook, Ledger]:
-    rulebook = load_rulebook(options["track"] or DEFAULT_TRACK)
-    return rulebook, ledger_of.load_ledger(rules_folder() / "records", rulebook.track.id)
-
-
-def _noise(rulebook: Rulebook) -> SeedNoise:
-    track = rulebook.track
-    return SeedNoise(
-        std_bpb=track.ledger_pooled_std_bpb.value,
-        degrees_of_freedom=track.ledger_degrees_of_freedom.value,
-    )
 
 
 def _sample(name: str, ledger: Ledger) -> tuple[str, tuple[float, ...]]:
@@ -132,7 +54,7 @@ def _sample(name: str, ledger: Ledger) -> tuple[str, tuple[float, ...]]:
     if path.exists():
         logs = collect_claims(load_submission(path)).logs
         return f"{name} (claimed)", tuple(log.val_bpb for log in logs if log.val_bpb is not None)
-    record = ledger_of.find_record(ledger, name)
+    record = find_record(ledger, name)
     return record.name, record.seed_bpbs
 
 
@@ -189,41 +111,4 @@ def _comparison_object(
         "test": WELCH,
         **told,
         "external": asdict(external) if external else None,
-    }
-
-
-def _record_cells(row: LedgerRow) -> tuple[str, ...]:
-    record = row.record
-    return (
-        f"{record.name}{' *' if row.on_frontier else ''}",
-        str(record.date),
-        figures.bpb(row.mean_bpb),
-        figures.bpb(row.std_bpb),
-        str(row.num_seeds),
-        figures.whole(row.max_artifact_bytes),
-        record.status,
-        record.folder,
-    )
-
-
-def _board_object(row: BoardRow) -> dict[str, object]:
-    test = row.significance
-    return {
-        "record": row.record.name,
-        "prior": row.prior.name if row.prior else None,
-        "date": str(row.record.date),
-        "mean_bpb": row.record.mean_bpb,
-        "gain_bpb": test.gain_bpb if test else None,
-        "p_value": test.p_value if test else None,
-        "admitted": row.admitted,
-        "note": row.note,
-    }
-
-
-def _record_object(row: LedgerRow) -> dict[str, object]:
-    return {
-        "record": row.record.model_dump(mode="json"),
-        "mean_bpb": row.mean_bpb,
-        "std_bpb": row.std_bpb,
-        "on_frontier": row.on_frontier,
     }
