@@ -24,6 +24,7 @@ from trainer.quantization.matrix_coding import CodedMatrices, decode_matrices, e
 from trainer.quantization.rounding import MAX_KEPT_ELEMENTS, StoredTensor, payload_bytes
 from trainer.quantization.size_law import (
     FITTED_ROOM,
+    WIDEST_FACTOR,
     CodeSpreads,
     code_spreads,
     finest_factor,
@@ -34,7 +35,6 @@ from trainer.recipe import QuantizationOptions
 ARTIFACT_FORMAT = "pgolf rows, version 4"
 MAX_FITTINGS = 6
 HALVINGS = 30  # of the octaves that clips may change by: to a billionth
-MOST_OCTAVES = 5.0  # of clips: beyond, steps are so wide that all codes are 0
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -174,7 +174,7 @@ def fit_artifact(
         if num_bytes <= budget_bytes and is_filled:
             break
         spreads = code_spreads(stored, scaled)
-        ends = (finest / factor, 2.0**MOST_OCTAVES / factor)
+        ends = (finest / factor, WIDEST_FACTOR / factor)
         times = fitting_factor(spreads, num_bytes - target_bytes, ends)
         factor *= times
         predicted_bytes = num_bytes - round(spreads.saved_bytes(times))

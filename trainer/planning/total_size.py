@@ -18,6 +18,7 @@ from trainer.planning.artifact_size import (
 from trainer.quantization.rounding import is_rounded
 from trainer.quantization.size_law import (
     FITTED_ROOM,
+    WIDEST_FACTOR,
     clip_factor,
     finest_factor,
     with_clips_times,
@@ -46,14 +47,14 @@ def predict_fitted(recipe: Recipe, code_bytes: int) -> FittedSize:
     """The artifact beside a script of so many bytes, where all clips are fitted to a total."""
     options, total_bytes = recipe.quantization, recipe.quantization.fit_total_bytes - code_bytes
     room_bytes, num_codes = total_bytes * FITTED_ROOM / 2, num_rounded(recipe)
-    factor, finest = 1.0, finest_factor(options)
+    factor, ends = 1.0, (finest_factor(options), WIDEST_FACTOR)
     for _ in range(MAX_ROUNDS):  # codes that are small already save less than the law says
         fitted = replace(recipe, quantization=with_clips_times(options, factor))
         num_bytes = predict_artifact(fitted).num_bytes
         excess = num_bytes - (total_bytes - room_bytes)
-        if not num_codes or abs(excess) < room_bytes or (excess < 0 and factor == finest):
+        if abs(excess) < room_bytes or factor == ends[excess > 0]:
             break
-        factor = max(factor * clip_factor(excess, num_codes), finest)
+        factor = min(max(factor * clip_factor(excess, num_codes), ends[0]), ends[1])
     return FittedSize(num_bytes=num_bytes, clip_factor=factor)
 
 

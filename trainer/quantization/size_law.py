@@ -27,6 +27,7 @@ NEAREST_CLIP_SIGMAS = 4.0
 ROWS_PER_OCTAVE = 4  # sizes of rows that are told apart: those of rare tokens are smaller
 LEAST_ROW = 2.0**-10  # of codes that are all 0
 FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
+WIDEST_FACTOR = 32.0  # on clips: beyond, steps are so wide that all codes are 0
 
 
 def gaussian_code_bits(clip_sigmas: float, bits: int) -> float:
@@ -50,8 +51,9 @@ def normal_share_below(deviations: float) -> float:
 
 
 def clip_factor(excess_bytes: float, num_codes: int) -> float:
-    """By what to multiply all clips so that codes take so many bytes less."""
-    return float(2.0 ** (8.0 * excess_bytes / num_codes))
+    """By what to multiply all clips, at most WIDEST_FACTOR, so that codes take so much less."""
+    octaves = 8.0 * excess_bytes / max(num_codes, 1)
+    return float(2.0 ** min(octaves, math.log2(WIDEST_FACTOR)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from trainer.quantization.gptq import nearest_codes, row_grid, sigma_steps
 from trainer.quantization.matrix_coding import encode_matrices
 from trainer.quantization.rounding import StoredTensor
 from trainer.quantization.size_law import (
+    WIDEST_FACTOR,
     clip_factor,
     code_spreads,
     gaussian_code_bits,
@@ -42,6 +43,7 @@ def test_where_steps_are_fine_it_is_bits_less_the_clips_logarithm_and_a_constant
 def test_an_octave_of_clip_is_a_bit_of_every_code():
     assert clip_factor(1000, num_codes=8000) == 2.0
     assert clip_factor(-1000, num_codes=8000) == 0.5
+    assert clip_factor(1000, num_codes=0) == clip_factor(10**9, num_codes=8000) == WIDEST_FACTOR
     assert gaussian_code_bits(6.0, 6) - gaussian_code_bits(12.0, 6) == pytest.approx(1, abs=0.01)
 
 
