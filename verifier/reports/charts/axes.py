@@ -75,7 +75,13 @@ def _numbers(scale: Scale, ticks: Sequence[float], bottom: float) -> list[Mark]:
     room = (scale.end - scale.start) / max(1, len(ticks))
     every = 1 if max(map(len, texts), default=0) * CHARACTER_WIDTH < room else 2
     return [
-        Label(x=scale.at(tick), y=bottom + TICK_LABEL, text=text, tone="muted", anchor="middle")
+        Label(
+            x=min(scale.at(tick), WIDTH - len(text) * CHARACTER_WIDTH / 2),
+            y=bottom + TICK_LABEL,
+            text=text,
+            tone="muted",
+            anchor="middle",
+        )
         for tick, text in list(zip(ticks, texts, strict=True))[::every]
     ]
 

@@ -144,10 +144,19 @@ def spreads_chart(dossier: Dossier) -> Chart | None:
         name="spreads",
         title="The spread over seeds among the records",
         description="; ".join(f"{name}: {value:.3f} thousandths of a BPB" for name, value, _ in own)
-        + f". Records of the ledger, a ring each: {len(spreads)}, from {spreads[0]:.3f} to "
-        f"{spreads[-1]:.3f}, half of them below {spreads[len(spreads) // 2]:.3f}.",
+        + f". {_spreads_text(spreads)}",
         height=bottom + 48,
         marks=tuple(marks),
+    )
+
+
+def _spreads_text(spreads: Sequence[float]) -> str:
+    """The deviations of records in words, the least of them first."""
+    if len(spreads) == 1:
+        return f"The one record of the ledger, a ring: {spreads[0]:.3f}."
+    return (
+        f"Records of the ledger, a ring each: {len(spreads)}, from {spreads[0]:.3f} to "
+        f"{spreads[-1]:.3f}, half of them below {spreads[len(spreads) // 2]:.3f}."
     )
 
 
