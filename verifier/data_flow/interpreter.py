@@ -1,15 +1,16 @@
 """Statements: both sides of an open branch are followed, a loop's body once."""
 
 import ast
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import PurePosixPath
 
 from verifier.data_flow import constants
+from verifier.data_flow.bindings import Bindings, Owner
 from verifier.data_flow.calls import Calls
 from verifier.data_flow.expressions import SIZE_TESTS, taken_off
+from verifier.data_flow.rounds import num_rounds, only_counts, range_of
 from verifier.data_flow.settings import Settings, logged_constant
 from verifier.data_flow.values import (
     BUCKETS,
@@ -36,10 +37,8 @@ from verifier.data_flow.values import (
 )
 from verifier.reading.program import Module
 
-_Owner = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-_COUNTERS = {"range", "count", "trange", "arange"}
 _FEWEST_HEARD = 6
 _NO_CLASS_TEST = (ast.Is, ast.IsNot, ast.Lt, ast.LtE, ast.Gt, ast.GtE)  # absence, or a size
 
@@ -51,34 +50,6 @@ class _Frame:
     returned: list[Value] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stores:
-    """The places of a module where names are bound, by line: a function's are neighbours."""
-
-    lines: list[int]
-    bindings: Sequence[tuple[str, object]]  # a name, and the constant if it is bound to a literal
-
-    @classmethod
-    def of(cls, module: Module) -> "_Stores":
-        literals = {
-            id(target): node.value.value
-            for node in module.of_kind(ast.Assign)
-            if isinstance(node.value, ast.Constant)
-            for target in node.targets
-        }
-        stores = [name for name in module.of_kind(ast.Name) if isinstance(name.ctx, ast.Store)]
-        stores.sort(key=lambda name: name.lineno)
-        bindings = [(name.id, literals.get(id(name), UNKNOWN)) for name in stores]
-        return cls(lines=[name.lineno for name in stores], bindings=bindings)
-
-    def within(self, node: _Owner) -> Sequence[tuple[str, object]]:
-        """The bindings below a node, in order."""
-        if isinstance(node, ast.Module):
-            return self.bindings
-        start = bisect_left(self.lines, node.lineno)
-        return self.bindings[start : bisect_right(self.lines, node.end_lineno or node.lineno)]
-
-
 class Interpreter(Calls):
     """Follows modules, functions and classes statement by statement."""
 
@@ -87,7 +58,7 @@ class Interpreter(Calls):
         self._module_scopes: dict[str, Scope] = {}
         self._frames: list[_Frame] = []
         self._variable_names: dict[ast.AST, Mapping[str, object]] = {}
-        self._stores: dict[str, _Stores] = {}  # by module
+        self._bindings: dict[str, Bindings] = {}  # by module
         self._attributes_set: set[str] = set()
         self._heard: dict[tuple[str, str], bool] = {}  # by module and printing function
 
@@ -97,7 +68,7 @@ class Interpreter(Calls):
             return self._module_scopes[module.name]
         names = {"__name__": Value(constant=name)}
         outer, self.module_name = self.module_name, module.name
-        self._stores[module.name] = _Stores.of(module)
+        self._bindings[module.name] = Bindings.of(module)
         self._note_attributes(module)
         scope = Scope(names=names, variable=self._assigned_twice(module.tree))
         self._module_scopes[module.name] = scope
@@ -136,12 +107,12 @@ class Interpreter(Calls):
         owners = (name for name, owned in self._module_scopes.items() if owned is root)
         return next(owners, self.module_name)
 
-    def _assigned_twice(self, node: _Owner) -> Mapping[str, object]:
+    def _assigned_twice(self, node: Owner) -> Mapping[str, object]:
         """Names bound more than once, and what all bindings but the first bind them to."""
         if node not in self._variable_names:
             seen: set[str] = set()
             later: dict[str, object] = {}
-            for name, constant in self._stores[self.module_name].within(node):
+            for name, constant in self._bindings[self.module_name].within(node):
                 if name in seen:
                     later[name] = constant if later.get(name, constant) == constant else UNKNOWN
                 seen.add(name)
@@ -319,10 +290,10 @@ class Interpreter(Calls):
 
     def _do_for(self, node: ast.For, scope: Scope) -> None:
         source = self.evaluate(node.iter, scope)
-        rounds = _num_rounds(node.iter, [self._constant_of(a, scope) for a in _range_of(node.iter)])
+        rounds = num_rounds(node.iter, [self._constant_of(a, scope) for a in range_of(node.iter)])
         if rounds == 0:
             return
-        moves_on = not _only_counts(node.iter)
+        moves_on = not only_counts(node.iter)
         with self.inside_loop(node, advances_by_itself=moves_on, num_rounds=rounds) as mark:
             gates = list(self.gates)
             element = source.any_element()
@@ -447,25 +418,3 @@ def _literal_texts(node: ast.Call) -> Iterable[str]:
         for part in parts:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield part.value
-
-
-def _only_counts(node: ast.expr) -> bool:
-    """Whether a loop goes over numbers or literals: over a collection it meets something new."""
-    if isinstance(node, ast.Tuple | ast.List | ast.Constant):
-        return True
-    called = (n.func for n in ast.walk(node) if isinstance(n, ast.Call))
-    return any(getattr(f, "id", getattr(f, "attr", "")) in _COUNTERS for f in called)
-
-
-def _range_of(node: ast.expr) -> list[ast.expr]:
-    is_range = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range"
-    return node.args if isinstance(node, ast.Call) and is_range else []
-
-
-def _num_rounds(node: ast.expr, bounds: list[object]) -> int | None:
-    """How often `for … in range(constant)` goes round."""
-    numbers = [bound for bound in bounds if isinstance(bound, int)]
-    if len(numbers) != len(bounds) or len(bounds) not in (1, 2):
-        return None
-    low, high = (0, *numbers) if len(numbers) == 1 else numbers
-    return max(high - low, 0)
