@@ -1,32 +1,26 @@
-"""`pgolf-train`: the only place that prints, exits and reads the environment."""
+"""`pgolf-train`: with `command_group`, all that prints, exits and reads the environment."""
 
-import difflib
 import os
 import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from trainer.command_group import RecipeIsACommand, recipe_completions
 from trainer.errors import RecipeError, StoppedError, TrainerError
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from trainer.pipeline import SubmissionRequest
     from trainer.recipe_file import ResolvedRecipe
     from trainer.submission_folder.seed_results import SeedResult
 
 MAX_SEED = 2**31 - 1
-READER_WENT_AWAY = 141
-"""What a shell calls a program that SIGPIPE ended, as the verifier does."""
-NEARLY_A_COMMAND = 0.7  # of its letters, by which a slip is told from a recipe's name
 
 
 class TrainOptions(TypedDict):
@@ -48,88 +42,6 @@ class TrainOptions(TypedDict):
     author: str
     github_id: str
     quiet: bool
-
-
-def recipe_completions(
-    ctx: click.Context, parameter: click.Parameter | None, incomplete: str
-) -> list["CompletionItem"]:
-    """What a shell offers for the beginning of a recipe's name."""
-    from click.shell_completion import CompletionItem
-
-    from trainer.recipe_file import recipe_names
-
-    return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
-
-
-@contextmanager
-def ends_told_by_shells() -> Iterator[None]:
-    """A reader that went away (`| head`) and Ctrl-C, before click would call both of them 1.
-
-    Raises:
-        StoppedError: the user said stop.
-    """
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
-        sys.exit(READER_WENT_AWAY)
-    except KeyboardInterrupt:
-        raise StoppedError("stopped") from None
-
-
-class RecipeIsACommand(click.Group):
-    """`pgolf-train RECIPE …` means `pgolf-train train RECIPE …`."""
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: object,
-    ) -> click.Context:
-        with ends_told_by_shells():  # --help is printed here
-            return super().make_context(info_name, args, parent, **extra)
-
-    def invoke(self, ctx: click.Context) -> object:
-        with ends_told_by_shells():
-            return super().invoke(ctx)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in self.list_commands(ctx):
-            refuse_slips(args[0], self.list_commands(ctx))
-            args = ["train", *args]
-        return super().resolve_command(ctx, args)
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
-        return recipe_completions(ctx, None, incomplete) + super().shell_complete(ctx, incomplete)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "data"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "data":
-            from trainer.data_cli import data
-
-            return data
-        return super().get_command(ctx, cmd_name)
-
-
-def refuse_slips(word: str, commands: list[str]) -> None:
-    """See to it that a command with a wrong letter is not taken for a recipe.
-
-    Raises:
-        RecipeError: it is nearly a command, and no recipe.
-    """
-    from trainer.recipe_file import recipe_names
-
-    near = difflib.get_close_matches(word, commands, n=1, cutoff=NEARLY_A_COMMAND)
-    if near and word not in recipe_names():
-        raise RecipeError(f"no command or recipe is called {word!r}; did you mean {near[0]}?")
 
 
 EXIT_CODES = """
@@ -206,9 +118,9 @@ def train(**options: Unpack[TrainOptions]) -> None:
     \b
     Examples:
       pgolf-train demo --data data/demo --seeds 42,314,1337 --out submissions/mine
-      pgolf-train my_recipe.yaml --gpus 8 --data data --set optimizer.matrix_lr=0.025
+      pgolf-train my_recipe.yaml --gpus 8 --data data/fineweb --set optimizer.matrix_lr=0.025
       pgolf-train pr61_v2 --replay 'WARMDOWN_ITERS=3600 torchrun --nproc_per_node=8 train_gpt.py'
-      pgolf-train baseline --data data --resume      # after Ctrl-C: finished seeds are kept
+      pgolf-train baseline --data data/fineweb --resume      # after Ctrl-C: finished seeds are kept
     """  # noqa: D301 (click wants the \b)
     request = submission_request(options)
     from trainer.pipeline import make_submission, make_untrained
