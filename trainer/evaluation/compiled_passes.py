@@ -51,10 +51,10 @@ def forward_pass(model: GPT, adapters: Adapters, backend: str | None) -> Forward
     for block in model.blocks:
         if block.norm_scale is not None:
             block.norm_scale = torch.tensor(block.norm_scale, device=adapters.device)
-    through = compiled(carried_out)
-    model.through = partial(carried_out_at_any_size, through)
+    compiled_part = compiled(carried_out)
+    model.through = partial(carried_out_alike, partial(carried_out_at_any_size, compiled_part))
     compile_now(forward, model, adapters)
-    model.through = through
+    model.through = partial(carried_out_alike, compiled_part)
     return forward
 
 
@@ -84,6 +84,18 @@ def sizes_that_may_differ() -> AbstractContextManager[None]:
         use_duck_shape=False
     )
     return patched
+
+
+def carried_out_alike(
+    through: Carrier, part: Callable[..., Result], stream: object, *inputs: object, **more: object
+) -> Result:
+    """Hide what sets the first block's use apart, for which it would be compiled once more.
+
+    Its stream is the embedding itself, and asks for no gradient.
+    """
+    if isinstance(stream, Tensor) and not stream.requires_grad:
+        stream = stream.detach().requires_grad_()
+    return through(part, stream, *inputs, **more)
 
 
 def carried_out_at_any_size(

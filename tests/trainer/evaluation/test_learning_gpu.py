@@ -29,7 +29,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize(("unit", "most_graphs"), [("whole", 1), ("block", 6)])
+@pytest.mark.parametrize(("unit", "most_graphs"), [("whole", 1), ("block", 5)])
 def test_what_is_compiled_first_serves_batches_windows_and_phases_and_scores_as_without_it(
     tiny_settings, unit, most_graphs
 ):
