@@ -7,18 +7,23 @@ keywords: both hold throughout the package.
 """
 
 import ast
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
 from trainer.recipe import Value
 from trainer.submission_folder.known_values import Known, KnownValues, is_dataclass, known_values
+from trainer.submission_folder.program_reads import (
+    IMPURE,
+    Reads,
+    names_read,
+    nodes_of,
+    parsed,
+    root_name,
+)
 from trainer.submission_folder.source_edits import Edit, SourceText, tidied
 
 ENDINGS = ast.Return | ast.Raise | ast.Continue | ast.Break
-IMPURE = ast.Call | ast.Yield | ast.YieldFrom | ast.Await | ast.NamedExpr
 
 
 def folded_once(sources: Mapping[str, str], fixed: Mapping[str, Value]) -> dict[str, str]:
@@ -36,19 +41,7 @@ def folded_once(sources: Mapping[str, str], fixed: Mapping[str, Value]) -> dict[
     }
 
 
-@cache  # most modules stay as they are from one round to the next
-def parsed(source: str) -> ast.Module:
-    """The syntax tree of a source."""
-    return ast.parse(source)
-
-
-@cache
-def nodes_of(tree: ast.AST) -> list[ast.AST]:
-    """All nodes of a tree."""
-    return list(ast.walk(tree))
-
-
-def changed(source: str, tree: ast.Module, known: KnownValues, reads: "Reads") -> str:
+def changed(source: str, tree: ast.Module, known: KnownValues, reads: Reads) -> str:
     """One module after one round of edits."""
     text = SourceText(source)
     folder = Folder(text=text, known=known, reads=reads, conditions=conditions_in(tree))
@@ -67,56 +60,6 @@ def conditions_in(tree: ast.Module) -> set[ast.expr]:
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             waiting.append(node.operand)
     return found
-
-
-class Reads:
-    """Which names a program reads, and how its functions are called."""
-
-    def __init__(self, trees: Sequence[ast.Module]) -> None:
-        nodes = [node for tree in trees for node in nodes_of(tree)]
-        self.attributes = {
-            node.attr
-            for node in nodes
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-        }
-        self.attributes |= {
-            node.value
-            for node in nodes
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        }
-        self.defaults: defaultdict[str, set[str]] = defaultdict(set)  # of keyword-only parameters
-        read: set[str] = set()  # of those
-        self.fields: defaultdict[str, set[str]] = defaultdict(set)  # dataclass → fields
-        for node in nodes:
-            if isinstance(node, ast.FunctionDef):
-                for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-                    self.defaults[arg.arg].add(ast.unparse(default) if default else "")
-                read |= names_read(node) & {arg.arg for arg in node.args.kwonlyargs}
-            elif isinstance(node, ast.ClassDef) and is_dataclass(node):
-                self.fields[node.name] |= set(field_names(node))
-        self.empty = {n.name for n in nodes if isinstance(n, ast.FunctionDef) and does_nothing(n)}
-        self.computed = {
-            (root_name(node.func), keyword.arg)
-            for node in nodes
-            if isinstance(node, ast.Call)
-            for keyword in node.keywords
-            if any(isinstance(part, IMPURE) for part in ast.walk(keyword.value))
-        }  # class and field, where the field's value takes a call
-        computed_keywords = {keyword for _, keyword in self.computed}
-        self.unread = set(self.defaults) - read - computed_keywords
-        self.imported = {
-            alias.asname or alias.name.partition(".")[0]
-            for node in nodes
-            if isinstance(node, ast.Import)
-            for alias in node.names
-        } | {"F", "dist", "nn", "Path"}
-
-
-def field_names(node: ast.ClassDef) -> Iterator[str]:
-    """The names of a dataclass's fields."""
-    for part in node.body:
-        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
-            yield part.target.id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -356,30 +299,3 @@ class Folder:
                 ]
         for start, end in spans:
             yield self.text.without_element(start, end)
-
-
-def does_nothing(node: ast.FunctionDef) -> bool:
-    """Whether a function has no statement besides its docstring."""
-    return all(
-        isinstance(part, ast.Pass)
-        or (isinstance(part, ast.Return) and part.value is None)
-        or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
-        for part in node.body
-    )
-
-
-@cache
-def names_read(node: ast.AST) -> set[str]:
-    """The names that are read at a node and below it."""
-    return {
-        part.id
-        for part in ast.walk(node)
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
-    }
-
-
-def root_name(node: ast.expr) -> str:
-    """What a chain of attributes begins with: `torch` for torch.nn.functional.pad."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
