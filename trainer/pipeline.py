@@ -20,7 +20,7 @@ from trainer.data.token_shards import (
 from trainer.errors import DataError, LaunchError, RecipeError
 from trainer.evaluation.decoded_text import decoded_bytes
 from trainer.launcher import Launch, run_seed, seed_log
-from trainer.planning.model_plan import cpu_warning
+from trainer.planning.on_cpu import cpu_warnings
 from trainer.planning.total_size import cap_warning, describe_total, track_cap_bytes
 from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
@@ -86,7 +86,7 @@ def make_submission(
     if warning := missing_gpus(folder.num_gpus or 0, num_gpus):
         warn(warning)
     check_data(request.data, resolved.recipe)
-    if num_gpus == 0 and (warning := cpu_warning(resolved.recipe)):
+    for warning in cpu_warnings(resolved.recipe) if num_gpus == 0 else ():
         warn(warning)
     cap_bytes = begin_submission(request, warn)
     launch = Launch(

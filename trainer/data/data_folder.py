@@ -19,7 +19,7 @@ class DatasetLocation:
 
 
 def find_datasets(folder: Path) -> list[DatasetLocation]:
-    """The data sets of a data folder, or the one whose shards lie in `folder` itself.
+    """The data sets of a data folder or of its `datasets`, or the one whose shards lie in it.
 
     Raises:
         DataError: there are none.
@@ -28,9 +28,8 @@ def find_datasets(folder: Path) -> list[DatasetLocation]:
         near = difflib.get_close_matches(str(folder), map(str, folder.parent.glob("*/")), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise DataError(f"{folder}: no such folder{hint}")
-    inside = (
-        [folder] if has_shards(folder) else sorted(filter(has_shards, folder.glob("datasets/*")))
-    )
+    places = [folder] if has_shards(folder) else [*folder.glob("datasets/*"), *folder.glob("*")]
+    inside = sorted(filter(has_shards, places))
     if not inside:
         raise DataError(
             f"{folder}: no token shards here nor in {folder / 'datasets'}; "

@@ -8,12 +8,7 @@ import torch
 from trainer.model.topology import looped_layers
 from trainer.model.transformer import GPT
 from trainer.optimizer.parameter_groups import group_parameters
-from trainer.optimizer.stages import stages
 from trainer.recipe import LengthPhase, ModelOptions, Recipe
-
-CPU_FLOPS_PER_SECOND = 4e10
-"""What eager training reaches on a core or two: 3.7e10 with `demo`, 4.4e10 with `best`'s shape."""
-LONG_WARM_UP_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,20 +63,6 @@ def training_flops_per_token(model: ModelOptions, seq_len: int) -> float:
     head = model.vocab_size * model.model_dim
     matrices = num_uses * (attention + feed_forward) + bigrams + head
     return 6.0 * matrices + 12.0 * num_uses * model.model_dim * seq_len / 2
-
-
-def cpu_warning(recipe: Recipe) -> str | None:
-    """What to say where a CPU shall train, and warms up for minutes that no clock limits."""
-    flops_per_token = training_flops_per_token(recipe.model, recipe.batch.train_seq_len)
-    step_seconds = flops_per_token * recipe.batch.train_batch_tokens / CPU_FLOPS_PER_SECOND
-    num_steps = recipe.schedule.warmup_steps * len(stages(recipe))
-    if num_steps * step_seconds < LONG_WARM_UP_SECONDS:
-        return None
-    return (
-        f"no GPU here: a step takes a CPU about {step_seconds:,.0f} s, and warming up is "
-        f"{num_steps} steps before the clock; to try a recipe in small lower "
-        "batch.train_batch_tokens, model.model_dim, num_layers and schedule.warmup_steps"
-    )
 
 
 def describe_plan(plan: ModelPlan) -> str:

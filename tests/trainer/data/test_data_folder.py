@@ -24,7 +24,7 @@ def test_data_set_is_found_with_its_tokenizer(tmp_path, name, tokenizer):
     touch(tmp_path / "tokenizers" / "another.model")
     (location,) = find_datasets(tmp_path)
     assert (location.name, location.folder, location.tokenizer) == (name, shard.parent, model)
-    assert find_datasets(shard.parent) == [location]
+    assert find_datasets(shard.parent) == find_datasets(tmp_path / "datasets") == [location]
 
 
 def test_tokenizer_that_cannot_be_told_is_none(tmp_path):

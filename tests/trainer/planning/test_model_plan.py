@@ -1,6 +1,6 @@
 import re
 
-from trainer.planning.model_plan import cpu_warning, describe_plan, plan_model
+from trainer.planning.model_plan import describe_plan, plan_model
 from trainer.recipe_file import load_recipe
 
 
@@ -10,10 +10,3 @@ def test_a_plan_says_how_sequences_grow():
     found = re.findall(r"([\d,]+)  FLOPs a token in sequences of (\d+), until (\d+)%", said)
     assert [phase[1:] for phase in found] == [("256", "10"), ("512", "70"), ("1024", "100")]
     assert found[-1][0] == "130,547,712"
-
-
-def test_hours_of_warming_up_on_a_cpu_are_said_before_they_begin():
-    small = {"batch.train_batch_tokens": ("here", 8192), "schedule.warmup_steps": ("here", 1)}
-    assert cpu_warning(load_recipe("demo", {}).recipe) is None
-    assert cpu_warning(load_recipe("baseline", small).recipe) is None
-    assert "warming up is 40 steps before the clock" in cpu_warning(load_recipe("best", {}).recipe)
