@@ -213,5 +213,9 @@ def score_guarantee(
     if added_up and plan.evaluation is not None:
         detail = "added up by us from the losses of an evaluation apart from training"
         return Guarantee(name="score", grade="observed", detail=detail)
-    detail = "the script's word: its code was not followed, and no evaluation apart wrote losses"
+    why = "no evaluation apart wrote losses"
+    losses = [m.token_losses for m in measurements if m.token_losses is not None]
+    for short in (one for one in losses if one.num_losses != one.num_tokens):
+        why = f"losses were written of {short.num_losses:,} of {short.num_tokens:,} tokens"
+    detail = f"the script's word: its code was not followed, and {why}"
     return Guarantee(name="score", grade="absent", detail=detail)

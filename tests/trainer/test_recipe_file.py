@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from trainer.errors import RecipeError
@@ -106,3 +108,9 @@ def test_a_slip_in_the_environment_is_an_error_and_strangers_are_not():
     }
     with pytest.raises(RecipeError, match="MATRX_LR is no option; did you mean MATRIX_LR"):
         environment_changes({"MATRX_LR": "1"})
+
+
+def test_the_recipe_of_the_authors_page_loads(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "author.md").read_text()
+    (text,) = [part for part in page.split("```") if part.startswith("yaml\n# pgolf-train small")]
+    assert load_recipe(write(tmp_path, text.removeprefix("yaml\n")), {}).track == "demo"

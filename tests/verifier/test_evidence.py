@@ -6,7 +6,7 @@ import pytest
 from evidence_on_file import whole_run
 
 from verifier.evidence import score_guarantee
-from verifier.schemas.run_record_json import EvaluationPlan, Evidence
+from verifier.schemas.run_record_json import EvaluationPlan, Evidence, TokenLosses
 
 
 @pytest.fixture
@@ -40,6 +40,14 @@ def test_the_seed_with_the_least_behind_it_decides(printed):
     first, *others = map(added_up, printed.measurements)
     mixed = (printed.measurements[0], *others)
     assert score_guarantee(divided(printed.plan), mixed, score_followed=False).grade == "absent"
+
+
+def test_losses_of_some_tokens_alone_are_said_to_be_so(printed):
+    few = TokenLosses(num_losses=49_792, num_tokens=49_802, mean_nats=2.0, all_alike=False)
+    short = [m.model_copy(update={"token_losses": few}) for m in printed.measurements]
+    guarantee = score_guarantee(divided(printed.plan), tuple(short), score_followed=False)
+    assert guarantee.grade == "absent"
+    assert guarantee.detail.endswith("losses were written of 49,792 of 49,802 tokens")
 
 
 def test_a_printed_score_decides_nothing_under_the_written_rule(pgolf, make_submission):

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from trainer.optimizer.stages import stages
 from trainer.planning.model_plan import training_flops_per_token
 from trainer.recipe import Recipe, recipe_settings
-from trainer.recipe_checks import build_recipe
 
 CPU_FLOPS_PER_SECOND = 4e10
 """What eager training reaches on a core or two: 3.7e10 with `demo`, 4.4e10 with `best`'s shape."""
@@ -30,7 +29,7 @@ def cpu_warnings(recipe: Recipe) -> Iterator[str]:
 
 def idle_options(recipe: Recipe) -> list[str]:
     """The options that choose kernels, where they are not left at their defaults."""
-    plain = recipe_settings(build_recipe({}))
+    plain = recipe_settings(Recipe())
     return [
         path
         for path, value in recipe_settings(recipe).items()
