@@ -48,7 +48,8 @@ from trainer.kernels.softcapped_cross_entropy.triton_kernel import (  # noqa: E4
 )
 from trainer.model.attention_kernels import (  # noqa: E402
     document_attention,
-    flash_function,
+    flash_for_documents,
+    flash_for_rows,
     row_attention,
 )
 from trainer.model.rotary import rotary_tables  # noqa: E402
@@ -267,10 +268,10 @@ def compare_attention(rates: tuple[float, float]) -> None:
     squares = {"rows": rows[0] * SEQ_LEN**2, "documents": int(ends.diff().square().sum())}
     for backend, (kind, pairs) in product(BACKENDS, squares.items()):
         options = ModelOptions(attention_backend=backend)
-        flash = flash_function(options)
-        if backend.startswith("flash") and flash is None:
+        named, flash = flash_for_rows(options), flash_for_documents(options)
+        if backend.startswith("flash") and named is None:
             continue
-        attention = row_attention(options, flash=flash)
+        attention = row_attention(options, flash=named)
         if kind == "documents":
             shape = (1, NUM_TOKENS)
             attention = partial(attend_documents, boundaries, shape, flash)

@@ -126,9 +126,10 @@ class ModelOptions:
     # Either each adds to both with learnt weights (#1529), or they meet at the end alone (#1477).
     parallel_lanes: Literal["routed", "merged"] = option("routed")
     parallel_final_lane: Literal["mean", "attn", "mlp"] = option("mean")  # of routed lanes
-    # Who computes attention on GPUs. In rows of one document PyTorch makes its own choice (auto).
-    # In rows of several FlashAttention-3 does if it is installed, else the second that comes with
-    # PyTorch 2.11 (4.4 times as fast as FlexAttention on an H100), else FlexAttention.
+    # Who computes attention on GPUs. In rows of one document PyTorch makes its own choice (auto, or
+    # what is named is not installed). In rows of several FlashAttention-3 does if it is installed,
+    # else the second that comes with PyTorch 2.11 (4.4 times as fast as FlexAttention on an H100),
+    # else FlexAttention.
     attention_backend: Literal["auto", "flash_4", "flash_3", "flash_2", "cudnn", "flex"] = option(
         "auto"
     )

@@ -17,7 +17,7 @@ import torch._dynamo.utils
 import torch.multiprocessing
 
 from trainer.data.token_shards import shard_paths
-from trainer.model.attention_kernels import flash_function
+from trainer.model.attention_kernels import flash_for_documents
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz, polar_express
 from trainer.optimizer.parameter_groups import build_optimizers
@@ -58,7 +58,7 @@ def test_losses_and_gradients_are_the_references(reference, is_compiled):
     losses = reference(inputs, targets)
     losses.mean().backward()
     model = copy.deepcopy(reference).cuda()
-    model.flash = flash_function(MODERN)
+    model.document_flash = flash_for_documents(MODERN)
     model.zero_grad()
     set_up_device(DeviceOptions())
     forward = torch.compile(model, dynamic=False, fullgraph=True) if is_compiled else model

@@ -38,7 +38,7 @@ class WeightLearner:
         twin = twin_of(model)
         self.weights = list(twin.parameters())
         self.forward: nn.Module = twin
-        if group.device.type == "cuda" and model.flash is None:
+        if group.device.type == "cuda" and model.document_flash is None:
             # FlexAttention, which then sees to documents, writes out all scores unless compiled.
             self.forward = torch.compile(twin, dynamic=False, fullgraph=True)  # type: ignore[assignment]
 

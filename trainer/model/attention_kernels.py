@@ -40,29 +40,42 @@ def causal_attention(
     return gathered.transpose(1, 2)
 
 
-def flash_function(options: ModelOptions) -> FlashDocuments | None:
-    """The FlashAttention over packed documents, or None where FlexAttention must do.
+def flash_for_rows(options: ModelOptions) -> FlashDocuments | None:
+    """The FlashAttention that the recipe names; None where PyTorch is to choose for itself."""
+    if options.attention_backend == "flash_4":
+        return flash_attention_4()
+    if options.attention_backend == "flash_3":
+        return flash_attention_3()
+    if options.attention_backend == "flash_2":
+        return flash_attention_2()
+    return None
 
-    The one that the recipe names; where it names none or that one is not installed, the next one.
+
+def flash_for_documents(options: ModelOptions) -> FlashDocuments | None:
+    """The same for packed documents, or the next best; None where FlexAttention must do.
+
+    In rows PyTorch's own choice is faster than its FlashAttention over documents: 2.7 ms for 4.2
+    on an H100 (benchmarks/RESULTS.md). Within documents it has none.
     """
     if options.attention_backend == "flex":
         return None
-    if options.attention_backend == "flash_2":
-        return flash_attention_2()
-    if options.attention_backend == "flash_4":
-        return flash_attention_4() or flash_attention_3() or flash_attention_2()
-    return flash_attention_3() or flash_attention_2()
+    return flash_for_rows(options) or flash_attention_3() or flash_attention_2()
 
 
 def row_attention(options: ModelOptions, *, flash: FlashDocuments | None = None) -> Attention:
-    """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
-    if options.attention_backend == "auto":
-        return causal_attention
+    """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none.
+
+    Args:
+        options: name the means.
+        flash: as `flash_for_rows` gives it.
+    """
     if options.attention_backend == "cudnn":
         return cudnn_attention
-    if options.attention_backend != "flex" and flash is None:
-        return causal_attention
-    return partial(rows_as_documents, flash)
+    if options.attention_backend == "flex" or (
+        options.attention_backend != "auto" and flash is not None
+    ):
+        return partial(rows_as_documents, flash)
+    return causal_attention
 
 
 def cudnn_attention(
@@ -106,7 +119,7 @@ def document_attention(
             once or more often.
         shape: B and T.
         longest: the most tokens of a document.
-        flash: as `flash_function` gives it.
+        flash: as `flash_for_documents` gives it.
     """
     if boundaries.is_cuda and flash is not None:
         return partial(_end_to_end, partial(flash_documents, flash, boundaries, longest))

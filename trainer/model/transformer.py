@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.kernels.flash_attention_4 import FlashDocuments
 from trainer.kernels.softcapped_cross_entropy.triton_kernel import head_losses
 from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention import Surroundings
-from trainer.model.attention_kernels import document_attention, flash_function, row_attention
+from trainer.model.attention_kernels import document_attention, flash_for_rows, row_attention
 from trainer.model.block import Block
 from trainer.model.deltas import Deltas
 from trainer.model.embeddings import BigramHash, InputSmearGate, SmearGate, ValueEmbeddings
@@ -56,10 +55,8 @@ class GPT(nn.Module):
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
         self.options = options
-        # Who is to attend within documents of packed rows; whoever packs rows asks for the best.
-        self.flash: FlashDocuments | None = None
-        if options.attention_backend != "auto":
-            self.flash = flash_function(options)
+        self.row_flash = flash_for_rows(options)
+        self.document_flash = self.row_flash  # whoever packs rows asks for the best there is
         self.softcap = options.logit_softcap
         self.signed_softcap = None
         if options.asym_logit_rescale:
@@ -231,10 +228,10 @@ class GPT(nn.Module):
 
     def _surroundings(self, input_ids: Tensor, *, boundaries: Tensor | None = None) -> Surroundings:
         num_tokens = input_ids.size(1)
-        attention = row_attention(self.options, flash=self.flash)
+        attention = row_attention(self.options, flash=self.row_flash)
         if boundaries is not None:
             attention = document_attention(
-                boundaries, input_ids.shape, self.longest_document, flash=self.flash
+                boundaries, input_ids.shape, self.longest_document, flash=self.document_flash
             )
         return Surroundings(
             cosine=self.cosine[:num_tokens],

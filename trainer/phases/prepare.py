@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from trainer.errors import RecipeError
-from trainer.model.attention_kernels import flash_function
+from trainer.model.attention_kernels import flash_for_documents
 from trainer.model.linear import CastedLinear
 from trainer.model.transformer import GPT
 from trainer.optimizer.stages import stages
@@ -95,7 +95,7 @@ def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
     model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
     model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
     if recipe.batch.pack_documents:
-        model.flash = flash_function(recipe.model)
+        model.document_flash = flash_for_documents(recipe.model)
     if group.device.type == "cuda":
         for module in model.modules():
             if isinstance(module, nn.Embedding):

@@ -11,7 +11,8 @@ from trainer.model.attention_kernels import (
     document_attention,
     flash_attention_2,
     flash_attention_3,
-    flash_function,
+    flash_for_documents,
+    flash_for_rows,
     row_attention,
 )
 from trainer.recipe import ModelOptions
@@ -36,8 +37,7 @@ def means(backend):
     if backend in LIBRARIES and LIBRARIES[backend]() is None:
         pytest.skip(f"{backend} is not installed")
     options = ModelOptions(attention_backend=backend)
-    flash = flash_function(options)
-    return row_attention(options, flash=flash), flash
+    return row_attention(options, flash=flash_for_rows(options)), flash_for_documents(options)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,20 @@ def test_documents_are_for_the_best_that_is_installed(monkeypatch, backend, inst
     for number in "432":
         found = number if number in installed else None
         monkeypatch.setattr(attention_kernels, f"flash_attention_{number}", lambda it=found: it)
-    assert flash_function(ModelOptions(attention_backend=backend)) == taken
+    assert flash_for_documents(ModelOptions(attention_backend=backend)) == taken
+
+
+def test_rows_are_for_the_library_named_or_for_pytorch(monkeypatch):
+    monkeypatch.setattr(attention_kernels, "flash_attention_3", lambda: None)
+    options = ModelOptions(attention_backend="flash_3")
+    assert row_attention(options, flash=flash_for_rows(options)) is causal_attention
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_on_a_cpu_rows_are_gathered_plainly(backend):
     options = ModelOptions(attention_backend=backend)
     queries, keys, values = (one.float() for one in heads(2, 16))
-    seen = row_attention(options, flash=flash_function(options))(queries, keys, values)
+    seen = row_attention(options, flash=flash_for_rows(options))(queries, keys, values)
     assert torch.allclose(seen, causal_attention(queries, keys, values), atol=1e-6)
 
 
