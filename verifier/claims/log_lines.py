@@ -117,11 +117,12 @@ class FinalMetric:
 
     def agrees_with(self, other: "FinalMetric") -> bool:
         """Whether both print the same loss, if any, and BPB, as far as the coarser of them goes."""
-        loss_decimals = min(self.loss_decimals, other.loss_decimals)
         bpb_decimals = min(self.bpb_decimals, other.bpb_decimals)
+        if not _same(self.val_bpb, other.val_bpb, bpb_decimals):
+            return False
+        loss_decimals = min(self.loss_decimals, other.loss_decimals)
         no_loss = self.val_loss is None or other.val_loss is None
-        same_loss = no_loss or _same(self.val_loss, other.val_loss, loss_decimals)
-        return same_loss and _same(self.val_bpb, other.val_bpb, bpb_decimals)
+        return no_loss or _same(self.val_loss, other.val_loss, loss_decimals)
 
     def repeating(self, other: "FinalMetric") -> "FinalMetric":
         """The same line as a repetition of another, whose loss it takes where it prints none."""
@@ -137,7 +138,7 @@ class StepLine:
 
     step: int
     planned_steps: int
-    train_loss: float | None
+    train_loss: float | None  # None on a validation's line, which may repeat it
     validation: tuple[float | None, float | None] | None  # loss in nats a token, BPB
     train_seconds: float | None
     clock_is_exact: bool  # milliseconds, not a tenth of a minute
@@ -213,7 +214,8 @@ def read_step(line: str) -> StepLine | None:
     found = _STEP.match(line)
     if found is None:
         return None
-    loss, figures = _TRAIN_LOSS.search(line), _LOSS_AND_BPB.search(line)
+    figures = _LOSS_AND_BPB.search(line)
+    loss = None if figures else _TRAIN_LOSS.search(line)
     clock = _STEP_CLOCK.search(line)
     return StepLine(
         step=int(found[1]),
