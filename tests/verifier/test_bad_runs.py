@@ -1,5 +1,6 @@
 """Whatever is handed in, the answer is one line, the right exit code, and nothing is lost."""
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 from tiny_track import HONEST_SCRIPT, TINY_TOKENS, write_shard
+
+from verifier.errors import RunDirectoryError
+from verifier.intake.submission import load_submission
+from verifier.runs import delivery
 
 SEED = ("--seeds", "7")
 CRASH_OR_LIMIT = {
@@ -264,3 +269,15 @@ def test_a_final_line_that_cannot_be_read_is_named(pgolf, make_submission, measu
     script = HONEST_SCRIPT.replace("val_bpb:{bits_per_byte:.8f}", "val_bpb:1.2.3")
     pgolf("run", make_submission(script), *SEED)
     assert "looks like one and is none" in measured(7).detail
+
+
+def test_a_disk_that_is_full_when_a_run_is_prepared_is_told_of_with_a_way_out(
+    make_submission, monkeypatch, tmp_path
+):
+    def full(source, target, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    submission = load_submission(make_submission())
+    monkeypatch.setattr(delivery.shutil, "copyfile", full)
+    with pytest.raises(RunDirectoryError, match="No space left on device; finished seeds are kept"):
+        delivery.deliver_submission(submission, tmp_path / "work")

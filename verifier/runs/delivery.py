@@ -1,6 +1,7 @@
 """What lies in a working folder when a script starts, and that nothing of it stays."""
 
 import contextlib
+import errno
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from verifier.track_data import file_sha256
 
 WITHHELD = (FileKind.LOG, FileKind.README, FileKind.METADATA)
 """Files that say what the score should be; a script that needs them trains on nothing."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -46,6 +48,7 @@ def deliver_submission(submission: Submission, workdir: Path) -> dict[str, int]:
 
     Raises:
         HarnessError: a file is not the one that was read, or cannot be copied.
+        RunDirectoryError: the disk is full.
     """
     wanted = {f.path.as_posix() for f in submission.files if f.kind not in WITHHELD}
     return _deliver(submission, workdir, wanted)
@@ -63,7 +66,7 @@ def deliver_code(submission: Submission, workdir: Path, code: tuple[str, ...]) -
 def deliver_artifact(files: Mapping[str, Path], workdir: Path) -> dict[str, int]:
     """Copy contents alone, so that no time, mode or attribute carries anything: file → bytes."""
     for name, source in files.items():
-        with disk_errors(source):
+        with disk_errors(workdir):
             (workdir / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, workdir / name, follow_symlinks=False)
     return {name: (workdir / name).stat().st_size for name in files}
@@ -80,6 +83,8 @@ def _deliver(submission: Submission, workdir: Path, wanted: set[str]) -> dict[st
             shutil.copyfile(source, target, follow_symlinks=False)
             unchanged = not target.is_symlink() and file_sha256(target) == file.sha256
         except OSError as error:
+            if error.errno in _FULL:
+                raise RunDirectoryError(f"{workdir}: {error.strerror}; {DISK_HINT}") from error
             raise HarnessError(
                 f"{source}: cannot be handed to the run: {error.strerror}"
             ) from error
