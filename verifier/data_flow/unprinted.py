@@ -45,7 +45,7 @@ class UnprintedLine:
 class _Code:
     """The words of all code in the folder, and its texts with holes once they are asked for."""
 
-    modules: list[Module]
+    program: Program
     words: set[str]
     templates: list[list[str]] | None = None
     printed: set[str] = field(default_factory=set)
@@ -55,7 +55,7 @@ class _Code:
         if label in self.words or label in self.printed or len(self.printed) > _MOST_LABELS:
             return True
         if self.templates is None:
-            every = (pieces for module in self.modules for pieces in _texts_with_holes(module))
+            every = (pieces for module in self._modules() for pieces in _texts_with_holes(module))
             telling = (pieces for pieces in every if _LETTERS.search("".join(pieces)))
             self.templates = list(islice(telling, _MOST_TEMPLATES))
         fits = len(self.templates) == _MOST_TEMPLATES or any(
@@ -63,6 +63,14 @@ class _Code:
         )
         self.printed |= {label} if fits else set()
         return fits
+
+    def _modules(self) -> Iterator[Module]:
+        """All Python of the folder; what the script never reaches is parsed only if asked for."""
+        yield from self.program.modules
+        for file in self.program.unreachable:
+            module = read_module(file)
+            if module is not None:
+                yield module
 
 
 def _fits(pieces: list[str], line: str) -> bool:
@@ -83,11 +91,9 @@ def unprinted_lines(claims: Claims, program: Program) -> tuple[UnprintedLine, ..
     """The first such line of each log behind the claim; none where some code was not read."""
     if program.opaque or not program.modules:
         return ()
-    aside = [module for file in program.unreachable if (module := read_module(file))]
-    modules = [*program.modules, *aside]
-    texts = [module.text for module in modules]
+    texts = [module.text for module in program.modules]
     texts += [file.text or "" for file in (*program.unreachable, *program.named)]
-    code = _Code(modules=modules, words=set(_WORD.findall("\n".join(texts))))
+    code = _Code(program=program, words=set(_WORD.findall("\n".join(texts))))
     found = (next(_of_other_code(log, code), None) for log in claims.claiming_logs)
     return tuple(line for line in found if line is not None)
 

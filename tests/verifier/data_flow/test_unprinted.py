@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from verifier import pipeline
+from verifier.data_flow import unprinted
 from verifier.findings import Outcome
 from verifier.rulebook import load_rulebook
 
@@ -32,3 +33,24 @@ def test_texts_of_many_holes_are_held_against_a_line_at_once(tmp_path: Path) -> 
     rules = pipeline.audit(folder, load_rulebook("10min_16mb")).rules
     (record,) = (record for record in rules if record.rule == "log_of_another_script")
     assert record.outcome is Outcome.BROKEN
+
+
+def test_what_the_script_never_reaches_is_parsed_only_where_its_words_do_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(CASES / "clean", tmp_path / "submission")
+    (folder / "aside.py").write_text("print('nothing of the run')\n")
+    parsed: list[str] = []
+    read = unprinted.read_module
+    monkeypatch.setattr(
+        unprinted, "read_module", lambda file: parsed.append(str(file.path)) or read(file)
+    )
+    script = folder / "train_gpt.py"
+    code = script.read_text()
+    final = "final_int8_zlib_roundtrip"
+    script.write_text(f"{code}# packing_zlib {final} {final}_exact\n")
+    pipeline.audit(folder, load_rulebook("10min_16mb"))
+    assert parsed == []
+    script.write_text(code)  # the labels are composed in it: no word of its text
+    pipeline.audit(folder, load_rulebook("10min_16mb"))
+    assert parsed == ["aside.py"]
