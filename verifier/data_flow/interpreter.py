@@ -10,6 +10,7 @@ from verifier.data_flow import constants
 from verifier.data_flow.bindings import Bindings, Owner
 from verifier.data_flow.calls import Calls
 from verifier.data_flow.expressions import SIZE_TESTS, taken_off
+from verifier.data_flow.limits import limit_mark
 from verifier.data_flow.rounds import num_rounds, only_counts, range_of
 from verifier.data_flow.settings import Settings, logged_constant
 from verifier.data_flow.values import (
@@ -158,7 +159,8 @@ class Interpreter(Calls):
             value = replace(value, constant=logged_constant(logged), marks=value.marks - {DISPUTED})
         if "reserve" in name.lower() and isinstance(value.constant, int | float):
             self.trace.reserves_time = self.trace.reserves_time or value.constant > 0
-        return value
+        limit = limit_mark(name, value.constant)
+        return replace(value, marks=value.marks | limit) if limit else value
 
     def _do_augassign(self, node: ast.AugAssign, scope: Scope) -> None:
         value = self.evaluate(node.value, scope)

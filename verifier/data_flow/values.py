@@ -53,6 +53,7 @@ HINDSIGHT: Final = "hindsight:"
 BEST: Final = "best of rounds:"
 UP_TO: Final = "up to:"
 FROM: Final = "from:"
+LIMIT: Final = "limit:"  # a setting that ends evaluation early, with its value
 
 MAX_MARK_DEPTH = 3
 _numbers = itertools.count()

@@ -1,9 +1,11 @@
-"""How much of the validation text the claiming logs scored, and what the author says of it."""
+"""How much of the validation text the claiming logs scored; what script and author say of it."""
 
 import re
 
 from verifier.claims.prose import statements
 from verifier.claims.seed_by_seed import LogClaim
+from verifier.data_flow.limits import EvaluationLimit, evaluation_limits
+from verifier.data_flow.trace import Report
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
@@ -24,10 +26,11 @@ _WORKING_SET = re.compile(r"(?i)debug|iteration|ablation|warm|calibrat|ttt|score
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
-    """Figures of the logs that carry the claim, then statements."""
+    """Figures of the logs that carry the claim, limits that its script keeps to, statements."""
     logs = case.claims.claiming_logs
     whole = [family.scored_tokens for family in case.track.dataset.families]
     answers = [_coverage(claim, whole, rule) for claim in logs]
+    answers += [_kept_to(limit, case, rule) for limit in _limits_of_the_claim(case)]
     findings = [answer for answer in answers if isinstance(answer, Finding)]
     reasons = [answer for answer in answers if isinstance(answer, str)]
     findings += [
@@ -38,6 +41,34 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     if not logs:
         reasons.append("no log carries a final score that could be read")
     return CheckResult(findings=tuple(findings), not_evaluated=reasons[0] if reasons else None)
+
+
+def _limits_of_the_claim(case: PaperCase) -> list[EvaluationLimit]:
+    """The limits that the claimed score depends on, where the script was followed to its line."""
+    if not any(report.is_claim for report in case.trace.of_kind(Report)):
+        return []
+    return evaluation_limits(case.trace.claimed_marks())
+
+
+def _kept_to(limit: EvaluationLimit, case: PaperCase, rule: Rule) -> Finding | str | None:
+    """A finding if the limit surely cuts the set, whatever a sequence holds; None if surely not."""
+    known = rule.parameters
+    logged = [log.log.val_tokens or 0 for log in case.claims.claiming_logs]
+    whole = {
+        "bytes": known["full_text_bytes"],
+        "docs": known["documents_of_the_whole"],
+        "documents": known["documents_of_the_whole"],
+    }.get(limit.unit, max(known["fewest_tokens_of_the_whole"], *logged))
+    is_exact = limit.unit in ("tokens", "bytes", "docs", "documents")
+    fewest = limit.value * (1 if is_exact else known["shortest_stride_tokens"])
+    most = limit.value * (1 if is_exact else known["longest_sequence_tokens"])
+    if fewest >= whole * (1 - known["tail_relative"]):
+        return None
+    told = f"the claimed score ends after {limit.value:,} {limit.unit}, by {limit.name}"
+    each_of = max(1, case.track.hardware.num_gpus)  # processes may have such a share each
+    if most * each_of < whole * known["partial_below"]:
+        return Finding(message=told)
+    return f"{told}: what part of the set that is cannot be told"
 
 
 def _coverage(claim: LogClaim, whole: list[int], rule: Rule) -> Finding | str | None:
