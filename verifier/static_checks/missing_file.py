@@ -23,8 +23,8 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         files = case.submission.of_kind(kind)
         if not files:
             findings.append(Finding(message=f"{ASKED_FOR[kind]} is missing"))
-        elif kind is FileKind.SCRIPT and case.submission.script is not None:
-            findings += _flaws(case, case.submission.script)
+        elif kind is FileKind.SCRIPT:
+            findings += _script_flaws(case, len(files))
         elif all(_flaws(case, file) for file in files):
             findings += _flaws(case, files[0])
     if case.submission.metadata is None and case.submission.of_kind(FileKind.METADATA):
@@ -44,6 +44,16 @@ def _without_score(case: PaperCase) -> list[Finding]:
     if logs and not any(_SCORE.search(log.file.text or "") for log in logs):
         findings.append(Finding(message="carries no score", file=str(logs[0].file.path)))
     return findings
+
+
+def _script_flaws(case: PaperCase, num_files: int) -> list[Finding]:
+    """Helpers alone are no script: nothing among them trains or prints a score."""
+    if case.submission.script is None:
+        message = (
+            f"{ASKED_FOR[FileKind.SCRIPT]} is missing; {num_files} other Python files are here"
+        )
+        return [Finding(message=message)]
+    return _flaws(case, case.submission.script)
 
 
 def _flaws(case: PaperCase, file: SubmissionFile) -> list[Finding]:
