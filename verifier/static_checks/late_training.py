@@ -1,4 +1,4 @@
-"""Weights that learn on after a training loop that used the whole budget."""
+"""Weights that learn on after a training loop that used the budget, alone or with calibration."""
 
 import ast
 import re
@@ -14,12 +14,11 @@ _CLOCK = re.compile(r"perf_counter|monotonic|time\.time|elapsed|wallclock|deadli
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """A loop behind the timed one; one that looks at a clock may lie inside the budget."""
-    findings = []
-    if fills_training_budget(case, rule.parameters["shortest_reserve_seconds"]):
+    findings, spent = [], _how_it_was_spent(case, rule.parameters["shortest_reserve_seconds"])
+    if spent is not None:
         findings = [
             Finding(
-                message="weights are updated on training data after a training loop that used the "
-                "whole budget",
+                message=f"weights are updated on training data after a training loop that {spent}",
                 file=loop.place.file,
                 line=loop.place.line,
                 evidence=loop.place.code,
@@ -28,6 +27,20 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
             if _trains_untimed(loop, case)
         ]
     return flow_result(case.trace, findings[:1])
+
+
+def _how_it_was_spent(case: PaperCase, shortest_reserve_seconds: float) -> str | None:
+    """What of the training budget is gone without the late loop; None while some may be left."""
+    if fills_training_budget(case, shortest_reserve_seconds):
+        return "used the whole budget"
+    limits = case.track.limits
+    latest = limits.train_seconds.value + limits.train_overrun_seconds.value
+    for log in (claim.log for claim in case.claims.claiming_logs):
+        is_behind = log.lines.get("calibration_seconds", 0) > log.lines.get("train_seconds", 0) > 0
+        took, calibrated = log.train_seconds or 0.0, log.calibration_seconds or 0.0
+        if is_behind and took + calibrated > latest:
+            return f"took {took:.1f} s, with {calibrated:.1f} s of calibration behind it"
+    return None
 
 
 def _late_loops(trace: Trace) -> list[Loop]:
