@@ -25,13 +25,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/verifier/probe")]
 import scored_script  # noqa: E402
 
 from verifier.probe import sampled as probe_sampled  # noqa: E402
-from verifier.probe.assessment import Scored  # noqa: E402
 from verifier.probe.exchange import PairTable  # noqa: E402
 from verifier.probe.fresh import assess_fresh  # noqa: E402
 from verifier.probe.fresh_documents import CUT_TOKENS, Document, Speller, split  # noqa: E402
 from verifier.probe.mixture import draw, mix  # noqa: E402
 from verifier.probe.overlap import search  # noqa: E402
 from verifier.probe.sampled import Drawn, assess_sampled, draw_tape, template, turns  # noqa: E402
+from verifier.probe.scored import Scored  # noqa: E402
 from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.run_record_json import DataFile, StreamPlan  # noqa: E402

@@ -32,11 +32,21 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from verifier.probe.assessment import Scored, assess  # noqa: E402
+from verifier.probe.asking import ask  # noqa: E402
 from verifier.probe.neighbours import replace_neighbours  # noqa: E402
+from verifier.probe.scored import Scored  # noqa: E402
 from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
 from verifier.probe.turns import read_turns  # noqa: E402
-from verifier.probe.variants import Sample, choose_sample, draw_variants, law_of  # noqa: E402
+from verifier.probe.variants import (  # noqa: E402
+    Sample,
+    Variant,
+    choose_sample,
+    draw_changed,
+    draw_spliced,
+    law_of,
+    longest_alone,
+    plain,
+)
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord  # noqa: E402
 from verifier.track_data import locate_data  # noqa: E402
@@ -311,15 +321,22 @@ class Bench:
 
 def probe(bench: Bench, sample: Sample, seed: int) -> ProbeRecord | str:
     """The tapes of the rung that tell most of order and neighbours; or why there are no losses."""
-    rng = np.random.default_rng(seed)
-    drawn = [v for v in draw_variants(sample, rng) if v.kind != "truncated"]
-    variants = (*drawn, replace_neighbours(sample, law_of(sample), rng))
-    scored = {}
-    for variant in variants:
-        scored[variant.name] = bench.score(variant.tokens)
-        if scored[variant.name].losses is None:
-            return scored[variant.name].detail
-    return assess(sample, variants, scored, f"{seed:x}")
+    rng, failed = np.random.default_rng(seed), []
+
+    def score(variant: Variant) -> Scored:
+        scored = bench.score(variant.tokens)
+        failed.extend([scored.detail] if scored.losses is None else [])
+        return scored
+
+    planned = (
+        plain(sample, "base"),
+        draw_spliced(sample, rng),
+        *draw_changed(sample, rng),
+        longest_alone(sample),
+        replace_neighbours(sample, law_of(sample), rng),
+    )
+    record = ask(sample, planned, score, f"{seed:x}")
+    return failed[0] if failed else record
 
 
 def edited(source: str, edits: tuple[tuple[str, str], ...]) -> str:
@@ -356,7 +373,6 @@ def largest(record: ProbeRecord, kinds: tuple[str, ...], figure: str) -> float:
 
 
 def row(mistake: Mistake, told: str, record: ProbeRecord) -> str:
-    [repeat] = [m for m in record.moves if m.kind == "repeat"]
     cells = (
         mistake.way,
         mistake.what,
@@ -367,7 +383,7 @@ def row(mistake: Mistake, told: str, record: ProbeRecord) -> str:
         f"{record.vocabulary_sum or 0:.3f} ± {record.vocabulary_error or 0:.2g}",
         f"e^{record.vocabulary_odds_nats or 0:.1f}",
         told,
-        f"{repeat.largest_nats:.2g}",
+        "" if record.noise_nats is None else f"{record.noise_nats:.2g}",
     )
     return f"| {' | '.join(cells)} |"
 

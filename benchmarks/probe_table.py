@@ -26,10 +26,11 @@ from floor_power import bundles  # noqa: E402
 from leakage_power import count_pairs  # noqa: E402
 
 from verifier.evidence_checks import future_token_dependence  # noqa: E402
-from verifier.probe.assessment import Scored, assess  # noqa: E402
+from verifier.probe.asking import ask  # noqa: E402
 from verifier.probe.climb import tapes  # noqa: E402
+from verifier.probe.scored import Scored  # noqa: E402
 from verifier.probe.scoring import tokens_of  # noqa: E402
-from verifier.probe.variants import choose_sample  # noqa: E402
+from verifier.probe.variants import Variant, choose_sample  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import ProbeRecord  # noqa: E402
 from verifier.track_data import locate_data  # noqa: E402
@@ -100,6 +101,7 @@ def probe_figure(verdict: dict) -> str:
     figure += f" ± {record.vocabulary_error or 0:.2g}; e^{record.vocabulary_odds_nats:,.0f}"
     figure += f"; {record.over_training_nats or 0:+.2f} ± {record.over_training_error or 0:.2f}"
     figure += f"; canaries e^{record.canary_odds_nats or 0:,.0f}; order {record.order_p or 1:.2g}"
+    figure += f"; {record.num_evaluations} of {record.planned_evaluations} planned"
     return f"{figure}; {record.deaf_drawn} deaf" if record.deaf_drawn > 9 else figure
 
 
@@ -178,15 +180,14 @@ def repeat(mode: str, training: np.ndarray, text: np.ndarray, seed: int) -> Prob
     # Draws from one text would share the luck of its one order.
     text = np.concatenate([documents[i] for i in rng.permutation(len(documents))])
     sample = choose_sample(text, 16_385, rng)
-    variants, scored = tapes(sample, training, rng), {}
-    for variant in variants:
+
+    def score(variant: Variant) -> Scored:
         tape = variant.tokens.astype(np.int64)
         way = scored_script.WAYS[mode]
         losses = -np.log(way(scored_script.Model(pairs.copy()), tape[:-1], tape[1:]))
-        scored[variant.name] = Scored(
-            losses=losses.astype(np.float32), detail="exit code 0", wall_seconds=0.0
-        )
-    return assess(sample, variants, scored, f"{seed:x}")
+        return Scored(losses=losses.astype(np.float32), detail="exit code 0", wall_seconds=0.0)
+
+    return ask(sample, tapes(sample, training, rng), score, f"{seed:x}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from modern_probes import ROOT, Bench, edited, validation
 
-from verifier.probe.assessment import assess
+from verifier.probe.asking import ask
 from verifier.probe.climb import tapes
 from verifier.probe.scoring import tokens_of
 from verifier.probe.variants import choose_sample
@@ -150,11 +150,11 @@ def records(leak: str, artifact: Path, num_draws: int) -> Iterator[tuple[float, 
         for seed in range(num_draws):
             rng = np.random.default_rng(seed)
             sample = choose_sample(validation(), NUM_TARGETS + 1, rng)
-            variants = [v for v in tapes(sample, training, rng) if v.kind != "training"]
-            scored = {v.name: bench.score(v.tokens) for v in variants}
-            losses = scored["base"].losses
-            assert losses is not None, scored["base"].detail
-            yield float(losses.mean()), assess(sample, tuple(variants), scored, f"{seed:x}")
+            planned = [v for v in tapes(sample, training, rng) if v.kind != "training"]
+            base = bench.score(planned[0].tokens)
+            assert base.losses is not None, base.detail
+            record = ask(sample, planned, lambda v: bench.score(v.tokens), f"{seed:x}")
+            yield float(base.losses.mean()), record
 
 
 def main(artifact: str, num_draws: int = 3) -> None:

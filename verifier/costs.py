@@ -16,8 +16,12 @@ from verifier.schemas.run_record_json import Evidence, Rung, RunPlan, SeedMeasur
 from verifier.schemas.stream_record_json import NO_STREAM
 from verifier.schemas.track_yaml import Track
 
-NUM_TAPES = 17
-"""Tapes that probes let a script score, the one with the instrument included."""
+PROBES = {None: 7, "apart": 8, "alone": 9}
+"""Tapes that probes plan for what a contract promises of documents; fewer where these are few."""
+MOVED_PROBES = 5
+"""More, at least, where documents hang on each other: all changes but the first one by itself."""
+REPEATED_PROBES = 3
+"""More, at most, where something moves that must not: the last change, and two scorings again."""
 MAX_RUN_FOLDERS = 200
 RUNGS: tuple[Rung, ...] = ("rehearsal", "floor", "probe", "rerun", "stream")
 
@@ -54,13 +58,23 @@ def runs_here(plan: RunPlan, folder: Path = Path("runs")) -> tuple[Evidence, ...
     return tuple(found)
 
 
-def rung_costs(plan: RunPlan, track: Track, known: Iterable[Evidence]) -> tuple[RungCost, ...]:
-    """Every rung that runs something, in order."""
+def rung_costs(
+    plan: RunPlan, track: Track, known: Iterable[Evidence], promise: str | None = None
+) -> tuple[RungCost, ...]:
+    """Every rung that runs something, in order.
+
+    Args:
+        plan: of a run, on any rung.
+        track: the walls.
+        known: what ran here.
+        promise: what the contract says of documents: alone, apart or nothing.
+    """
+    known = tuple(known)
     seeds = {rung: [m for e in known if e.plan.rung == rung for m in _done(e)] for rung in RUNGS}
     return (
         _rehearsal(track, seeds),
         _floor(track, seeds),
-        _probe(plan, track, seeds),
+        _probe(plan, track, seeds, _Probes(promise=promise, known=known)),
         _rerun(plan, track, seeds),
         _stream(plan, track, [e for e in known if e.plan.rung == "stream"]),
     )
@@ -98,19 +112,48 @@ def _floor(track: Track, seeds: Measured) -> RungCost:
     )
 
 
-def _probe(plan: RunPlan, track: Track, seeds: Measured) -> RungCost:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Probes:
+    """What tells how many tapes there will be, and what they took."""
+
+    promise: str | None
+    known: tuple[Evidence, ...]
+
+    def fewest_and_most(self) -> tuple[int, int]:
+        """Where nothing moves, and where everything does."""
+        fewest = PROBES.get(self.promise, PROBES[None])
+        return fewest, fewest + MOVED_PROBES + REPEATED_PROBES
+
+    def probable(self) -> int:
+        """Who promises nothing of documents may well learn from one for the next."""
+        fewest, _ = self.fewest_and_most()
+        return fewest if self.promise in PROBES and self.promise else fewest + MOVED_PROBES
+
+    def took(self) -> list[float]:
+        """Seconds of the probes here."""
+        probes = [e.probe for e in self.known if e.probe is not None]
+        return [probe.tapes_seconds for probe in probes if probe.not_evaluated is None]
+
+
+def _probe(plan: RunPlan, track: Track, seeds: Measured, probes: _Probes) -> RungCost:
     """A short training and then evaluations; or as many whole runs, where one command does both."""
-    short = _wall([*seeds["rehearsal"], *seeds["probe"]])
     small = [*seeds["rehearsal"], *seeds["probe"]]
+    short = _wall(small)
     evaluations = [s for m in small if (s := _evaluation_seconds(m)) is not None]
     each = short if plan.evaluation is None else median(evaluations) if evaluations else None
-    tapes = NUM_TAPES - (plan.evaluation is None)
+    instrument = plan.evaluation is not None
+    fewest, most = (number + instrument for number in probes.fewest_and_most())
     what = "whole short runs" if plan.evaluation is None else "evaluations"
+    because = f"one short seed and {fewest} {what}, up to {most} where losses move"
+    tapes = median(probes.took()) if probes.took() else None
+    if tapes is None and each is not None:
+        because += f"; {each:.1f} s each at the first seed's speed"
+        tapes = (probes.probable() + instrument) * each
     return RungCost(
         rung="probe",
-        at_most_seconds=(1 + tapes) * track.rehearsal.probe_wall_seconds.value,
-        expected_seconds=None if short is None or each is None else short + tapes * each,
-        because=f"one short seed and {tapes} {what}",
+        at_most_seconds=(1 + most) * track.rehearsal.probe_wall_seconds.value,
+        expected_seconds=None if short is None or tapes is None else short + tapes,
+        because=because,
     )
 
 

@@ -71,20 +71,22 @@ def run(submission: str, options: Options, probes: "ProbesAhead | None") -> int:
             plan = pipeline.plan_run(paper, inputs.rulebook, inputs.options)
         click.echo(json.dumps(plan.model_dump(mode="json"), indent=2))  # ASCII, so that none acts
         if not options["quiet"]:
-            click.echo(_costs(plan, rulebook), err=True)
+            promise = (paper.submission.contract or {}).get("documents")
+            click.echo(_costs(plan, rulebook, promise), err=True)
         return 0
     _, folder = _execute(submission, rulebook, options, probes)
     click.echo(f"{folder}: evidence complete; `pgolf-verify judge {folder}` gives the verdict")
     return 0
 
 
-def _costs(plan: RunPlan, rulebook: Rulebook) -> str:
+def _costs(plan: RunPlan, rulebook: Rulebook, promise: object) -> str:
     """What each rung takes here, in minutes."""
     from verifier.costs import rung_costs, runs_here  # reads every evidence below runs/
 
     known = runs_here(plan)
     origin = f"from {len(known)} runs of it below runs/" if known else "nothing of it ran here yet"
-    lines = [cost.told() for cost in rung_costs(plan, rulebook.track, known)]
+    told = promise if isinstance(promise, str) else None
+    lines = [cost.told() for cost in rung_costs(plan, rulebook.track, known, told)]
     return "\n".join([f"minutes a rung, {origin}:", *lines])
 
 

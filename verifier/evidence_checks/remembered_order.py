@@ -11,6 +11,11 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     if isinstance(record, CheckResult):
         return record
     p_value, gain = record.order_p, record.order_gain_nats
+    if 0.5**record.num_blocks > rule.parameters["max_p"]:
+        return cannot_tell(
+            f"{record.num_documents:,} documents make {record.num_blocks} blocks, and so few coins "
+            "fall alike too often to tell anything"
+        )
     if p_value is None or gain is None:
         return cannot_tell("no rearranged documents were scored")
     if p_value > rule.parameters["max_p"]:

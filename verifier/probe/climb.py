@@ -1,16 +1,17 @@
 """The rung itself: train once, score the changed tapes, set the losses side by side."""
 
+import itertools
 import secrets
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from verifier.probe.assessment import assess, loudest, with_doubt
+from verifier.probe.asking import ask
 from verifier.probe.canaries import plant
 from verifier.probe.neighbours import replace_neighbours
-from verifier.probe.order import draw_orders
+from verifier.probe.order import can_decide, draw_orders, rearrange
 from verifier.probe.overlap import search
+from verifier.probe.scored import Scored
 from verifier.probe.scoring import Scorer, tokens_of
 from verifier.probe.variants import (
     Sample,
@@ -18,8 +19,11 @@ from verifier.probe.variants import (
     Variant,
     can_be_changed,
     choose_sample,
-    draw_variants,
+    draw_changed,
+    draw_spliced,
     law_of,
+    longest_alone,
+    plain,
     training_tape,
 )
 from verifier.runs.delivery import disk_errors
@@ -68,12 +72,33 @@ def probe(
     return record
 
 
-def tapes(sample: Sample, training: Tokens, rng: np.random.Generator) -> tuple[Variant, ...]:
-    """Everything that the script is asked to score, the unchanged sample first."""
+def tapes(
+    sample: Sample, training: Tokens, rng: np.random.Generator, promise: str | None = None
+) -> tuple[Variant, ...]:
+    """Everything that the script is asked to score at first, the unchanged sample before all.
+
+    What only a promise of documents is judged by is scored where there is one.
+
+    Args:
+        sample: the text as it is.
+        training: a shard.
+        rng: draws all changes.
+        promise: what the contract says of documents: alone, apart or nothing.
+    """
+    has_neighbours = promise in ("alone", "apart") and len(sample.documents) > 1
+    is_alone = promise == "alone" and len(sample.documents) > 1
+    orders: tuple[Variant, ...] = ()
+    if can_decide(sample):
+        orders = draw_orders(sample, rng)
+    elif is_alone:
+        orders = (rearrange(sample, rng),)
     return (
-        *draw_variants(sample, rng),
-        *(draw_orders(sample, rng) if len(sample.documents) > 2 else ()),
-        *((replace_neighbours(sample, law_of(sample), rng),) if len(sample.documents) > 1 else ()),
+        plain(sample, "base"),
+        draw_spliced(sample, rng),
+        *draw_changed(sample, rng),
+        *((longest_alone(sample),) if is_alone else ()),
+        *orders,
+        *((replace_neighbours(sample, law_of(sample), rng),) if has_neighbours else ()),
         plant(sample, law_of(sample), rng),
         training_tape(training, sample, rng),
     )
@@ -105,12 +130,12 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
         )
         return ProbeRecord(secret=secret, not_evaluated=why)
     training = tokens_of(prepared.data, "train")[0]
-    variants = tapes(sample, training, rng)
+    promise = (harness.submission.contract or {}).get("documents")
+    planned = tapes(sample, training, rng, promise if isinstance(promise, str) else None)
     scorer = Scorer(
         setting=Setting(prepared=prepared, harness=harness), seed=first.seed, sample=sample
     )
-    record = _of_all_tapes(sample, variants, scorer, secret)
-    promise = (harness.submission.contract or {}).get("documents")
+    record = _of_all_tapes(sample, planned, scorer, secret)
     return record.model_copy(
         update={
             "how": scorer.how,
@@ -121,22 +146,39 @@ def _probed(prepared: PreparedRun, harness: Harness, executed: Executed) -> Prob
 
 
 def _of_all_tapes(
-    sample: Sample, variants: tuple[Variant, ...], scorer: Scorer, secret: str
+    sample: Sample, planned: tuple[Variant, ...], scorer: Scorer, secret: str
 ) -> ProbeRecord:
-    """All tapes, then once more the one that moved most, and one with the instrument inside."""
-    observer, scored = scorer.setting.harness.observer, {}
-    for i, variant in enumerate(variants, start=1):
-        observer.run_started(f"probe {variant.kind} ({i}/{len(variants)})")
-        scored[variant.name] = scorer.score(variant)
-        if scored["base"].losses is None:
-            break  # nothing to compare the others with
-    record = assess(sample, variants, scored, secret)
-    if (name := loudest(record)) is not None:
-        observer.run_started(f"probe {name}, once more")
-        [moved] = [variant for variant in variants if variant.name == name]
-        again = scorer.score(replace(moved, name=f"{name}_again"))
-        record = with_doubt(record, moved, (scored[name], again))
-    if scorer.setting.prepared.plan.evaluation is None or scored["base"].losses is None:
+    """All tapes, and the sample once more with the instrument inside, where none was."""
+    observer = scorer.setting.harness.observer
+    is_apart = scorer.setting.prepared.plan.evaluation is not None
+    num_planned, numbers = len(planned) + is_apart, itertools.count(1)
+
+    def score(variant: Variant) -> Scored:
+        number = next(numbers)
+        observer.run_started(f"probe {variant.name} ({number}/{max(num_planned, number)})")
+        scored = scorer.score(variant)
+        if number == 1:
+            observer.note(_foreseen(num_planned, scored.wall_seconds))
+        return scored
+
+    record = ask(sample, planned, score, secret)
+    record = record.model_copy(update={"planned_evaluations": num_planned})
+    if not is_apart or record.num_losses is None:
         return record
     observer.run_started("probe with an instrument inside")
-    return record.model_copy(update={"ledger": record.ledger or scorer.watch(variants[0]).ledger})
+    watched = scorer.watch(planned[0])
+    return record.model_copy(
+        update={
+            "ledger": record.ledger or watched.ledger,
+            "num_evaluations": record.num_evaluations + 1,
+            "tapes_seconds": record.tapes_seconds + watched.wall_seconds,
+        }
+    )
+
+
+def _foreseen(num_evaluations: int, seconds: float) -> str:
+    minutes = num_evaluations * seconds / 60
+    return (
+        f"{num_evaluations} evaluations are planned; the first took {seconds:.1f} s, so about "
+        f"{minutes:.1f} min, and longer where a change moves what must not move"
+    )

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.assessment import implied_range
-from verifier.probe.assessment import Scored, usable
 from verifier.probe.declared_text import DeclaredTransform
 from verifier.probe.exchange import MAX_TRAINING_TOKENS, PairTable
 from verifier.probe.fresh_documents import (
@@ -23,6 +22,7 @@ from verifier.probe.fresh_documents import (
     strange_token,
 )
 from verifier.probe.mixture import ERROR_SHARES, MIN_DOCUMENTS, Groups, Mixture, draw, mix, parts
+from verifier.probe.scored import Scored, usable
 from verifier.probe.scoring import Scorer, tokens_of
 from verifier.probe.transforms import BrokenTransformError, Untouched, why_unproven
 from verifier.probe.variants import Sample

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.assessment import Losses
 from verifier.probe.exchange import Gap, PairTable, compare
 from verifier.probe.fresh_documents import CUT_TOKENS, WHOLE_TOKENS, Document, Speller
+from verifier.probe.scored import Losses
 from verifier.probe.variants import Variant
 from verifier.schemas.fresh_record_json import PartName
 

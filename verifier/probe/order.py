@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from verifier.probe.variants import Sample, Variant
 
 MAX_BLOCKS = 24
-MIN_BLOCK_DOCUMENTS = 3
+MIN_BLOCK_DOCUMENTS = 2
+DECIDING_BLOCKS = 17
+"""Fewer coins fall alike too often to tell anything (rules/remembered_order.yaml)."""
 NUM_LOTS = 999_999
 LOTS_AT_ONCE = 50_000
 
@@ -28,10 +30,22 @@ def blocks(sample: Sample) -> list[list[slice]]:
     return [documents[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
 
 
+def can_decide(sample: Sample) -> bool:
+    """Whether there are documents enough for their order to be told from others."""
+    return len(blocks(sample)) >= DECIDING_BLOCKS
+
+
+def rearrange(sample: Sample, rng: np.random.Generator) -> Variant:
+    """All documents in a drawn order, but for the last, which may be cut off."""
+    *documents, last = np.split(np.arange(len(sample.tokens)), np.flatnonzero(sample.is_start)[1:])
+    drawn = rng.permutation(len(documents))
+    return _variant(sample, "shuffled", np.concatenate([*(documents[i] for i in drawn), last]))
+
+
 def draw_orders(sample: Sample, rng: np.random.Generator) -> tuple[Variant, Variant]:
     """Two tapes: where a block has its own order in one, it has a drawn one in the other.
 
-    The sample has three documents or more.
+    The sample has documents enough to decide.
     """
     places: tuple[list[NDArray[np.int64]], ...] = ([], [])
     everywhere, last = np.arange(len(sample.tokens)), sample.documents[-1]

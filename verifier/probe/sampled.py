@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.odds import bet, total_log_odds
-from verifier.probe.assessment import TOLERANCE_NATS, Scored, usable
+from verifier.probe.assessment import TOLERANCE_NATS
+from verifier.probe.scored import Scored, usable
 from verifier.probe.scoring import Scorer, tokens_of
 from verifier.probe.variants import Sample, Tokens, Variant
 from verifier.runs.delivery import disk_errors

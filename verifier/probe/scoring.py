@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from verifier.probe.assessment import Scored
+from verifier.probe.scored import Scored
 from verifier.probe.turns import read_turns
 from verifier.probe.variants import Sample, Tokens, Variant
 from verifier.probe.watching import WatchedRun, how_it_ended, run_watched

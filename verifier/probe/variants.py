@@ -4,7 +4,9 @@ Every changed tape has the starts of documents where the real one has them, so t
 lays out its batches by documents lays them out the same way.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +45,10 @@ class Sample:
         bounds = [*np.flatnonzero(self.is_start).tolist(), len(self.tokens)]
         return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
 
+    def document_of(self, place: int) -> slice:
+        """The document that a token lies in."""
+        return next(d for d in self.documents if d.start <= place < d.stop)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Law:
@@ -60,6 +66,20 @@ class Law:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """Other words within one document, before which its losses must be what they were."""
+
+    kind: Literal["flip", "poison"]
+    cut: int
+    """The first place, whose word is another for certain."""
+    end: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}_{self.cut}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
     """One tape to be scored."""
 
@@ -67,8 +87,8 @@ class Variant:
     name: str
     tokens: Tokens  # (M + 1,)
     places: NDArray[np.int64]  # (M + 1,) which token of the sample each one is, or stands for
-    cut: int | None = None
-    """The first place at which it differs from the sample, where order and length are kept."""
+    changes: tuple[Change, ...] = ()
+    """Each in a document of its own, where order and length are kept."""
     spliced: NDArray[np.int64] | None = None  # places of the drawn tokens, ascending
     copies: NDArray[np.int64] | None = None  # (C, R) where each canary's copies have their words
     sizes: Tokens | None = None  # (M + 1,) bytes of each token, where no place of the sample tells
@@ -105,41 +125,83 @@ def can_be_changed(sample: Sample) -> bool:
     )
 
 
-def draw_variants(sample: Sample, rng: np.random.Generator) -> tuple[Variant, ...]:
-    """The sample, first and twice, and copies with changed or missing tokens."""
-    law, everywhere = law_of(sample), np.arange(len(sample.tokens))
-    cuts = _cuts(sample, 2 * NUM_CUTS + 1, rng)
-    plain = [
-        Variant(kind=kind, name=kind, tokens=sample.tokens, places=everywhere)
-        for kind in ("base", "repeat")
+def plain(sample: Sample, name: Literal["base", "repeat"]) -> Variant:
+    """The sample as it is."""
+    return _in_place(sample, name, name, sample.tokens)
+
+
+def draw_changed(sample: Sample, rng: np.random.Generator) -> list[Variant]:
+    """Flips and poisons, those in different documents on one tape, on few tapes.
+
+    The first tape has the most of them. Where documents are scored apart each is answered as if it
+    were there alone; `take_apart` asks again for those that are not.
+    """
+    law, tapes = law_of(sample), list[list[Change]]()
+    for change in _draw_changes(sample, rng):
+        document = sample.document_of(change.cut)
+        is_taken = [any(sample.document_of(c.cut) == document for c in tape) for tape in tapes]
+        if all(is_taken):
+            tapes.append([change])
+        else:
+            tapes[is_taken.index(False)].append(change)
+    return [
+        _with_words(
+            sample,
+            tuple(changes),
+            [_other_words(sample.tokens[c.cut : c.end], law, rng) for c in changes],
+        )
+        for changes in tapes
     ]
-    flips = [_replaced(sample, "flip", (cut, cut + 1), law, rng) for cut in cuts[1::2]]
-    ends = {cut: next(d.stop for d in sample.documents if cut < d.stop) for cut in cuts}
-    poisons = [_replaced(sample, "poison", (cut, ends[cut]), law, rng) for cut in cuts[2::2]]
-    truncated = Variant(
-        kind="truncated",
-        name="truncated",
-        tokens=sample.tokens[: cuts[0]],
-        places=everywhere[: cuts[0]],
-        cut=cuts[0],
-    )
-    alone = [_alone(sample)] if len(sample.documents) > 1 else []
-    return (*plain, _spliced(sample, law, rng), *flips, *poisons, truncated, *alone)
+
+
+def take_apart(sample: Sample, variant: Variant, changes: Iterable[Change]) -> list[Variant]:
+    """Some of a tape's changes, each by itself and with the same words."""
+    return [
+        _with_words(sample, (change,), [variant.tokens[change.cut : change.end]])
+        for change in changes
+    ]
+
+
+def draw_spliced(sample: Sample, rng: np.random.Generator) -> Variant:
+    """The sample with words drawn by the law strewn in, each by itself."""
+    is_drawn = (rng.random(len(sample.tokens)) < SPLICED_SHARE) & ~sample.is_start
+    tokens = sample.tokens.copy()
+    tokens[is_drawn] = law_of(sample).draw(int(is_drawn.sum()), rng)
+    spliced = _in_place(sample, "spliced", "spliced", tokens)
+    return replace(spliced, spliced=np.flatnonzero(is_drawn))
+
+
+def longest_alone(sample: Sample) -> Variant:
+    """The longest document that has others before it, by itself; there are two or more."""
+    longest = max(sample.documents[1:], key=lambda d: int(d.stop - d.start))
+    places = np.arange(len(sample.tokens))[longest]
+    return Variant(kind="alone", name="alone", tokens=sample.tokens[places], places=places)
+
+
+def _draw_changes(sample: Sample, rng: np.random.Generator) -> list[Change]:
+    """As many flips as poisons."""
+    cuts = _cuts(sample, 2 * NUM_CUTS, rng)
+    flips = [Change(kind="flip", cut=cut, end=cut + 1) for cut in cuts[0::2]]
+    ends = [sample.document_of(cut).stop for cut in cuts[1::2]]
+    poisons = [
+        Change(kind="poison", cut=cut, end=end) for cut, end in zip(cuts[1::2], ends, strict=True)
+    ]
+    return [*poisons, *flips]
 
 
 def _cuts(sample: Sample, count: int, rng: np.random.Generator) -> list[int]:
-    """Places inside of documents, the first in the sample's later half, the third near its start.
+    """Places inside of documents, the second near the sample's start.
 
     The last is in the later half of the longest, where scripts may do what they do in no short one.
     """
     inside = _inside(sample)
-    first = int(rng.choice(inside[len(inside) // 2 :]))
-    others = rng.choice(inside, size=count - 2, replace=False)
+    others = rng.choice(inside, size=count - 1, replace=False)
     others[1] = rng.choice(np.setdiff1d(inside[:EARLY_PLACES], others))
     longest = max(sample.documents, key=lambda d: int(d.stop - d.start))
     far_in = inside[(inside >= (longest.start + longest.stop) // 2) & (inside < longest.stop)]
-    last = rng.choice(far_in if len(far_in) else inside)
-    return [first, *(int(place) for place in others), int(last)]
+    far_in = np.setdiff1d(far_in, others)
+    last = rng.choice(far_in if len(far_in) else np.setdiff1d(inside, others))
+    return [*(int(place) for place in others), int(last)]
 
 
 def _inside(sample: Sample) -> NDArray[np.int64]:
@@ -147,45 +209,21 @@ def _inside(sample: Sample) -> NDArray[np.int64]:
     return np.flatnonzero(~sample.is_start[2:] & ~sample.is_start[1:-1]) + 2
 
 
-def _replaced(
-    sample: Sample,
-    kind: VariantKind,
-    span: tuple[int, int],
-    law: Law,
-    rng: np.random.Generator,
-) -> Variant:
-    """The sample with other words from a place on; the word there becomes another for certain."""
-    tokens, changed = sample.tokens.copy(), np.zeros(len(sample.tokens), dtype=bool)
-    changed[slice(*span)] = True
-    changed &= ~sample.is_start
-    tokens[changed] = law.draw(int(changed.sum()), rng)
-    while tokens[span[0]] == sample.tokens[span[0]]:
-        tokens[span[0]] = law.draw(1, rng)[0]
-    return Variant(
-        kind=kind,
-        name=f"{kind}_{span[0]}",
-        tokens=tokens,
-        places=np.arange(len(tokens)),
-        cut=span[0],
-    )
+def _other_words(own: Tokens, law: Law, rng: np.random.Generator) -> Tokens:
+    """(n,) drawn words, the first of which is another for certain."""
+    words = law.draw(len(own), rng)
+    while words[0] == own[0]:
+        words[0] = law.draw(1, rng)[0]
+    return words
 
 
-def _spliced(sample: Sample, law: Law, rng: np.random.Generator) -> Variant:
-    """The sample with words drawn by the law strewn in, each by itself."""
-    is_drawn = (rng.random(len(sample.tokens)) < SPLICED_SHARE) & ~sample.is_start
+def _with_words(sample: Sample, changes: tuple[Change, ...], drawn: Iterable[Tokens]) -> Variant:
     tokens = sample.tokens.copy()
-    tokens[is_drawn] = law.draw(int(is_drawn.sum()), rng)
-    return Variant(
-        kind="spliced",
-        name="spliced",
-        tokens=tokens,
-        places=np.arange(len(tokens)),
-        spliced=np.flatnonzero(is_drawn),
-    )
+    for change, words in zip(changes, drawn, strict=True):
+        tokens[change.cut : change.end] = words
+    name = changes[0].name if len(changes) == 1 else f"changed_{changes[0].cut}"
+    return replace(_in_place(sample, "changed", name, tokens), changes=changes)
 
 
-def _alone(sample: Sample) -> Variant:
-    """The longest document that has others before it, by itself."""
-    longest = max(sample.documents[1:], key=lambda d: int(d.stop - d.start))
-    places = np.arange(len(sample.tokens))[longest]
-    return Variant(kind="alone", name="alone", tokens=sample.tokens[places], places=places)
+def _in_place(sample: Sample, kind: VariantKind, name: str, tokens: Tokens) -> Variant:
+    return Variant(kind=kind, name=name, tokens=tokens, places=np.arange(len(sample.tokens)))

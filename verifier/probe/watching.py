@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.probe.assessment import Scored
 from verifier.probe.ledger import Ledger, read_ledger
+from verifier.probe.scored import Scored
 from verifier.probe.variants import Tokens
 from verifier.runs.delivery import deliver_artifact, deliver_code, deliver_submission, fresh_folder
 from verifier.runs.left_files import written_files

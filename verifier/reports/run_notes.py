@@ -4,6 +4,7 @@ import math
 from statistics import fmean
 
 from verifier.reports import figures
+from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.schemas.run_record_json import SeedClaimed, SeedMeasurement
 from verifier.schemas.stream_record_json import NO_STREAM, DecodeRecord, StreamRecord
 from verifier.schemas.verdict_json import VerdictFile
@@ -78,14 +79,13 @@ def probe_note(verdict: VerdictFile) -> str | None:
     probe = verdict.probe
     if probe is None:
         return None
-    if probe.noise_nats is None:
+    if probe.not_evaluated is not None:
         return f"probe: {probe.not_evaluated}"
     changed = [m for m in probe.moves if m.kind in ("flip", "poison") and not m.not_scored]
     before = max((m.in_document_nats or 0.0 for m in changed), default=None)
-    note = (
-        f"probe: {probe.num_targets:,} tokens scored {1 + len(probe.moves)} times ({probe.how}); "
-        f"noise {probe.noise_nats:.2g} nats; "
-    )
+    note = f"probe: {probe.num_targets:,} tokens scored {_times(probe)} ({probe.how}); "
+    if probe.noise_nats is not None:
+        note += f"noise {probe.noise_nats:.2g} nats; "
     note += (
         "no changed text was scored"
         if before is None
@@ -98,6 +98,16 @@ def probe_note(verdict: VerdictFile) -> str | None:
         note += f"; validation {probe.over_training_nats:+.3f} nats over training documents"
     alone = next((m for m in probe.moves if m.kind == "alone" and m.mean_nats is not None), None)
     return f"{note}; a document alone {alone.mean_nats:+.4f} nats a token" if alone else note
+
+
+def _times(probe: ProbeRecord) -> str:
+    """How often, and by what was it foreseen."""
+    if probe.base_seconds is None:
+        return f"{probe.num_evaluations} times"
+    return (
+        f"{probe.num_evaluations} times in {probe.tapes_seconds:,.0f} s, where "
+        f"{probe.planned_evaluations} times {probe.base_seconds:.1f} s were planned"
+    )
 
 
 def sampled_note(verdict: VerdictFile) -> str | None:

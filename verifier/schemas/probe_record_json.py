@@ -8,9 +8,9 @@ VariantKind = Literal[
     "base",
     "repeat",
     "spliced",
+    "changed",
     "flip",
     "poison",
-    "truncated",
     "shuffled",
     "alone",
     "neighbours",
@@ -26,12 +26,13 @@ class MoveRecord(StrictModel):
 
     kind: VariantKind
     name: str
-    """Its folder below `probe/` in the run directory."""
+    """Its folder below `probe/` in the run directory; changes in several documents share one."""
     wall_seconds: float
+    """Of the whole tape."""
     not_scored: str | None = None
     """Why there are no losses to compare."""
     cut: int | None = None
-    """The first token that was changed or left out; all before it are the sample's."""
+    """The first token that was changed in its document."""
     in_document_nats: float | None = None
     """The largest move of a loss before the cut, in the cut's own document."""
     distance_tokens: int | None = None
@@ -108,8 +109,17 @@ class ProbeRecord(StrictModel):
     """Whether the losses came through an instrument in the script's process, which it can fool."""
     num_losses: int | None = None
     """Losses that it wrote of the sample; None where it wrote none."""
+    planned_evaluations: int = 0
+    """Scorings of a tape that were foreseen, the sample's and the instrument's among them."""
+    num_evaluations: int = 0
+    """Those that were made: more where something moved, and was asked again."""
+    base_seconds: float | None = None
+    """Of scoring the sample."""
+    tapes_seconds: float = 0.0
+    """Of scoring all tapes."""
     noise_nats: float | None = None
-    """The largest difference of a loss between two scorings of the same sample."""
+    """The largest difference of a loss between two scorings of the same tape; None where nothing
+    moved that must not, so that there is nothing for noise to explain."""
     num_spliced: int = 0
     vocabulary_sum: float | None = None
     """What the probabilities before single drawn tokens add up to, on average, over the words that

@@ -13,9 +13,10 @@ from tiny_track import tiny_track
 
 from verifier.cli import cli
 from verifier.floor.world import World, WorldSize, draw_world, write_world
-from verifier.probe.assessment import Scored, assess
+from verifier.probe.asking import ask
 from verifier.probe.climb import tapes
-from verifier.probe.variants import choose_sample
+from verifier.probe.scored import Scored
+from verifier.probe.variants import Variant, choose_sample
 from verifier.schemas.probe_record_json import ProbeRecord
 
 SCRIPT = Path(scored_script.__file__).read_text()
@@ -57,19 +58,17 @@ def assessed(world: World, pairs: np.ndarray):
     """Probe a way of scoring within this process; gives the record."""
 
     @cache
-    def call(mode: str, secret: int = 1) -> ProbeRecord:
-        rng = np.random.default_rng(secret)
-        sample = choose_sample(world.tape.tokens, 65_537, rng)
-        variants = tapes(sample, world.training, rng)
-        scored = {}
-        for variant in variants:
+    def call(mode: str, secret: int = 1, promise: str | None = "alone") -> ProbeRecord:
+        def score(variant: Variant) -> Scored:
             tape = variant.tokens.astype(np.int64)
             model = scored_script.Model(pairs.copy())
             losses = -np.log(scored_script.WAYS[mode](model, tape[:-1], tape[1:]))
-            scored[variant.name] = Scored(
-                losses=losses.astype(np.float32), detail="exit code 0", wall_seconds=0.0
-            )
-        return assess(sample, variants, scored, f"{secret:x}")
+            return Scored(losses=losses.astype(np.float32), detail="exit code 0", wall_seconds=1.0)
+
+        rng = np.random.default_rng(secret)
+        sample = choose_sample(world.tape.tokens, 65_537, rng)
+        planned = tapes(sample, world.training, rng, promise)
+        return ask(sample, planned, score, f"{secret:x}")
 
     return call
 

@@ -2,9 +2,19 @@
 
 import numpy as np
 import pytest
+from evidence_on_file import whole_run
 
-from verifier.probe.order import assess_orders, blocks, draw_orders
+from verifier.pipeline import judge
+from verifier.probe.order import (
+    DECIDING_BLOCKS,
+    assess_orders,
+    blocks,
+    can_decide,
+    draw_orders,
+    rearrange,
+)
 from verifier.probe.variants import Sample
+from verifier.rulebook import load_rulebook
 
 
 @pytest.fixture
@@ -24,6 +34,32 @@ def test_every_block_stands_once_in_its_own_order_and_once_in_another(sample):
         ]
         assert sorted(own) == [False, True]
         assert sorted(first.tokens[span]) == sorted(second.tokens[span])
+
+
+def test_coins_are_asked_where_they_can_decide_and_not_where_they_cannot(sample):
+    max_p = load_rulebook("demo").rules["remembered_order"].parameters["max_p"]
+    assert 0.5**DECIDING_BLOCKS <= max_p < 0.5 ** (DECIDING_BLOCKS - 1)
+    num_tokens = (2 * DECIDING_BLOCKS + 1) * 50
+    assert can_decide(Sample(tokens=sample.tokens[:num_tokens], begin=0))
+    assert not can_decide(Sample(tokens=sample.tokens[: num_tokens - 50], begin=0))
+
+
+def test_an_order_that_could_not_have_been_told_is_not_passed():
+    for num_blocks, outcome in (
+        (DECIDING_BLOCKS, "passed"),
+        (DECIDING_BLOCKS - 1, "not_evaluated"),
+    ):
+        evidence = whole_run("probe", {"probe.num_blocks": num_blocks})
+        verdict = judge(evidence, load_rulebook("10min_16mb"), "readme-strict")
+        [rule] = [rule for rule in verdict.rules if rule.rule == "remembered_order"]
+        assert rule.outcome == outcome
+
+
+def test_a_drawn_order_has_every_document_whole(sample):
+    tape = rearrange(sample, np.random.default_rng(1))
+    assert sorted(tape.places) == list(range(len(sample.tokens)))
+    assert (sample.tokens[tape.places] == tape.tokens).all() and (tape.tokens[::50] == 1).all()
+    assert (tape.tokens != sample.tokens).mean() > 0.5
 
 
 def test_nothing_is_won_by_chance_even_where_one_tape_goes_wrong_as_a_whole(sample, monkeypatch):

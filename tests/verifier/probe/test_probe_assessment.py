@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from verifier.probe.assessment import Scored, assess, usable
-from verifier.probe.variants import Sample, draw_variants
+from verifier.probe.asking import ask
+from verifier.probe.scored import Scored, usable
+from verifier.probe.variants import Sample, plain
 
 HONEST = ("plain", "sliding_window", "per_document", "pair_mix", "score_first", "gradient_steps")
 LATE = ("two_passes", "best_of_passes", "many_epochs", "train_then_score", "future_statistics")
@@ -16,8 +17,8 @@ def moved(record) -> float:
 
 @pytest.mark.parametrize("mode", [*HONEST, "byte_level"])
 def test_honest_ways_move_nothing_before_a_change_and_win_no_bets(assessed, mode):
-    record = assessed(mode)
-    assert moved(record) == 0 and record.noise_nats == 0
+    record = assessed(mode, promise=None)
+    assert moved(record) == 0 and record.noise_nats is None, "nothing for noise to explain"
     assert record.vocabulary_odds_nats < 7 and record.deaf_drawn < 10
     assert 0.5 < record.vocabulary_sum < 1 + 6 * record.vocabulary_error
 
@@ -68,7 +69,7 @@ def test_text_that_is_looked_up_is_easier_than_what_was_learned(assessed, world,
 
 
 def test_losses_that_cannot_be_set_against_tokens_are_not_used():
-    variant = draw_variants(_sample(), np.random.default_rng(1))[0]
+    variant = plain(_sample(), "base")
     for losses in (None, np.ones(9_000), np.array([]), np.full(9, np.nan), -np.ones(9)):
         kept, why = usable(variant, Scored(losses=losses, detail="exit code 1", wall_seconds=1.0))
         assert kept is None and why
@@ -76,10 +77,14 @@ def test_losses_that_cannot_be_set_against_tokens_are_not_used():
 
 def test_a_script_that_fails_on_the_sample_is_not_evaluated():
     sample = _sample()
-    variants = draw_variants(sample, np.random.default_rng(1))
+    planned = [plain(sample, "base"), plain(sample, "repeat")]
     failed = Scored(losses=None, detail="exit code 1: no CUDA", wall_seconds=1.0)
-    record = assess(sample, variants, {"base": failed}, "ab")
-    assert "no CUDA" in record.not_evaluated and record.num_losses is None
+    record = ask(sample, planned, lambda variant: failed, "ab")
+    assert (
+        "no CUDA" in record.not_evaluated
+        and record.num_losses is None
+        and record.num_evaluations == 1
+    )
 
 
 def _sample() -> Sample:

@@ -58,8 +58,7 @@ def test_learning_before_scoring_is_rejected(probed_mode):
 
 def test_noise_that_the_sample_happens_not_to_show_rejects_nothing(probed, world, monkeypatch):
     def few(*inputs):
-        one_of_each = {variant.kind: variant for variant in drawn(*inputs)}
-        return tuple(one_of_each[kind] for kind in ("base", "repeat", "spliced", "flip"))
+        return tuple(v for v in drawn(*inputs) if v.kind in ("base", "spliced", "changed"))
 
     drawn = rung.tapes
     monkeypatch.setattr(rung, "tapes", few)

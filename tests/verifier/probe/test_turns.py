@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verifier.probe.assessment import Scored, assess
+from verifier.probe.asking import ask
+from verifier.probe.scored import Scored
 from verifier.probe.turns import read_turns
-from verifier.probe.variants import Sample, draw_variants
+from verifier.probe.variants import Sample, Variant, draw_changed, plain
 
 RNG = np.random.default_rng(4)
 TEXT = RNG.integers(2, 40, 3_000).astype(np.uint16)
@@ -54,9 +55,11 @@ def scored(tokens: np.ndarray, folder: Path, *, looks_ahead: bool = False) -> Sc
 
 
 def changed_moves(folder: Path, **options):
-    variants = draw_variants(SAMPLE, np.random.default_rng(7))
-    results = {v.name: scored(v.tokens, folder, **options) for v in variants}
-    record = assess(SAMPLE, variants, results, "ab")
+    def score(variant: Variant) -> Scored:
+        return scored(variant.tokens, folder, **options)
+
+    planned = [plain(SAMPLE, "base"), *draw_changed(SAMPLE, np.random.default_rng(7))]
+    record = ask(SAMPLE, planned, score, "ab")
     return [move for move in record.moves if move.kind in ("flip", "poison")]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from stream_text import text
 
-from verifier.probe.assessment import Scored
 from verifier.probe.sampled import assess_sampled, draw_tape, template, turns
+from verifier.probe.scored import Scored
 from verifier.schemas.run_record_json import StreamPlan
 
 
