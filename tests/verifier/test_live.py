@@ -20,7 +20,7 @@ LINES = (
 )
 
 
-def shown(is_terminal: bool, quiet: bool = False, width: int = 120) -> str:
+def shown(is_terminal: bool, quiet: bool = False, width: int = 120, is_small: bool = False) -> str:
     """What a run of one seed with two steps writes."""
     console = Console(
         file=io.StringIO(), force_terminal=is_terminal, width=width, _environ={"TERM": "xterm"}
@@ -29,7 +29,7 @@ def shown(is_terminal: bool, quiet: bool = False, width: int = 120) -> str:
     with LiveRun(console, quiet) as live:
         live.note("run directory \x1b]0;evil\x07 [bold]x[/bold]")
         live.run_started("seed 7 (1/3)")
-        live.stage_started("run", 0.0, LIMITS)
+        live.stage_started("run", 0.0, LIMITS, is_small)
         for number, line in enumerate(LINES):
             reader.feed(line)
             live.line_read(20.0 * number, reader)
@@ -44,6 +44,17 @@ def test_plain_lines_say_seed_step_loss_and_time():
         "seed 7 (1/3): packing 0 s",
         "seed 7 (1/3): evaluation 0 of 600 s",
         "seed 7 (1/3): evaluation 20 of 600 s, 1.0612 BPB",
+    ]
+
+
+def test_a_small_run_is_told_its_one_end_and_no_budget_of_full_runs():
+    lines = shown(is_terminal=False, is_small=True).splitlines()
+    assert lines[2:] == [
+        "seed 7 (1/3): training 0 s, run 20 of 2400 s, 0 s left, step 1/2, loss 2.500, "
+        "102,400 tokens/s",
+        "seed 7 (1/3): packing 0 s, run 40 of 2400 s",
+        "seed 7 (1/3): evaluation 0 s, run 60 of 2400 s",
+        "seed 7 (1/3): evaluation 20 s, run 80 of 2400 s, 1.0612 BPB",
     ]
 
 
@@ -75,7 +86,7 @@ def test_a_flood_of_lines_is_thinned_out():
     reader = TrainingLogReader()
     with LiveRun(console) as live:
         live.run_started("seed 7 (1/1)")
-        live.stage_started("run", 0.0, LIMITS)
+        live.stage_started("run", 0.0, LIMITS, is_small=False)
         for step in range(1, 1001):
             reader.feed(f"step:{step}/1000 train_loss:1.5 train_time:5ms")
             live.line_read(step / 100, reader)

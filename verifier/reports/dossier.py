@@ -9,7 +9,7 @@ from verifier.rulebook import Rulebook
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.rule_record_json import FindingRecord
 from verifier.schemas.rule_yaml import Rule
-from verifier.schemas.run_record_json import Evidence
+from verifier.schemas.run_record_json import SMALL_RUNGS, Evidence
 from verifier.schemas.verdict_json import VerdictFile
 
 
@@ -29,6 +29,11 @@ class Dossier:
     """The submission's place below the repository's root, where that is known."""
     source: SourceRecord | None = None
     """Where `fetch` found it; None for what was never fetched."""
+
+    @property
+    def of_full_runs(self) -> str:
+        """What to add to the track's budgets where the runs beside them were small ones."""
+        return " of full runs" if self.verdict.rung in SMALL_RUNGS else ""
 
     def address(self, finding: FindingRecord) -> str | None:
         """Where a browser shows what was found."""

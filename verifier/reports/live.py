@@ -10,6 +10,7 @@ from rich.table import Column
 from verifier.claims.training_log import TrainingLogReader, TrainPoint
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
+from verifier.schemas.base import Quantity
 from verifier.schemas.run_record_json import SeedMeasurement
 from verifier.schemas.track_yaml import Limits
 
@@ -33,6 +34,7 @@ class LiveRun:
         self._stage = self._phase = ""
         self._began_seconds = 0.0
         self._limits: Limits | None = None
+        self._is_small = False
         self._next_seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -60,9 +62,9 @@ class LiveRun:
         else:
             self.note(f"{label}: started")
 
-    def stage_started(self, name: str, seconds: float, limits: Limits) -> None:
+    def stage_started(self, name: str, seconds: float, limits: Limits, is_small: bool) -> None:
         """The next process of the run begins, so many seconds after the first."""
-        self._stage, self._limits = name, limits
+        self._stage, self._limits, self._is_small = name, limits, is_small
         self._phase, self._began_seconds = name if name == "evaluation" else "start", seconds
         self._next_seconds = seconds
         for task in self._progress.task_ids:
@@ -116,24 +118,30 @@ class LiveRun:
         return ", ".join(parts)
 
     def _clock(self, seconds: float) -> str:
-        """Seconds of the phase, of its budget where it has one."""
-        gone_seconds, budgets = seconds - self._began_seconds, {}
-        if self._limits is not None:
-            budgets = {
-                "training": self._limits.train_seconds.value,
-                "evaluation": self._limits.eval_seconds.value,
-            }
-        budget_seconds = budgets.get(self._phase)
-        of = "" if budget_seconds is None else f" of {budget_seconds:.0f}"
+        """Seconds of the phase, of its budget where it has one; a small run has one end for all."""
+        gone_seconds, limits = seconds - self._began_seconds, self._limits
+        if limits is not None and self._is_small:
+            hard_seconds = limits.hard_wall_seconds.value
+            return f"{gone_seconds:.0f} s, run {seconds:.0f} of {hard_seconds:.0f} s"
+        budget = self._budget()
+        of = "" if budget is None else f" of {budget.value:.0f}"
         return f"{gone_seconds:.0f}{of} s"
+
+    def _budget(self) -> Quantity | None:
+        """The track's budget for the phase; None where it has none, or the run is a small one."""
+        if self._limits is None or self._is_small:
+            return None
+        limits = {"training": self._limits.train_seconds, "evaluation": self._limits.eval_seconds}
+        return limits.get(self._phase)
 
     def _time_left(self, point: TrainPoint) -> list[str]:
         """Until the last planned step or the end of the budget, whichever comes first."""
         if not point.train_seconds or not point.step:
             return []
         by_steps = (point.planned_steps - point.step) * point.train_seconds / point.step
-        budget = self._limits.train_seconds.value if self._limits else by_steps
-        left_seconds = min(by_steps, budget - point.train_seconds)
+        budget = self._budget()
+        by_clock = budget.value - point.train_seconds if budget else by_steps
+        left_seconds = min(by_steps, by_clock)
         return [f"{left_seconds:.0f} s left"] if left_seconds > 0 else []
 
 

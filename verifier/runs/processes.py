@@ -18,6 +18,7 @@ from verifier.runs.plan import PreparedRun
 from verifier.runs.scores import ScoredText
 from verifier.runs.visibility import Mounts, hidden_text
 from verifier.sandbox.base import SandboxCommand
+from verifier.schemas.run_record_json import SMALL_RUNGS
 
 MAX_TIMED_LINES = 1_000_000
 MIN_WALL_SECONDS = 1.0
@@ -110,7 +111,8 @@ def run_process(process: Process, setting: Setting, listener: Listener) -> Stage
         KeyboardInterrupt: the process was killed.
     """
     limits = setting.harness.track.limits
-    setting.harness.observer.stage_started(process.name, listener.offset, limits)
+    is_small = setting.prepared.plan.rung in SMALL_RUNGS
+    setting.harness.observer.stage_started(process.name, listener.offset, limits, is_small)
     allowed = sandbox_limits(limits)
     left_seconds = max(allowed.wall_seconds - listener.offset, MIN_WALL_SECONDS)
     command = SandboxCommand(

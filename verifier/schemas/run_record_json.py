@@ -18,6 +18,8 @@ from verifier.schemas.stream_record_json import StreamRecord
 Rung = Literal["paper", "rehearsal", "floor", "probe", "rerun", "stream"]
 ScoreOrigin = Literal["streamed", "token_losses", "printed", "none"]
 SeedOutcome = Literal["completed", "violation", "crash", "infrastructure"]
+SMALL_RUNGS: tuple[Rung, ...] = ("rehearsal", "floor", "probe")
+"""Small runs on any machine: the track's budgets are not for them, only a hard limit is."""
 
 
 class Guarantee(StrictModel):

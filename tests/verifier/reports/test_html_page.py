@@ -95,6 +95,12 @@ def test_a_verdict_is_told_in_its_first_words(dossier):
     assert words[3:5] == ["REJECTED", "broken: failed_run"]
 
 
+@pytest.mark.parametrize(("rung", "whose"), [("rerun", ""), ("rehearsal", " of full runs")])
+def test_a_small_run_is_not_held_against_a_budget_of_full_runs(dossier, rung, whose):
+    page = render_html(dossier(verdict("x", rung=rung)))
+    assert re.findall(r"up to 30\b[^<]*", page) == [f"up to 30{whose}"]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
 def test_no_request_leaves_the_page_in_a_browser(dossier, tmp_path):
     page = tmp_path / "report.html"

@@ -52,9 +52,10 @@ def clock_chart(dossier: Dossier) -> Chart | None:
     evaluation = [_evaluation(m) for m in verdict.measurements]
     evaluation += [_claimed_evaluation(s) for s in verdict.claims.seeds]
     train_limit, eval_limit = limits.train_seconds.value, limits.eval_seconds.value
+    whose = dossier.of_full_runs
     groups = [
-        _group(f"training, limit {train_limit:,.0f} s", training, train_limit),
-        _group(f"evaluation, limit {eval_limit:,.0f} s", evaluation, eval_limit),
+        _group(f"training, limit {train_limit:,.0f} s{whose}", training, train_limit),
+        _group(f"evaluation, limit {eval_limit:,.0f} s{whose}", evaluation, eval_limit),
         _group("start, validation, packing, end", [_rest(m) for m in verdict.measurements], None),
     ]
     return _bars_chart(
