@@ -25,10 +25,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/verifier/probe")]
 import scored_script  # noqa: E402
 
 from verifier.probe import sampled as probe_sampled  # noqa: E402
-from verifier.probe.exchange import PairTable  # noqa: E402
-from verifier.probe.fresh import assess_fresh  # noqa: E402
-from verifier.probe.fresh_documents import CUT_TOKENS, Document, Speller, split  # noqa: E402
-from verifier.probe.mixture import draw, mix  # noqa: E402
+from verifier.probe.fresh.assessment import assess_fresh  # noqa: E402
+from verifier.probe.fresh.documents import CUT_TOKENS, Document, Speller, split  # noqa: E402
+from verifier.probe.fresh.exchange import PairTable  # noqa: E402
+from verifier.probe.fresh.mixture import draw, mix  # noqa: E402
 from verifier.probe.overlap import search  # noqa: E402
 from verifier.probe.sampled import Drawn, assess_sampled, draw_tape, template, turns  # noqa: E402
 from verifier.probe.scored import Scored  # noqa: E402

@@ -33,11 +33,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from verifier.probe.asking import ask  # noqa: E402
-from verifier.probe.neighbours import replace_neighbours  # noqa: E402
 from verifier.probe.scored import Scored  # noqa: E402
 from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
-from verifier.probe.turns import read_turns  # noqa: E402
-from verifier.probe.variants import (  # noqa: E402
+from verifier.probe.tapes.neighbours import replace_neighbours  # noqa: E402
+from verifier.probe.tapes.variants import (  # noqa: E402
     Sample,
     Variant,
     choose_sample,
@@ -47,6 +46,7 @@ from verifier.probe.variants import (  # noqa: E402
     longest_alone,
     plain,
 )
+from verifier.probe.turns import read_turns  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord  # noqa: E402
 from verifier.track_data import locate_data  # noqa: E402

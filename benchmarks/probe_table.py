@@ -30,7 +30,7 @@ from verifier.probe.asking import ask  # noqa: E402
 from verifier.probe.climb import tapes  # noqa: E402
 from verifier.probe.scored import Scored  # noqa: E402
 from verifier.probe.scoring import tokens_of  # noqa: E402
-from verifier.probe.variants import Variant, choose_sample  # noqa: E402
+from verifier.probe.tapes.variants import Variant, choose_sample  # noqa: E402
 from verifier.rulebook import load_rulebook  # noqa: E402
 from verifier.schemas.probe_record_json import ProbeRecord  # noqa: E402
 from verifier.track_data import locate_data  # noqa: E402

@@ -17,7 +17,7 @@ from modern_probes import ROOT, Bench, edited, validation
 from verifier.probe.asking import ask
 from verifier.probe.climb import tapes
 from verifier.probe.scoring import tokens_of
-from verifier.probe.variants import choose_sample
+from verifier.probe.tapes.variants import choose_sample
 from verifier.rulebook import load_rulebook
 from verifier.schemas.probe_record_json import ProbeRecord
 from verifier.track_data import locate_data

@@ -167,7 +167,7 @@ def _see(
         streams = stream(prepared, harness, executed)
         seen = replace(seen, streams=streams, sampled=score_sampled(prepared, harness, executed))
     if request.fresh is not None:
-        from verifier.probe.fresh import score_fresh
+        from verifier.probe.fresh.assessment import score_fresh
 
         seen = replace(seen, fresh=score_fresh(prepared, harness, executed, request.fresh))
     return seen

@@ -14,7 +14,7 @@ from benchmarks.modern_probes import (
     largest,
     probe,
 )
-from verifier.probe.variants import Sample
+from verifier.probe.tapes.variants import Sample
 
 SMALLER = {
     "model.model_dim": 32,

@@ -24,7 +24,7 @@ from verifier.schemas.run_record_json import SeedMeasurement
 PROGRAM = Path(sys.executable).with_name("pgolf-verify")
 
 
-DRAWING = ("floor.world", "probe.fresh", "probe.climb", "probe.sampled", "stream.climb")
+DRAWING = ("floor.world", "probe.fresh.assessment", "probe.climb", "probe.sampled", "stream.climb")
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from tiny_track import tiny_track
 
 from verifier.costs import PROBES
 from verifier.probe.climb import tapes
-from verifier.probe.variants import Sample
+from verifier.probe.tapes.variants import Sample
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from verifier.probe.assessment import assess, with_doubt
 from verifier.probe.moves import STILL_NATS, Reference, is_still, loudness
 from verifier.probe.scored import Scored, usable
-from verifier.probe.variants import Sample, Variant, plain, take_apart
+from verifier.probe.tapes.variants import Sample, Variant, plain, take_apart
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
 
 Score = Callable[[Variant], Scored]

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.odds import bet
-from verifier.probe.canaries import assess_canaries
 from verifier.probe.moves import Reference
-from verifier.probe.order import assess_orders, blocks
 from verifier.probe.scored import Losses, Scored, usable
-from verifier.probe.variants import Sample, Variant, law_of
+from verifier.probe.tapes.canaries import assess_canaries
+from verifier.probe.tapes.order import assess_orders, blocks
+from verifier.probe.tapes.variants import Sample, Variant, law_of
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
 
 TOLERANCE_NATS = 1e-4

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from verifier.probe.asking import ask
-from verifier.probe.canaries import plant
-from verifier.probe.neighbours import replace_neighbours
-from verifier.probe.order import can_decide, draw_orders, rearrange
 from verifier.probe.overlap import search
 from verifier.probe.scored import Scored
 from verifier.probe.scoring import Scorer, tokens_of
-from verifier.probe.variants import (
+from verifier.probe.tapes.canaries import plant
+from verifier.probe.tapes.neighbours import replace_neighbours
+from verifier.probe.tapes.order import can_decide, draw_orders, rearrange
+from verifier.probe.tapes.variants import (
     Sample,
     Tokens,
     Variant,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.neighbours import is_kept
 from verifier.probe.scored import Losses, Scored, usable
+from verifier.probe.tapes.neighbours import is_kept
+from verifier.probe.tapes.variants import Change, Sample, Variant
 from verifier.probe.turns import Turns
-from verifier.probe.variants import Change, Sample, Variant
 from verifier.schemas.probe_record_json import MoveRecord
 
 STILL_NATS = 0.001

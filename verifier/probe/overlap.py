@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.probe.scoring import tokens_of
-from verifier.probe.variants import Tokens
+from verifier.probe.tapes.variants import Tokens
 from verifier.schemas.probe_record_json import OverlapRecord
 from verifier.track_data import HEADER_BYTES, TrackData
 

@@ -20,7 +20,7 @@ from verifier.floor.odds import bet, total_log_odds
 from verifier.probe.assessment import TOLERANCE_NATS
 from verifier.probe.scored import Scored, usable
 from verifier.probe.scoring import Scorer, tokens_of
-from verifier.probe.variants import Sample, Tokens, Variant
+from verifier.probe.tapes.variants import Sample, Tokens, Variant
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.claims.log_lines import FinalMetric
+from verifier.probe.tapes.variants import Variant
 from verifier.probe.turns import Turns
-from verifier.probe.variants import Variant
 from verifier.schemas.probe_record_json import LedgerRecord
 
 MAX_TAIL_TOKENS = 4_096

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from verifier.probe.scored import Scored
+from verifier.probe.tapes.variants import Sample, Tokens, Variant
 from verifier.probe.turns import read_turns
-from verifier.probe.variants import Sample, Tokens, Variant
-from verifier.probe.watching import WatchedRun, how_it_ended, run_watched
+from verifier.probe.watched.watching import WatchedRun, how_it_ended, run_watched
 from verifier.runs.cold_start import EvaluationRequest, evaluate
 from verifier.runs.delivery import disk_errors, fresh_folder
 from verifier.runs.launch import LOSSES_VARIABLE

@@ -16,7 +16,7 @@ from verifier.floor.world import World, WorldSize, draw_world, write_world
 from verifier.probe.asking import ask
 from verifier.probe.climb import tapes
 from verifier.probe.scored import Scored
-from verifier.probe.variants import Variant, choose_sample
+from verifier.probe.tapes.variants import Variant, choose_sample
 from verifier.schemas.probe_record_json import ProbeRecord
 
 SCRIPT = Path(scored_script.__file__).read_text()

@@ -6,7 +6,7 @@ import pytest
 from verifier.probe.asking import ask
 from verifier.probe.moves import STILL_NATS
 from verifier.probe.scored import Scored
-from verifier.probe.variants import Sample, draw_changed, plain
+from verifier.probe.tapes.variants import Sample, draw_changed, plain
 from verifier.rulebook import load_rulebook
 
 TEXT = np.random.default_rng(5).integers(2, 60, 8_000).astype(np.uint16)

@@ -5,7 +5,7 @@ import pytest
 
 from verifier.probe.asking import ask
 from verifier.probe.scored import Scored, usable
-from verifier.probe.variants import Sample, plain
+from verifier.probe.tapes.variants import Sample, plain
 
 HONEST = ("plain", "sliding_window", "per_document", "pair_mix", "score_first", "gradient_steps")
 LATE = ("two_passes", "best_of_passes", "many_epochs", "train_then_score", "future_statistics")

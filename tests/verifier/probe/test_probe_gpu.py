@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from verifier.cli import cli
 from verifier.probe import climb as rung
-from verifier.probe.instrument.sitecustomize import HEADER, Record, listening
+from verifier.probe.watched.instrument.sitecustomize import HEADER, Record, listening
 
 DEMO = Path(__file__).parents[3] / "submissions" / "demo"
 pytestmark = pytest.mark.gpu

@@ -8,8 +8,8 @@ import pytest
 
 from verifier.probe.asking import ask
 from verifier.probe.scored import Scored
+from verifier.probe.tapes.variants import Sample, Variant, draw_changed, plain
 from verifier.probe.turns import read_turns
-from verifier.probe.variants import Sample, Variant, draw_changed, plain
 
 RNG = np.random.default_rng(4)
 TEXT = RNG.integers(2, 40, 3_000).astype(np.uint16)

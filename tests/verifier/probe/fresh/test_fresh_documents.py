@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sentencepiece import SentencePieceTrainer
 
 from verifier.errors import UsageError
-from verifier.probe.fresh_documents import Speller, read_documents, shared_out, split
+from verifier.probe.fresh.documents import Speller, read_documents, shared_out, split
+from verifier.probe.fresh.transforms import OPERATORS
 from verifier.probe.scoring import write_shard
-from verifier.probe.transforms import OPERATORS
 
 TEXTS = [f"The Quick BROWN fox No. {n} of NASA's iPhone jumps over É." for n in range(30)]
 

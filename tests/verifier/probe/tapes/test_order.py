@@ -5,7 +5,7 @@ import pytest
 from evidence_on_file import whole_run
 
 from verifier.pipeline import judge
-from verifier.probe.order import (
+from verifier.probe.tapes.order import (
     DECIDING_BLOCKS,
     assess_orders,
     blocks,
@@ -13,7 +13,7 @@ from verifier.probe.order import (
     draw_orders,
     rearrange,
 )
-from verifier.probe.variants import Sample
+from verifier.probe.tapes.variants import Sample
 from verifier.rulebook import load_rulebook
 
 
@@ -63,7 +63,7 @@ def test_a_drawn_order_has_every_document_whole(sample):
 
 
 def test_nothing_is_won_by_chance_even_where_one_tape_goes_wrong_as_a_whole(sample, monkeypatch):
-    monkeypatch.setattr("verifier.probe.order.NUM_LOTS", 999)
+    monkeypatch.setattr("verifier.probe.tapes.order.NUM_LOTS", 999)
     rng, p_values = np.random.default_rng(4), []
     for _ in range(200):
         tapes = draw_orders(sample, rng)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.variants import Tokens
+from verifier.probe.tapes.variants import Tokens
 
 NUM_LOTS = 99_999
 LOTS_AT_ONCE = 5_000

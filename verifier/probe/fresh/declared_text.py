@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from verifier.probe.transforms import BrokenTransformError
-from verifier.probe.watching import how_it_ended
+from verifier.probe.fresh.transforms import BrokenTransformError
+from verifier.probe.watched.watching import how_it_ended
 from verifier.runs.delivery import deliver_code, disk_errors, fresh_folder
 from verifier.runs.left_files import written_files
 from verifier.runs.processes import Process, Setting, listening, run_process

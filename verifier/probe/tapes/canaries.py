@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.odds import MAX_LOG_ODDS, STAKES
-from verifier.probe.variants import Law, Sample, Variant
+from verifier.probe.tapes.variants import Law, Sample, Variant
 
 NUM_CANARIES = 16
 NUM_COPIES = 8

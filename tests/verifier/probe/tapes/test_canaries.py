@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from verifier.probe.canaries import CANARY_TOKENS, NUM_CANARIES, NUM_COPIES, assess_canaries, plant
-from verifier.probe.variants import Sample, law_of
+from verifier.probe.tapes.canaries import (
+    CANARY_TOKENS,
+    NUM_CANARIES,
+    NUM_COPIES,
+    assess_canaries,
+    plant,
+)
+from verifier.probe.tapes.variants import Sample, law_of
 
 LOG_A_MILLION = 13.8
 

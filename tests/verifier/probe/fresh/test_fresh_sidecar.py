@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
+from verifier.probe.fresh.transforms import CaseOperators
 from verifier.probe.scoring import write_shard
-from verifier.probe.transforms import CaseOperators
 
-JARGON = Path(__file__).parents[3] / "rules" / "corpora" / "jargon"
+JARGON = Path(__file__).parents[4] / "rules" / "corpora" / "jargon"
 DIVIDED = (
     "train: python train_gpt.py train\nevaluate: python train_gpt.py evaluate\n"
     "artifact: [model.npy]\ncode: [train_gpt.py, text.py]\n"

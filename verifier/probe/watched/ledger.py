@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.passes import Noted, Readings, possible_starts
-from verifier.probe.rows import Rows
-from verifier.probe.variants import Tokens
+from verifier.probe.tapes.variants import Tokens
+from verifier.probe.watched.passes import Noted, Readings, possible_starts
+from verifier.probe.watched.rows import Rows
 from verifier.schemas.probe_record_json import LedgerRecord
 
 HEADER = struct.Struct("=BBxxId")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from verifier.probe.neighbours import is_kept, replace_neighbours
-from verifier.probe.variants import Sample, law_of
+from verifier.probe.tapes.neighbours import is_kept, replace_neighbours
+from verifier.probe.tapes.variants import Sample, law_of
 
 TEXT = np.random.default_rng(5).integers(2, 60, 4_000).astype(np.uint16)
 TEXT[[0, 700, 1_500, 1_510, 3_000]] = 1

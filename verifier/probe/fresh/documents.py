@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.errors import DataError, UsageError
-from verifier.probe.transforms import OPERATORS, CaseOperators, Transform, Untouched
-from verifier.probe.variants import Tokens
+from verifier.probe.fresh.transforms import OPERATORS, CaseOperators, Transform, Untouched
+from verifier.probe.tapes.variants import Tokens
 from verifier.track_data import HEADER_BYTES, count_tokens, file_sha256
 
 MAX_TEXT_BYTES = 2**26

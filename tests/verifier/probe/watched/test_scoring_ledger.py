@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from verifier.probe.instrument.sitecustomize import STEP, Record, listening
-from verifier.probe.ledger import read_ledger
+from verifier.probe.watched.instrument.sitecustomize import STEP, Record, listening
+from verifier.probe.watched.ledger import read_ledger
 
 TAPE = np.random.default_rng(3).integers(1, 32, 601).astype(np.uint16)
 TOKENS = torch.from_numpy(TAPE.astype(np.int64))

@@ -10,8 +10,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.placing import GRAM, UNKNOWN, Places
-from verifier.probe.variants import Tokens
+from verifier.probe.tapes.variants import Tokens
+from verifier.probe.watched.placing import GRAM, UNKNOWN, Places
 
 CALLS_KEPT = 4
 """Between two chunks of a document there may be calls that learn the first."""

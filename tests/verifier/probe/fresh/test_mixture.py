@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from verifier.probe.exchange import PairTable
-from verifier.probe.fresh import assess_fresh
-from verifier.probe.fresh_documents import CUT_TOKENS, Document
-from verifier.probe.mixture import Mixture, draw
+from verifier.probe.fresh.assessment import assess_fresh
+from verifier.probe.fresh.documents import CUT_TOKENS, Document
+from verifier.probe.fresh.exchange import PairTable
+from verifier.probe.fresh.mixture import Mixture, draw
 from verifier.probe.scored import Scored
 
 NUM, LENGTH, NATS = 60, 1_600, 4.0

@@ -12,20 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.floor.assessment import implied_range
-from verifier.probe.declared_text import DeclaredTransform
-from verifier.probe.exchange import MAX_TRAINING_TOKENS, PairTable
-from verifier.probe.fresh_documents import (
+from verifier.probe.fresh.declared_text import DeclaredTransform
+from verifier.probe.fresh.documents import (
     Speller,
     read_documents,
     source_sha256,
     split,
     strange_token,
 )
-from verifier.probe.mixture import ERROR_SHARES, MIN_DOCUMENTS, Groups, Mixture, draw, mix, parts
+from verifier.probe.fresh.exchange import MAX_TRAINING_TOKENS, PairTable
+from verifier.probe.fresh.mixture import (
+    ERROR_SHARES,
+    MIN_DOCUMENTS,
+    Groups,
+    Mixture,
+    draw,
+    mix,
+    parts,
+)
+from verifier.probe.fresh.transforms import BrokenTransformError, Untouched, why_unproven
 from verifier.probe.scored import Scored, usable
 from verifier.probe.scoring import Scorer, tokens_of
-from verifier.probe.transforms import BrokenTransformError, Untouched, why_unproven
-from verifier.probe.variants import Sample
+from verifier.probe.tapes.variants import Sample
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifier.probe.ledger import Ledger, read_ledger
 from verifier.probe.scored import Scored
-from verifier.probe.variants import Tokens
+from verifier.probe.tapes.variants import Tokens
+from verifier.probe.watched.ledger import Ledger, read_ledger
 from verifier.runs.delivery import deliver_artifact, deliver_code, deliver_submission, fresh_folder
 from verifier.runs.left_files import written_files
 from verifier.runs.measure import Stage

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.variants import Tokens
+from verifier.probe.tapes.variants import Tokens
 
 GRAM = 8
 """So many tokens in a row tell where they stand, if they occur there alone."""

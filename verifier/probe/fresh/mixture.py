@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.exchange import Gap, PairTable, compare
-from verifier.probe.fresh_documents import CUT_TOKENS, WHOLE_TOKENS, Document, Speller
+from verifier.probe.fresh.documents import CUT_TOKENS, WHOLE_TOKENS, Document, Speller
+from verifier.probe.fresh.exchange import Gap, PairTable, compare
 from verifier.probe.scored import Losses
-from verifier.probe.variants import Variant
+from verifier.probe.tapes.variants import Variant
 from verifier.schemas.fresh_record_json import PartName
 
 MAX_TOKENS = 2**19

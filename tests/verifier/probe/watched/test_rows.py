@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from verifier.probe.instrument.sitecustomize import STEP, Record, listening
-from verifier.probe.ledger import read_ledger
-from verifier.probe.rows import Rows
+from verifier.probe.watched.instrument.sitecustomize import STEP, Record, listening
+from verifier.probe.watched.ledger import read_ledger
+from verifier.probe.watched.rows import Rows
 
 CHUNK, BOS, SHARED = 16, 0, 3
 LENGTHS = (70, 65, 50, 49, 40, 33, 21, 18)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.probe.transforms import OPERATORS, CaseOperators, Untouched, why_unproven
+from verifier.probe.fresh.transforms import OPERATORS, CaseOperators, Untouched, why_unproven
 
 TEXTS = ["The NASA iPhone of McDonald", "a É b", "WAIT, no", "Zürich I and A"]
 

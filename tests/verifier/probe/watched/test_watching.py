@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from verifier.probe.ledger import read_ledger
 from verifier.probe.scoring import write_shard
-from verifier.probe.watching import INSTRUMENT
+from verifier.probe.watched.ledger import read_ledger
+from verifier.probe.watched.watching import INSTRUMENT
 
 SCRIPT = Path(__file__).with_name("table_script.py")
 

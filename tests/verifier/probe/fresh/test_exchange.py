@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from verifier.probe.exchange import PairTable, compare
+from verifier.probe.fresh.exchange import PairTable, compare
 
 NUM = 120
 
@@ -11,7 +11,7 @@ NUM = 120
 @pytest.fixture
 def gap(monkeypatch):
     """Compare two halves of made-up documents, one of them easier by `known`."""
-    monkeypatch.setattr("verifier.probe.exchange.NUM_LOTS", 999)
+    monkeypatch.setattr("verifier.probe.fresh.exchange.NUM_LOTS", 999)
 
     def call(seed: int, known: float = 0.0, explained: bool = True):
         rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifier.probe.placing import Places
+from verifier.probe.watched.placing import Places
 
 TAPE = np.random.default_rng(3).permutation(1_500).astype(np.uint16)
 PLACES = Places(TAPE)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.variants import Sample, Variant
+from verifier.probe.tapes.variants import Sample, Variant
 
 MAX_BLOCKS = 24
 MIN_BLOCK_DOCUMENTS = 2

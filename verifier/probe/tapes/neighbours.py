@@ -9,7 +9,7 @@ and no other place in a window excuses a move.
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.probe.variants import Law, Sample, Variant
+from verifier.probe.tapes.variants import Law, Sample, Variant
 
 
 def replace_neighbours(sample: Sample, law: Law, rng: np.random.Generator) -> Variant:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from verifier.probe.variants import (
+from verifier.probe.tapes.variants import (
     Sample,
     choose_sample,
     draw_changed,

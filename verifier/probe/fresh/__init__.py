@@ -1,0 +1,1 @@
+"""Validation documents beside ones that nobody was shown."""
