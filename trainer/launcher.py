@@ -4,6 +4,8 @@ Where commands may last only so long, training pauses with a checkpoint, trainin
 are processes of their own, and the next command goes on with what this one has kept.
 """
 
+import contextlib
+import fcntl
 import math
 import os
 import re
@@ -13,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from trainer.errors import LaunchError, PausedError
 from trainer.public_names import public_names
@@ -24,6 +28,16 @@ from trainer.run_log import ARTIFACT_NAME, DIVERGED_PREFIX, PAUSED_PREFIX, WRITT
 PARTIAL_SUFFIX = ".partial"  # of a log whose run has not ended well
 NUM_LAST_LINES = 3  # of a failed run's log that go into the message
 STOP_SECONDS = 10.0  # between asking the processes to stop and killing them
+SCRATCH_PREFIX = "pgolf-train-"
+HOLDER_NAME = "holder"  # of the file in a scratch folder that its command holds a lock on
+# What the system does to the script when this command is killed, as nobody would read it any more
+# (PR_SET_PDEATHSIG); torchrun, told so, ends its own processes.
+ENDS_WITH_US = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 # How torchrun names the process that failed first, and where its own words begin.
 ROOT_CAUSE = re.compile(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", re.DOTALL)
 TORCHRUN_WORDS = re.compile(r"^.*torch/distributed/elastic/", re.MULTILINE)
@@ -85,8 +99,8 @@ def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
     """
     log = seed_log(launch.log_folder, seed)
     partial = log.with_name(log.name + PARTIAL_SUFFIX)
-    with tempfile.TemporaryDirectory(prefix="pgolf-train-") as scratch:
-        folder = Path(scratch, "run")
+    with scratch_folder() as scratch:
+        folder = scratch / "run"
         folder.mkdir()
         shutil.copy(launch.script, folder / "train_gpt.py")
         link_data(launch, folder)
@@ -99,6 +113,26 @@ def run_seed(launch: Launch, seed: int, watch: Callable[[str], None]) -> None:
             run_parts(run, watch)
     partial.replace(log)
     shutil.rmtree(run.kept, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards; those that killed commands left behind go as well."""
+    remove_left_behind()
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as name:
+        # Locked before it has its name: nobody finds one that is not held yet.
+        with Path(name, "unheld").open("w") as holder:
+            fcntl.flock(holder, fcntl.LOCK_EX)
+            Path(name, "unheld").rename(Path(name, HOLDER_NAME))
+            yield Path(name)
+
+
+def remove_left_behind() -> None:
+    """Remove the scratch folders whose commands are gone."""
+    for holder in Path(tempfile.gettempdir()).glob(f"{SCRATCH_PREFIX}*/{HOLDER_NAME}"):
+        with contextlib.suppress(OSError), holder.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(holder.parent, ignore_errors=True)
 
 
 def run_parts(run: SeedRun, watch: Callable[[str], None]) -> None:
@@ -254,6 +288,8 @@ def start_training(run: SeedRun, verbs: list[str]) -> subprocess.Popen[str]:
         if to_files:
             torchrun += [f"--log-dir={rank_logs(run.folder)}", f"--redirects={to_files}"]
         command[1:1] = [*torchrun, f"--nproc_per_node={launch.num_gpus}"]
+    if sys.platform == "linux":
+        command[:0] = [sys.executable, "-I", "-S", "-c", ENDS_WITH_US, str(os.getpid())]
     try:
         return subprocess.Popen(
             command,
@@ -272,7 +308,10 @@ def start_training(run: SeedRun, verbs: list[str]) -> subprocess.Popen[str]:
 
 def stop_training(process: subprocess.Popen[str]) -> None:
     """End whatever still runs of a training process and its children."""
+    children: list[psutil.Process] = []
     try:
+        with contextlib.suppress(psutil.NoSuchProcess):  # torchrun gives each a session of its own
+            children = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=STOP_SECONDS)
         os.killpg(process.pid, signal.SIGKILL)
@@ -281,3 +320,6 @@ def stop_training(process: subprocess.Popen[str]) -> None:
         process.wait()
     except ProcessLookupError:
         pass  # all have ended by themselves
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            child.kill()

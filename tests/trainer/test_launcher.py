@@ -1,3 +1,7 @@
+import fcntl
+import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +184,72 @@ def test_no_process_is_started_when_the_time_is_over(launch, tmp_path):
     with pytest.raises(PausedError):
         run_seed(replace(launch("print('ran')"), stop_at=time.monotonic()), 1, print)
     assert not list(tmp_path.glob("*.partial"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from trainer.launcher import Launch, run_seed
+def kill_us(line):
+    print(line, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+script = Path(sys.argv[1])
+gpus = int(sys.argv[2]) or None
+paths = {"data_path": Path("data"), "tokenizer_path": Path("tokens")}
+run_seed(Launch(script=script, log_folder=script.parent, num_gpus=gpus, **paths), 1, kill_us)
+"""
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_no_process_outlives_a_command_that_is_killed(launch, tmp_path, monkeypatch, num_processes):
+    """As a scheduler kills: no handler of ours runs, and a score may be minutes from its end."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = (
+        "import os, time\n"
+        "if os.environ.get('RANK', '0') == '0': print(os.getpid(), flush=True)\n"
+        "time.sleep(600)"
+    )
+    words = [sys.executable, "-c", KILLED, launch(code).script, str(num_processes)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as command:
+        script = psutil.Process(int(command.stdout.readline()))
+    assert has_ended(script)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert list(tmp_path.glob("pgolf-train-*"))
+    run_seed(launch("print('again')"), 2, lambda line: None)
+    assert not list(tmp_path.glob("pgolf-train-*"))
+
+
+def test_a_scratch_folder_that_is_held_is_left_alone(launch, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    held = tmp_path / "pgolf-train-other"
+    held.mkdir()
+    with (held / "holder").open("w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        run_seed(launch("print('ran')"), 1, lambda line: None)
+        assert held.is_dir()
+
+
+def test_whoever_says_stop_twice_ends_the_processes_that_torchrun_started(launch, monkeypatch):
+    """Each has a session of its own, so that killing torchrun alone would leave them."""
+    pids = []
+
+    def give_up(line):
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    def again(process, timeout=None):
+        if timeout is not None:
+            raise KeyboardInterrupt
+        return wait(process)
+
+    wait = subprocess.Popen.wait
+    monkeypatch.setattr(subprocess.Popen, "wait", again)
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "if os.environ['RANK'] == '0': print(os.getpid(), flush=True)\n"
+        "time.sleep(600)"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_seed(replace(launch(code), num_gpus=2), 1, give_up)
+    assert not psutil.pid_exists(pids[0]) or has_ended(psutil.Process(pids[0]))

@@ -13,7 +13,7 @@ from trainer.evaluation.stream import MOST_STREAM_LANES, unstreamed
 from trainer.quantization.codecs import OPTIONAL_PACKAGES
 from trainer.recipe import Recipe, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
-from trainer.run_log import ARTIFACT_NAME
+from trainer.run_log import ARTIFACT_NAME, written_whole
 from trainer.submission_folder.metrics import StepMetrics, metrics_lines
 from trainer.submission_folder.pack_script import pack_script
 from trainer.submission_folder.run_figure import draw_run
@@ -65,15 +65,26 @@ def begin_folder(request: FolderRequest, readable: str, *, overwrite: bool, resu
         if folder.exists() and any(folder.iterdir()):
             _make_room(folder, script, overwrite=overwrite, resume=resume)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SCRIPT_NAME).write_text(script, encoding="utf-8")
+        # The contract first: it tells the next command that the folder is one of ours.
+        write_whole(folder / CONTRACT_NAME, contract(request))
+        write_whole(folder / "requirements.txt", requirements(request))
         if request.is_packed:
-            (folder / READABLE_NAME).write_text(readable, encoding="utf-8")
-        (folder / CONTRACT_NAME).write_text(contract(request), encoding="utf-8")
-        (folder / "requirements.txt").write_text(requirements(request), encoding="utf-8")
+            write_whole(folder / READABLE_NAME, readable)
+        write_whole(folder / SCRIPT_NAME, script)
     except OSError as error:
         raise FolderError(
             f"{folder}: cannot write here: {error.strerror}; make room, or choose another --out"
         ) from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of which no half is ever there under its name.
+
+    Raises:
+        TrainerError: the disk refuses.
+    """
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def contract(request: FolderRequest) -> str:
@@ -127,13 +138,23 @@ def _make_room(folder: Path, script: str, *, overwrite: bool, resume: bool) -> N
         raise FolderError(f"{folder}: is no submission of pgolf-train; choose another --out")
     if not overwrite and not resume:
         raise FolderError(f"{folder}: exists; add --resume, --overwrite, or another --out")
+    begun = folder / SCRIPT_NAME
     if overwrite:
-        shutil.rmtree(folder)
-    elif (folder / SCRIPT_NAME).read_text(encoding="utf-8") != script:
+        _empty(folder)
+    elif begun.is_file() and begun.read_text(encoding="utf-8") != script:
         raise FolderError(
             f"{folder}: was begun with another script; its seeds do not go with this one: "
             "add --overwrite, or another --out"
         )
+
+
+def _empty(folder: Path) -> None:
+    """Remove all but the contract: cut off half-way, the folder is still known as one of ours."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != CONTRACT_NAME:
+            path.unlink()
 
 
 def finish_folder(
@@ -151,14 +172,13 @@ def finish_folder(
         text_bytes: of the scored tokens' decoded text.
     """
     shutil.rmtree(request.folder / "checkpoints", ignore_errors=True)
-    figures = json.dumps(submission_record(request, results, text_bytes), indent=2) + "\n"
-    (request.folder / "submission.json").write_text(figures, encoding="utf-8")
-    (request.folder / "README.md").write_text(
-        readme(request, results, text_bytes), encoding="utf-8"
-    )
-    (request.folder / METRICS_NAME).write_text(metrics_lines(metrics), encoding="utf-8")
+    write_whole(request.folder / "README.md", readme(request, results, text_bytes))
+    write_whole(request.folder / METRICS_NAME, metrics_lines(metrics))
     figure = draw_run(metrics, f"{request.resolved.name}: training")
-    (request.folder / FIGURE_NAME).write_text(figure, encoding="utf-8")
+    write_whole(request.folder / FIGURE_NAME, figure)
+    # The claim last: where it is, so is all else.
+    claim = json.dumps(submission_record(request, results, text_bytes), indent=2) + "\n"
+    write_whole(request.folder / "submission.json", claim)
 
 
 def submission_record(
