@@ -25,6 +25,7 @@ from verifier.data_flow.values import (
     SCRAMBLED,
     SELF_WEIGHTED,
     SPREAD,
+    SUMMED,
     TARGET_PROBABILITY,
     TRAINING,
     UNKNOWN,
@@ -146,6 +147,9 @@ class Expressions(Places):
         marks |= _made_by(kind, left.marks, right.marks)
         if isinstance(kind, ast.Div) and LOSS in left.marks and PIECE_LENGTH in right.marks:
             marks.add(SPREAD)
+        if isinstance(kind, ast.Div) and _is_share(left.marks, right.marks):
+            marks -= {VOCABULARY}  # of one symbol alone; the others' shares add up to anything
+            marks |= self.mixture(node, Value(marks=marks), Value(marks=marks - {LOSS}))
         if isinstance(kind, ast.Sub) and {PICKED, LOG_NORM} <= marks and LOSS not in marks:
             marks = self.score(node, marks - {PICKED, LOG_NORM})
         if isinstance(kind, ast.Sub) and right.constant is not UNKNOWN:
@@ -313,6 +317,12 @@ class Expressions(Places):
         ast.Starred: _starred,
         ast.Call: _call,
     }
+
+
+def _is_share(counted: set[str], total: set[str]) -> bool:
+    """Whether one symbol's hashed count is divided by another total than that of all symbols."""
+    is_of_one = {COUNT, HASHED, PICKED, VOCABULARY} <= counted
+    return is_of_one and VALIDATION in total and SUMMED not in total
 
 
 def _made_by(kind: ast.operator, left: set[str], right: set[str]) -> set[str]:

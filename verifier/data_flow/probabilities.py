@@ -17,6 +17,7 @@ from verifier.data_flow.values import (
     PICKED,
     PIECE,
     PIECE_LENGTH,
+    SUMMED,
     TARGET_PROBABILITY,
     TOKEN_BLIND,
     UNKNOWN,
@@ -43,17 +44,14 @@ class Probabilities(Expressions):
             return Value(marks=marks - DISTRIBUTIONS)
         if name in _LOSSES:
             return Value(marks=self.score(node, marks))
-        if name in ("softmax", "log_softmax"):
-            kind = LOG_DISTRIBUTION if name.startswith("log") else DISTRIBUTION
-            return Value(marks=marks | {kind})
+        if added := _added_by(name, operands):
+            return Value(marks=marks | {added})
         if name in _PICKING:
             return Value(marks=self._pick(node, operands, marks))
         if name in _LOGS:
             return Value(marks=self._logarithm(node, marks))
         if name in _EXPONENTIALS:
             return self._exponential(operands[0])
-        if name in _PIECES:
-            return Value(marks=marks | {PIECE})
         if name == "logaddexp" and len(operands) > 1:
             pair = [self._exponential(value) for value in operands[:2]]
             return Value(marks=marks | self.mixture(node, *pair))
@@ -64,6 +62,8 @@ class Probabilities(Expressions):
     def _pick(self, node: ast.AST, operands: list[Value], marks: set[str]) -> set[str]:
         """One entry a position: the realised token's, unless a table or an expert names it."""
         chosen_by = set().union(*(value.all_marks() for value in operands[1:]))
+        if {COUNT, VOCABULARY} <= operands[0].marks and VALIDATION in chosen_by:
+            return marks | {PICKED}
         if VALIDATION not in marks or COUNT in chosen_by or named_by_native_code(chosen_by):
             return marks
         if operands[0].marks & {DISTRIBUTION, LOG_DISTRIBUTION}:
@@ -128,6 +128,15 @@ class Probabilities(Expressions):
             is_kept and {LOSS, VALIDATION} <= other.marks and PIECE_LENGTH not in other.marks
             for is_kept, other in zip(kept, reversed(values), strict=False)
         )
+
+
+def _added_by(name: str, operands: list[Value]) -> str:
+    """The mark of a function that only adds one to what its arguments bring along."""
+    if name == "sum":
+        return SUMMED if operands and {COUNT, VOCABULARY} <= operands[0].marks else ""
+    if name in _PIECES:
+        return PIECE
+    return {"softmax": DISTRIBUTION, "log_softmax": LOG_DISTRIBUTION}.get(name, "")
 
 
 def reduces(name: str, operands: list[Value]) -> bool:

@@ -22,6 +22,7 @@ COUNT: Final = "count"  # read from a table under a key made of validation token
 HASHED: Final = "hashed"  # a key folded into a table's size
 SCRAMBLED: Final = "scrambled"  # tokens combined as a hash does
 VOCABULARY: Final = "vocabulary"  # ranges over all symbols, not over the realised one
+SUMMED: Final = "summed"  # counts of all symbols added up: what makes them probabilities
 ENTROPY: Final = "entropy"  # an average over all symbols: the same whatever token comes
 TOKEN_BLIND: Final = "token-blind"  # stacked losses, one of which is no token's
 SELF_WEIGHTED: Final = "self-weighted"  # the realised token's probability times its own loss
