@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from verifier.data_flow.native_gate import MAX_CHARACTERS, NATIVE_SUFFIXES, native_gates
 from verifier.data_flow.trace import Oddity
 from verifier.data_flow.values import DORMANT, GATE, HINDSIGHT, NATIVE_CALL
+from verifier.data_flow.written_targets import writes_at_targets
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.intake.bounded_files import read_bounded
+from verifier.reading.called_names import finding_at
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase, flow_result
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
-    """Decisions by the kind of the present token, and choices of the better prediction."""
+    """Decisions by the present token, choices of the better prediction, and logits set for it."""
     messages = {
         GATE: "what is predicted at a position is decided by the kind of token that stands there",
         HINDSIGHT: "of two predictions the one that did better on the realised token is kept",
@@ -25,6 +27,10 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         Finding(message=text, file=odd.place.file, line=odd.place.line, evidence=odd.place.code)
         for odd, text in found
         if DORMANT not in odd.marks
+    ]
+    findings += [
+        finding_at(module, statement, "the logits are written to under the realised token's index")
+        for module, statement in writes_at_targets(case.program, case.trace)
     ]
     if found and not findings:
         place = found[0][0].place
