@@ -21,7 +21,9 @@ def findings(folder: Path, log: str) -> list[str]:
     return [finding.message for finding in record.findings]
 
 
-@pytest.mark.parametrize("seconds, is_late", [(37.2, True), (15.4, False), (3.5, False)])
+@pytest.mark.parametrize(
+    "seconds, is_late", [(37.2, True), (25.1, True), (24.9, False), (3.5, False)]
+)
 def test_a_reserve_that_calibration_alone_overdraws_has_no_room_for_training(
     tmp_path, seconds, is_late
 ):

@@ -14,7 +14,7 @@ _CLOCK = re.compile(r"perf_counter|monotonic|time\.time|elapsed|wallclock|deadli
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """A loop behind the timed one; one that looks at a clock may lie inside the budget."""
-    findings, spent = [], _how_it_was_spent(case, rule.parameters["shortest_reserve_seconds"])
+    findings, spent = [], _how_it_was_spent(case, rule)
     if spent is not None:
         findings = [
             Finding(
@@ -29,12 +29,11 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     return flow_result(case.trace, findings[:1])
 
 
-def _how_it_was_spent(case: PaperCase, shortest_reserve_seconds: float) -> str | None:
+def _how_it_was_spent(case: PaperCase, rule: Rule) -> str | None:
     """What of the training budget is gone without the late loop; None while some may be left."""
-    if fills_training_budget(case, shortest_reserve_seconds):
+    if fills_training_budget(case, rule.parameters["shortest_reserve_seconds"]):
         return "used the whole budget"
-    limits = case.track.limits
-    latest = limits.train_seconds.value + limits.train_overrun_seconds.value
+    latest = case.track.limits.train_seconds.value + rule.parameters["tolerated_seconds"]
     for log in (claim.log for claim in case.claims.claiming_logs):
         is_behind = log.lines.get("calibration_seconds", 0) > log.lines.get("train_seconds", 0) > 0
         took, calibrated = log.train_seconds or 0.0, log.calibration_seconds or 0.0
