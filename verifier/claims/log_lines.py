@@ -59,11 +59,14 @@ _PATTERNS = {
         "world_size": rf"world_size: ?(?P<world_size>{_INT})\b",
         "params": rf"params:.{{0,200}} ws:(?P<world_size>{_INT}) .{{0,40}}\bs:(?P<seed>{_INT})$",
         "train_shards": rf"train_shards: ?(?P<train_shards>{_INT})$",
-        "train_loader": rf"train_loader:\S+ train_shards:(?P<train_shards>{_INT})\b",
+        "train_loader": rf"train_loader:\S+ train_shards:(?P<train_shards>{_INT})\b"
+        rf"(?: val_tokens:(?P<val_tokens>{_INT})$)?",
         "val_tokens": rf"val_tokens: ?(?P<val_tokens>{_INT})(?= \w+:|$)",
         "Validation": r"Validation tokens: (?P<val_tokens>\d{1,3}(?:,\d{3}){1,5})$",
+        "Val": rf"Val tokens: (?P<val_tokens>{_GROUPED}|{_INT})$",
+        "val": rf"val(?::\S{{1,400}})? tokens: ?(?P<val_tokens>{_GROUPED}|{_INT})$",
         "eval_tokens": rf"eval_tokens[:=] ?(?P<val_tokens>{_INT})$",
-        "val_loader": rf"val_loader:.* tokens:(?P<val_tokens>{_INT})$",
+        "val_loader": rf"val_loader:(?:.* )?tokens:(?P<val_tokens>{_INT})$",
         "stopping_early": rf"stopping_early: ?\S+ train_time: ?(?P<train_ms>{_INT})ms"
         rf"(?: step: ?(?P<steps>{_INT})/(?P<planned_steps>{_INT}))?",
         "peak": rf"peak memory(?: allocated)?: (?P<peak_memory_mib>{_INT}) MiB",

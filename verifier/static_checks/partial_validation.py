@@ -27,7 +27,7 @@ _WORKING_SET = re.compile(r"(?i)debug|iteration|ablation|warm|calibrat|ttt|score
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """Figures of the logs that carry the claim, limits that its script keeps to, statements."""
-    logs = case.claims.claiming_logs
+    logs = case.claims.claiming_logs or _counting_logs(case)
     whole = [family.scored_tokens for family in case.track.dataset.families]
     answers = [_coverage(claim, whole, rule) for claim in logs]
     answers += [_kept_to(limit, case, rule) for limit in _limits_of_the_claim(case)]
@@ -41,6 +41,11 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     if not logs:
         reasons.append("no log carries a final score that could be read")
     return CheckResult(findings=tuple(findings), not_evaluated=reasons[0] if reasons else None)
+
+
+def _counting_logs(case: PaperCase) -> tuple[LogClaim, ...]:
+    """Logs that end without a score and say how many tokens they validate on."""
+    return tuple(log for log in case.claims.logs if log.log.val_tokens is not None)
 
 
 def _limits_of_the_claim(case: PaperCase) -> list[EvaluationLimit]:

@@ -102,3 +102,15 @@ def test_sequences_count_as_long_or_as_short_as_they_come(tmp_path, num_sequence
 def test_limits_are_known_by_what_they_are_called(name, is_limit):
     limits = evaluation_limits(limit_mark(name, 1000))
     assert [limit.name for limit in limits] == [name] * is_limit
+
+
+@pytest.mark.parametrize(
+    "num_tokens, answer", [(99_328, Outcome.BROKEN), (62_021_632, Outcome.NOT_EVALUATED)]
+)
+def test_a_log_without_a_final_score_still_says_what_it_validates_on(tmp_path, num_tokens, answer):
+    outcome(tmp_path)
+    log = f"val_loader:tokens:{num_tokens}\nstep:5/9 val_loss:1.9 val_bpb:1.2000\n"
+    (tmp_path / "train_seed1.log").write_text(log)
+    rules = pipeline.audit(tmp_path, TRACK).rules
+    record = next(record for record in rules if record.rule == "partial_validation")
+    assert record.outcome is answer, record
