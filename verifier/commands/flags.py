@@ -95,7 +95,9 @@ run_options = stack(
         "--env", "environment", multiple=True, metavar="K=V", help="Set for the script; repeatable."
     ),
     click.option("--out", type=click.Path(path_type=Path), help="The run directory."),
-    click.option("--resume", is_flag=True, help="Go on with a run directory; repeat no seed."),
+    click.option(
+        "--resume", is_flag=True, help="Go on with a run directory; repeat no finished seed."
+    ),
     click.option(
         "--replicate",
         type=click.IntRange(0, 100),

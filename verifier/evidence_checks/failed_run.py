@@ -17,7 +17,11 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
     missing = set(case.evidence.plan.seeds) - {m.seed for m in case.evidence.measurements}
     infrastructure = [m for m in case.evidence.measurements if m.outcome == "infrastructure"]
     if infrastructure:
-        reason = f"seed {infrastructure[0].seed} failed for our reasons: {infrastructure[0].detail}"
+        failed = infrastructure[0]
+        reason = (
+            f"seed {failed.seed} failed for our reasons: {failed.detail}; mend that, and the same "
+            "command with --resume runs it again"
+        )
     elif missing:
         reason = f"seed {min(missing)} was not run"
     else:

@@ -9,7 +9,7 @@ import psutil
 from verifier.runs.delivery import disk_errors
 from verifier.runs.harness import Executed, Harness
 from verifier.runs.journal import recorded, write_record
-from verifier.runs.machine.faults import machine_fault
+from verifier.runs.machine.faults import DISK_FULL, MIN_FREE_DISK_BYTES, machine_fault
 from verifier.runs.machine.telemetry import Sample, Telemetry, gpu_seconds
 from verifier.runs.measure import SeedRun, failed_by_machine, measure
 from verifier.runs.plan import PreparedRun
@@ -48,30 +48,74 @@ def execute(prepared: PreparedRun, harness: Harness) -> Executed:
 
 
 def _finish(seed: int, folder: Path, setting: Setting, label: str) -> SeedMeasurement:
-    """The seed's measurement: the one on disk, else one that is made now."""
+    """The seed's measurement: the one on disk, else one that is made now.
+
+    What the machine failed is run again, once a start of the harness; what the submission did, a
+    score, a crash or a breach of a limit, stands for ever.
+    """
+    observer = setting.harness.observer
     measurement = recorded(folder / "measurement.json", SeedMeasurement)
+    if measurement is not None and measurement.outcome == "infrastructure":
+        if why_not := _still_unfit(measurement.detail, folder, setting):
+            observer.note(f"seed {seed}: not run again: {why_not}")
+        else:
+            observer.note(f"seed {seed}: the machine failed it: {measurement.detail}; run again")
+            _note_failure(folder, measurement, setting)
+            setting.harness.journal.forget_conclusions(seed)
+            measurement = None
+    elif measurement is None and folder.exists():
+        stopped = Attempt(outcome="infrastructure", reason=STOPPED, wall_seconds=None)
+        setting.harness.journal.note_attempt(folder, stopped)
     repeated = measurement is not None
     if measurement is None:
-        setting.harness.observer.run_started(label)
+        observer.run_started(label)
         measurement = _run(seed, folder, setting)
         write_record(folder / "measurement.json", measurement)
-    setting.harness.observer.seed_finished(measurement, repeated)
+    observer.seed_finished(measurement, repeated)
     return measurement
+
+
+def _note_failure(folder: Path, failed: SeedMeasurement, setting: Setting) -> None:
+    """Put the attempt that a measurement tells of to those that do not count.
+
+    Whoever was stopped between this and the next attempt finds it there.
+    """
+    journal = setting.harness.journal
+    attempt = Attempt(
+        outcome="infrastructure", reason=failed.detail, wall_seconds=failed.wall_seconds
+    )
+    if attempt not in journal.attempts(folder):
+        journal.note_attempt(folder, attempt)
+
+
+def _still_unfit(fault: str, folder: Path, setting: Setting) -> str | None:
+    """Why a fault would only come again; None where the machine may have been mended.
+
+    A submission can fill a disk that is smaller than its own limit whenever it dislikes its score:
+    it gets no other attempt before there is room for all that it may write.
+    """
+    if fault != DISK_FULL:
+        return None
+    needed = int(setting.harness.track.limits.scratch_bytes.value) + MIN_FREE_DISK_BYTES
+    free = psutil.disk_usage(str(folder.parent)).free
+    if free >= needed:
+        return None
+    return (
+        f"{DISK_FULL}; {free:,} are free now, and a run may write {needed:,}: make room, then "
+        "--resume, or give another --out"
+    )
 
 
 def _run(seed: int, folder: Path, setting: Setting) -> SeedMeasurement:
     """Attempt a seed until the machine does its part, or the retries of the plan are used up."""
     journal, retries = setting.harness.journal, setting.prepared.plan.retries
-    if folder.exists():
-        journal.note_attempt(
-            folder, Attempt(outcome="infrastructure", reason=STOPPED, wall_seconds=None)
-        )
     while True:
         tried = _attempt(seed, folder, setting)
         attempts, fault = journal.attempts(folder), tried.fault
         if fault is None:
             return _measured(tried, setting, attempts)
-        if sum(attempt.reason != STOPPED for attempt in attempts) >= retries:
+        used_up = sum(attempt.reason != STOPPED for attempt in attempts) >= retries
+        if used_up or _still_unfit(fault, folder, setting):
             return failed_by_machine(_measured(tried, setting, attempts), fault)
         setting.harness.observer.note(f"seed {seed}: {fault}; run again")
         wall_seconds = tried.run.timeline.end

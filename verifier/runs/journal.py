@@ -96,6 +96,21 @@ class Journal:
         attempts = (*self.attempts(folder), attempt)
         write_record(_attempts_path(folder), AttemptLog(attempts=attempts))
 
+    def forget_conclusions(self, seed: int) -> None:
+        """Remove what was concluded from a seed that is run again: that there was nothing to see.
+
+        Raises:
+            RunDirectoryError: the disk refuses.
+        """
+        names = [f"stream_{seed}/stream.json"]
+        if seed == self.plan().seeds[0]:
+            names += ["probe/probe.json", "sampled.json", "fresh.json"]
+        for path in (self.folder / name for name in names):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise RunDirectoryError(f"{path}: {error.strerror}; {DISK_HINT}") from error
+
     def evidence(self) -> Evidence:
         """The evidence on disk."""
         return read_record(self.folder / "evidence.json", Evidence)

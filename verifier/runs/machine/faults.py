@@ -22,6 +22,7 @@ Idle to busy on two cores: a run that works waits 0 to 0.8 of it; one that sleep
 MIN_WAITED_CORES = 0.1
 """Less is what waking up costs a run that sleeps."""
 MIN_FREE_DISK_BYTES = 64 << 20
+DISK_FULL = f"the disk had less than {MIN_FREE_DISK_BYTES:,} bytes left"
 MIN_FREE_MEMORY_SHARE = 0.02
 SIGKILL = 9
 
@@ -50,7 +51,7 @@ def machine_fault(
     if last.ended_well:
         return None
     if min(s.disk_free_bytes for s in samples) < MIN_FREE_DISK_BYTES:
-        return f"the disk had less than {MIN_FREE_DISK_BYTES:,} bytes left"
+        return DISK_FULL
     free, held = min((s.memory_free_bytes, s.tree_bytes) for s in samples)
     if (
         last.signal == SIGKILL
