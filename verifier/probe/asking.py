@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from verifier.probe.assessment import assess, with_doubt
-from verifier.probe.moves import STILL_NATS, Reference, is_still, loudness
+from verifier.probe.moves import ANSWERED_NATS, STILL_NATS, Reference, is_still, loudness
 from verifier.probe.scored import Scored, usable
 from verifier.probe.tapes.variants import Sample, Variant, plain, take_apart
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
@@ -71,7 +71,7 @@ def _taken_apart(
         if are_apart:
             yield variant
             moves = reference.moves(variant, heard.scored[variant.name])
-            is_open = [not is_still(move) for move in moves]
+            is_open = [not is_still(move, ANSWERED_NATS) for move in moves]
             are_apart = not any(is_open)
         changes = zip(variant.changes, is_open, strict=True)
         yield from take_apart(reference.sample, variant, [c for c, left in changes if left])

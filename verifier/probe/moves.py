@@ -18,6 +18,9 @@ from verifier.schemas.probe_record_json import MoveRecord
 
 STILL_NATS = 0.001
 """A loss that moves by no more breaks no rule (`min_moved_nats` in `rules/`)."""
+ANSWERED_NATS = STILL_NATS / 10
+"""A loss that moves by no more on a shared tape hides no leak that breaks a rule, or only one that
+another change undoes to within a tenth."""
 Told = dict[str, float | int | bool]
 
 
@@ -99,9 +102,9 @@ class Reference:
         return is_unchanged
 
 
-def is_still(move: MoveRecord) -> bool:
+def is_still(move: MoveRecord, least_nats: float = STILL_NATS) -> bool:
     """Whether nothing moved before the change, so that no other change needs to excuse it."""
-    return max(move.in_document_nats or 0.0, move.earlier_nats or 0.0) <= STILL_NATS
+    return max(move.in_document_nats or 0.0, move.earlier_nats or 0.0) <= least_nats
 
 
 def loudness(move: MoveRecord) -> float:
