@@ -4,6 +4,7 @@ Each form is imported where it is written: a check that prints a table loads no 
 """
 
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -122,17 +123,28 @@ def _rendered(form: str, told: Sequence[Told]) -> str:
 
 
 def write_reports(told: Told, folder: Path) -> None:
-    """Every form of the report into a folder, each file whole or not at all."""
+    """Every form of the report into a folder, each file whole or not at all.
+
+    Raises:
+        RunDirectoryError: the disk is full or refuses.
+    """
     verdict = told.verdict
-    write_record(folder / "verdict.json", verdict)
+    again = f"the evidence is kept: make room, then `pgolf-verify judge {shlex.quote(str(folder))}`"
+    hint = again if told.evidence else "make room, or give another --out"
+    write_record(folder / "verdict.json", verdict, hint)
     text = io.StringIO()
     print_verdict(verdict, Console(file=text, width=TEXT_WIDTH))
-    write_atomically(folder / "report.txt", text.getvalue())
-    write_atomically(folder / "report.md", render_markdown(verdict, source=told.source))
-    write_atomically(folder / "summary.md", _summary(told))
-    for form, name in (("html", "html"), ("sarif", "sarif"), ("junit", "junit.xml")):
-        write_atomically(folder / f"report.{name}", _rendered(form, [told]))
-    _write_plots(open_dossier(told), folder / "plots")
+    files: dict[str, str | bytes] = {
+        "report.txt": text.getvalue(),
+        "report.md": render_markdown(verdict, source=told.source),
+        "summary.md": _summary(told),
+        "report.html": _rendered("html", [told]),
+        "report.sarif": _rendered("sarif", [told]),
+        "report.junit.xml": _rendered("junit", [told]),
+        **_plots(open_dossier(told)),
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, content, hint)
 
 
 def write_index(told: Sequence[tuple[Told, str]], folder: Path) -> None:
@@ -147,12 +159,12 @@ def _summary(told: Told) -> str:
     return render_markdown(told.verdict, SUMMARY_CHARACTERS, told.source)
 
 
-def _write_plots(dossier: Dossier, folder: Path) -> None:
+def _plots(dossier: Dossier) -> dict[str, bytes]:
+    """Each chart as an image, by the place of its file in the folder."""
     from verifier.reports.charts.all_charts import make_charts
     from verifier.reports.charts.png import draw_png
 
-    for chart in make_charts(dossier):
-        write_atomically(folder / f"{chart.name}.png", draw_png(chart))
+    return {f"plots/{chart.name}.png": draw_png(chart) for chart in make_charts(dossier)}
 
 
 def exit_code(decision: Decision, options: Options) -> int:

@@ -163,11 +163,19 @@ class SeedFiles:
             raise RunDirectoryError(f"{self._folder}: {error.strerror}; {DISK_HINT}") from error
 
 
-def write_record(path: Path, record: StrictModel) -> None:
+def write_record(path: Path, record: StrictModel, hint: str = DISK_HINT) -> None:
     """Write a record so that it is on disk whole or not at all; in ASCII, so that none acts.
 
     Its hash is noted first, so that what another hand changes later is seen. Whoever changes the
     note as well is not: a run directory is worth what the machine is worth that it comes from.
+
+    Args:
+        path: where.
+        record: what.
+        hint: what to do about a disk that is full.
+
+    Raises:
+        RunDirectoryError: the disk is full or refuses; what was there before is untouched.
     """
     text = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
     try:
@@ -175,16 +183,16 @@ def write_record(path: Path, record: StrictModel) -> None:
         with (path.parent / SEALS).open("a", encoding="ascii") as seals:
             seals.write(_seal(path, text.encode()) + "\n")
     except OSError as error:
-        raise RunDirectoryError(f"{path}: {error.strerror}; {DISK_HINT}") from error
-    write_atomically(path, text)
+        raise RunDirectoryError(f"{path}: {error.strerror}; {hint}") from error
+    write_atomically(path, text, hint)
 
 
 def _seal(path: Path, content: bytes) -> str:
     return f"{hashlib.sha256(content).hexdigest()}  {path.name}"
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write to a neighbour, then rename it into place.
+def write_atomically(path: Path, content: str | bytes, hint: str = DISK_HINT) -> None:
+    """Write to a neighbour, then rename it into place; the hint says what to do if that fails.
 
     Raises:
         RunDirectoryError: the disk is full or refuses; what was there before is untouched.
@@ -201,7 +209,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             neighbour.unlink()
-        raise RunDirectoryError(f"{path}: {error.strerror}; {DISK_HINT}") from error
+        raise RunDirectoryError(f"{path}: {error.strerror}; {hint}") from error
 
 
 def recorded(path: Path, model: type[Model]) -> Model | None:
