@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +26,31 @@ from learnt_scores import prepared
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.evaluation.adapters import Adapters  # noqa: E402
-from trainer.evaluation.compiled_passes import Forward, forward_pass  # noqa: E402
+from trainer.evaluation.chunk_passes import Passes, chunks_of  # noqa: E402
+from trainer.evaluation.compiled_passes import forward_pass  # noqa: E402
 from trainer.evaluation.document_batches import Document  # noqa: E402
-from trainer.evaluation.test_time_training import borrowed, chunks_of, learn, score  # noqa: E402
+from trainer.evaluation.recorded_passes import CudaRecorder  # noqa: E402
+from trainer.evaluation.test_time_training import Conduct, borrowed, passes_over  # noqa: E402
 from trainer.process_group import ProcessGroup  # noqa: E402
-from trainer.recipe import EvaluationOptions  # noqa: E402
 from trainer.recipe_file import load_recipe  # noqa: E402
 
 NUM_UNTIMED, NUM_TIMED = 3, 10
 NUM_LONGEST_KERNELS = 12
 
 
-def pass_over(
-    window: int, options: EvaluationOptions, tape: torch.Tensor, run: tuple[Forward, Adapters]
-) -> Callable[[], torch.Tensor]:
+def pass_over(window: int, passes: Passes, num_targets: int) -> Callable[[], torch.Tensor]:
     """A pass over windows of so many tokens, learning included; it returns the mean loss."""
-    forward, adapters = run
+    options, tape = passes.adapters.options, passes.tape
     places = range(0, options.ttt_batch_size * 8, 8)
-    batch = [Document(start=place, num_targets=tape.numel() - 1024) for place in places]
+    batch = [Document(start=place, num_targets=num_targets) for place in places]
     chunks = chunks_of(batch, options, tape)
     chunk = next(chunk for chunk in chunks if chunk.places.size(1) >= window)
-    losses = torch.zeros(tape.numel(), device=tape.device)
 
     def once() -> torch.Tensor:
-        token_losses = score(forward, chunk, tape, losses)
-        learn(adapters, chunk, token_losses)
-        return token_losses.detach().mean()
+        passes.score(chunk)
+        mean = passes.losses[chunk.slots].mean()
+        passes.learn(chunk)
+        return mean
 
     return once
 
@@ -112,7 +112,8 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     num_tokens = options.ttt_eval_seq_len + options.ttt_batch_size * 8 + 2048
     tape = torch.randint(4, recipe.model.vocab_size, (num_tokens,), generator=random)
     counted = torch._dynamo.utils.counters["stats"]
-    with borrowed(model):
+    recorder = CudaRecorder() if options.ttt_recorded_window > 0 else None
+    with borrowed(model), nullcontext() if recorder is None else recorder.around():
         adapters = Adapters(model, options)
         started, used = time.perf_counter(), cpu_seconds()
         forward = forward_pass(model, adapters, arguments.backend or None)
@@ -124,9 +125,10 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
             "graphs": counted["unique_graphs"],
         }
         print(json.dumps(result), file=sys.stderr, flush=True)
+        passes = passes_over(tape.numpy(), forward, adapters, Conduct(recorder=recorder))
         for window in arguments.windows:
             adapters.begin(options.ttt_batch_size)
-            once = pass_over(window, options, tape.int().to(device), (forward, adapters))
+            once = pass_over(window, passes, num_tokens - 1024)
             result[f"window {window}"] = timed(once, group)
             print(window, json.dumps(result[f"window {window}"]), file=sys.stderr, flush=True)
     result["compiled_anew"] = counted["unique_graphs"] - result["graphs"]

@@ -34,7 +34,12 @@ from trainer.evaluation.compiled_passes import forward_pass  # noqa: E402
 from trainer.evaluation.document_batches import dealt_batches, find_documents  # noqa: E402
 from trainer.evaluation.global_sgd import WeightLearner  # noqa: E402
 from trainer.evaluation.order_ledger import OrderLedger  # noqa: E402
-from trainer.evaluation.test_time_training import LearningRun, score_part  # noqa: E402
+from trainer.evaluation.test_time_training import (  # noqa: E402
+    Conduct,
+    LearningRun,
+    passes_over,
+    score_part,
+)
 from trainer.model.transformer import GPT  # noqa: E402
 from trainer.phases.prepare import build_model  # noqa: E402
 from trainer.process_group import ProcessGroup  # noqa: E402
@@ -89,15 +94,10 @@ def our_passes(
     learner = WeightLearner(model, options, group)
 
     def score(tokens: np.ndarray) -> float:
-        run = LearningRun(
-            forward=forward,
-            adapters=adapters,
-            tape=torch.from_numpy(tokens.astype(np.int32)).to(group.device),
-            losses=torch.zeros(tokens.size, device=group.device),
-            ledger=OrderLedger(group, tokens.size - 1),
-        )
+        passes = passes_over(tokens, forward, adapters, Conduct())
+        run = LearningRun(passes=passes, ledger=OrderLedger(group, tokens.size - 1))
         score_part(run, dealt_batches(find_documents(tokens), options, 1)[0])
-        return float(run.losses[:-1].mean())
+        return float(passes.losses[:-1].mean())
 
     def pause(tokens: np.ndarray) -> float:
         tape = torch.from_numpy(tokens.astype(np.int32)).to(group.device)

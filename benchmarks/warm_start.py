@@ -41,15 +41,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.data.token_shards import read_shard, shard_paths  # noqa: E402
 from trainer.evaluation.adapters import Abreast, Adapter, Adapters  # noqa: E402
+from trainer.evaluation.chunk_passes import chunks_of, learn, score  # noqa: E402
 from trainer.evaluation.compiled_passes import forward_pass  # noqa: E402
 from trainer.evaluation.document_batches import Document, find_documents  # noqa: E402
 from trainer.evaluation.global_sgd import WeightLearner  # noqa: E402
-from trainer.evaluation.test_time_training import (  # noqa: E402
-    borrowed,
-    chunks_of,
-    learn,
-    score,
-)
+from trainer.evaluation.test_time_training import borrowed  # noqa: E402
 from trainer.model.deltas import AttentionDeltas, BlockDeltas, Deltas  # noqa: E402
 from trainer.model.transformer import GPT  # noqa: E402
 from trainer.phases.prepare import PreparedRun, prepare_run  # noqa: E402

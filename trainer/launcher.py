@@ -284,9 +284,10 @@ def start_training(run: SeedRun, verbs: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "train_gpt.py", *verbs]
     if launch.num_gpus is not None:
         torchrun = ["-m", "torch.distributed.run", "--standalone"]
+        torchrun += [f"--log-dir={rank_logs(run.folder)}"]  # else it leaves a folder in /tmp
         to_files = ",".join(f"{rank}:3" for rank in range(1, launch.num_gpus))  # 3: both streams
         if to_files:
-            torchrun += [f"--log-dir={rank_logs(run.folder)}", f"--redirects={to_files}"]
+            torchrun += [f"--redirects={to_files}"]
         command[1:1] = [*torchrun, f"--nproc_per_node={launch.num_gpus}"]
     if sys.platform == "linux":
         command[:0] = [sys.executable, "-I", "-S", "-c", ENDS_WITH_US, str(os.getpid())]

@@ -301,6 +301,9 @@ class EvaluationOptions:
     ttt_batch_tokens: int = lever(0, at_least=0)
     # What is compiled at once: everything, or a block for all of its uses, which starts sooner.
     ttt_compile_unit: Literal["whole", "block"] = lever("whole")
+    # On a GPU, passes over windows of up to so many tokens are recorded and played (CUDA graphs),
+    # which spares the host their launches and takes memory for the largest of them; 0: none.
+    ttt_recorded_window: int = lever(0, at_least=0)
     # So many times, all weights learn from all documents scored so far (#1610, #1626): whenever
     # another part of the prefix_docs longest documents, which are scored first, is done.
     phased_ttt_num_phases: int = lever(0, at_least=0)

@@ -219,6 +219,17 @@ def test_no_process_outlives_a_command_that_is_killed(launch, tmp_path, monkeypa
     assert not list(tmp_path.glob("pgolf-train-*"))
 
 
+@pytest.mark.parametrize("num_processes", [None, 1, 2])
+def test_nothing_stays_in_the_folder_of_temporary_files(
+    launch, tmp_path, monkeypatch, num_processes
+):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    run_seed(replace(launch("print('ran')"), num_gpus=num_processes), 1, lambda line: None)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
 def test_a_scratch_folder_that_is_held_is_left_alone(launch, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     held = tmp_path / "pgolf-train-other"

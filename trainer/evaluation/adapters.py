@@ -5,6 +5,7 @@ stand. B documents, T tokens, K rank.
 """
 
 from collections.abc import Mapping
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,13 @@ def fresh_norm(rank: int, num_inputs: int) -> float:
     return float((1.0 + (rank / num_inputs) ** 0.5) / 3.0**0.5)
 
 
+def zeros_as_gradients_come(
+    num_documents: int, num_outputs: int, num_inputs: int, device: torch.device
+) -> Tensor:  # (documents, outputs, inputs), the outputs side by side in memory
+    """A factor in the order in which the gradient of x Wᵀ is made: else each is copied into it."""
+    return torch.zeros(num_documents, num_inputs, num_outputs, device=device).transpose(1, 2)
+
+
 class Adapter:
     """A low-rank addition to a layer, one for each document: x ↦ scale (x Aᵀ) Bᵀ, at first 0.
 
@@ -42,7 +50,7 @@ class Adapter:
         most, self.rank, self.num_inputs = all_down.shape
         self.scale = options.ttt_lora_alpha / self.rank if options.ttt_lora_alpha else 1.0
         self._all_down = all_down
-        self._all_up = torch.zeros(most, num_outputs, self.rank, device=all_down.device)
+        self._all_up = zeros_as_gradients_come(most, num_outputs, self.rank, all_down.device)
 
     def __call__(self, inputs: Tensor) -> Tensor:  # (B, T, inputs) → (B, T, outputs)
         return self.widened(inputs @ self.down.transpose(1, 2))
@@ -100,8 +108,8 @@ class Abreast:
         self, layers: Mapping[str, Tensor], options: EvaluationOptions, device: torch.device
     ) -> None:  # layers: name → a weight (outputs, inputs) of its shape
         rank, num_inputs = options.ttt_lora_rank, next(iter(layers.values())).size(1)
-        self._all_down = torch.zeros(
-            options.ttt_batch_size, rank * len(layers), num_inputs, device=device
+        self._all_down = zeros_as_gradients_come(
+            options.ttt_batch_size, rank * len(layers), num_inputs, device
         )
         parts = self._all_down.chunk(len(layers), dim=1)
         self.adapters = {
@@ -132,7 +140,10 @@ class Abreast:
 
 
 class Adapters:
-    """All adapters of a batch of documents, with the optimizer that moves them."""
+    """All adapters of a batch of documents, with the optimizer that moves them.
+
+    What they and the optimizer know lies in the same memory for all batches.
+    """
 
     def __init__(self, model: GPT, options: EvaluationOptions) -> None:
         self.options = options
@@ -145,6 +156,9 @@ class Adapters:
             head=self._alone(head) if options.ttt_head_lora else None,
         )
         self.all = [adapter for group in self.groups for adapter in group.adapters.values()]
+        for group in self.groups:
+            group.keep(options.ttt_batch_size)
+        self._moments = [self._moments_of(part) for part in self.parts()]
         self.renew()
         self.begin(options.ttt_batch_size)
 
@@ -192,10 +206,10 @@ class Adapters:
             if self.options.ttt_warm_start_limit > 0:
                 adapter.hold(self.options.ttt_warm_start_limit)
             adapter.forget()
-        for group in self.groups:
-            group.keep(num_documents)
-        self.num_begun = self.num_documents = num_documents
-        self.optimizer = self._new_optimizer()
+        for moment in chain.from_iterable(moments.values() for moments in self._moments):
+            moment.zero_()
+        self.num_begun = num_documents
+        self.read(num_documents)
 
     def keep(self, num_documents: int) -> None:
         """Leave out all but the first documents: the others are over.
@@ -206,15 +220,18 @@ class Adapters:
         if num_documents == self.num_documents:
             return
         self._decay_of_those_over()
-        states = [self.optimizer.state[part] for part in self.parts()]
+        self.read(num_documents)
+
+    def read(self, num_documents: int) -> None:
+        """Be the adapters of the first so many documents, with what the optimizer knows of them."""
         for group in self.groups:
             group.keep(num_documents)
         self.num_documents = num_documents
         self.optimizer = self._new_optimizer()
-        for part, state in zip(self.parts(), states, strict=True):
+        for part, moments in zip(self.parts(), self._moments, strict=True):
             self.optimizer.state[part] = {
-                name: tensor[:num_documents] if tensor.ndim else tensor
-                for name, tensor in state.items()
+                name: moment[:num_documents] if moment.ndim else moment
+                for name, moment in moments.items()
             }
 
     def put_first(self, order: Tensor) -> None:  # (B,) int64
@@ -225,10 +242,13 @@ class Adapters:
                 if tensor.ndim:
                     tensor.copy_(tensor[order])
 
-    def learn(self) -> None:
-        """One step along the gradients, which are dropped."""
+    def move(self) -> None:
+        """One step along the gradients, which are dropped; the host notes it by `note_step`."""
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+    def note_step(self) -> None:
+        """Documents that are over have missed a step."""
         self.steps_missed += 1
 
     def _decay_of_those_over(self) -> None:
@@ -240,6 +260,19 @@ class Adapters:
                 adapter.shrink(over, (1.0 - rate) ** self.steps_missed)
         self.steps_missed = 0
 
+    def _moments_of(self, part: Tensor) -> dict[str, Tensor]:
+        """What Adam notes of a part, by PyTorch's names."""
+        step_device = self.device if self._is_on_gpu else torch.device("cpu")
+        return {
+            "step": torch.zeros((), device=step_device),
+            "exp_avg": torch.zeros_like(part, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(part, requires_grad=False),
+        }
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
     def _new_optimizer(self) -> torch.optim.AdamW:
         return torch.optim.AdamW(
             self.parts(),
@@ -247,7 +280,8 @@ class Adapters:
             betas=(self.options.ttt_beta1, self.options.ttt_beta2),
             eps=ADAM_EPS,
             weight_decay=self.options.ttt_weight_decay,
-            fused=self.device.type == "cuda",
+            fused=self._is_on_gpu,
+            capturable=self._is_on_gpu,
         )
 
     def parts(self) -> list[Tensor]:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from trainer.errors import DataError
 from trainer.evaluation.adapters import Adapters
+from trainer.evaluation.chunk_passes import Chunk, learn, score
 from trainer.evaluation.document_batches import chunks_from_the_start, window_of
-from trainer.evaluation.test_time_training import Chunk, learn, score
 from trainer.model.memory import Memory
 from trainer.model.transformer import GPT
 from trainer.recipe import Recipe

@@ -21,7 +21,7 @@ B documents, T tokens, L tokens of a chunk, N targets in all.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
@@ -30,34 +30,22 @@ import torch
 from torch import Tensor
 
 from trainer.evaluation.adapters import Adapters
+from trainer.evaluation.chunk_passes import Passes, chunks_of
 from trainer.evaluation.compiled_passes import Forward, forward_pass
 from trainer.evaluation.document_batches import (
     DocumentBatch,
     dealt_batches,
     find_documents,
     parts_between_phases,
-    passes_of,
-    window_of,
 )
 from trainer.evaluation.global_sgd import WeightLearner
 from trainer.evaluation.order_ledger import OrderLedger
+from trainer.evaluation.recorded_passes import RecordedPasses, Recorder
 from trainer.model.transformer import GPT, carried_out
 from trainer.process_group import ProcessGroup
-from trainer.recipe import EvaluationOptions, Recipe
+from trainer.recipe import Recipe
 
 SECONDS_BETWEEN_LINES = 10.0  # that say how far scoring is
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chunk:
-    """One forward pass over the documents of a batch that are not over."""
-
-    span: range  # of targets, as places in each document
-    places: Tensor  # (B, T) int64: where among the tokens each input stands
-    scored: Tensor  # (L,) int64: which inputs the chunk's targets follow: the last
-    slots: Tensor  # (B, L) int64: where their losses go; to the end, N, if a document is over
-    goes_on: Tensor  # (B,) bool: documents that go on after this chunk
-    is_last: bool  # none goes on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,10 +61,7 @@ class LearntScores:
 class LearningRun:
     """What scoring and learning work on."""
 
-    forward: Forward
-    adapters: Adapters
-    tape: Tensor  # (N + 1,) int32: all tokens
-    losses: Tensor  # (N + 1,) fp32: receives the scores; the last stands for no target
+    passes: Passes
     ledger: OrderLedger
 
 
@@ -85,6 +70,7 @@ class Conduct:
     """How scoring goes on: no score hangs on it, but for rounding."""
 
     backend: str | None = None  # what compiles the forward pass; None: nothing does
+    recorder: Recorder | None = None  # what records passes over short windows; None: nothing does
     say: Callable[[str], None] = lambda line: None  # is told now and then how far this process is
 
 
@@ -140,93 +126,66 @@ def score_with_training(
     options = recipe.evaluation
     parts = parts_between_phases(find_documents(tokens), options)
     deals = [dealt_batches(part, options, group.world_size)[group.rank] for part in parts]
-    with borrowed(model):
+    around = nullcontext() if conduct.recorder is None else conduct.recorder.around()
+    with borrowed(model), around:
         adapters = Adapters(model, options)
         started = time.perf_counter()
         forward = forward_pass(model, adapters, conduct.backend)
         compile_seconds = time.perf_counter() - started
-        run = LearningRun(
-            forward=forward,
-            adapters=adapters,
-            tape=torch.from_numpy(tokens.astype(np.int32)).to(group.device),
-            losses=torch.zeros(tokens.size, device=group.device),
-            ledger=OrderLedger(group, tokens.size - 1),
-        )
+        passes = passes_over(tokens, forward, adapters, conduct)
+        run = LearningRun(passes=passes, ledger=OrderLedger(group, tokens.size - 1))
         learner = None
         if options.phased_ttt_num_phases > 0 and len(parts) > 1:
             learner = WeightLearner(model, options, group)
         progress = ScoringProgress(conduct.say, deals)
         for num_scored, batches in enumerate(deals, start=1):
-            score_part(run, progress.over(batches, run.losses))
+            score_part(run, progress.over(batches, passes.losses))
             if learner is not None and num_scored < len(parts):
                 group.barrier()  # now all of them are scored
                 scored = list(chain.from_iterable(parts[:num_scored]))
-                num_steps = learner.learn(scored[::-1], run.tape)
+                num_steps = learner.learn(scored[::-1], passes.tape)
                 run.ledger.note_all_weights(scored, num_steps)
-    group.sum_in_place(run.losses)
-    return LearntScores(losses=run.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds)
+    group.sum_in_place(passes.losses)
+    return LearntScores(
+        losses=passes.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds
+    )
+
+
+def passes_over(
+    tokens: np.ndarray,  # (N + 1,) uint16
+    forward: Forward,
+    adapters: Adapters,
+    conduct: Conduct,
+) -> Passes:
+    """Passes of which none has been made."""
+    tape = torch.from_numpy(tokens.astype(np.int32)).to(adapters.device)
+    losses = torch.zeros(tokens.size, device=adapters.device)
+    if conduct.recorder is None:
+        return Passes(forward=forward, adapters=adapters, tape=tape, losses=losses)
+    return RecordedPasses(
+        forward=forward,
+        adapters=adapters,
+        tape=tape,
+        losses=losses,
+        recorder=conduct.recorder,
+        longest_window=adapters.options.ttt_recorded_window,
+    )
 
 
 def score_part(run: LearningRun, batches: Iterable[DocumentBatch]) -> None:
     """Score documents between two phases; adapters begin anew."""
-    run.adapters.renew()
+    passes, adapters = run.passes, run.passes.adapters
+    adapters.renew()
     for batch in batches:
-        run.adapters.begin(len(batch))
+        adapters.begin(len(batch))
         run.ledger.note_batch(batch)
-        for chunk in chunks_of(batch, run.adapters.options, run.tape):
-            run.adapters.keep(len(chunk.goes_on))
-            token_losses = score(run.forward, chunk, run.tape, run.losses)
-            run.ledger.note_score(chunk.span, run.losses[chunk.slots].sum())
+        for chunk in chunks_of(batch, adapters.options, passes.tape):
+            adapters.keep(len(chunk.goes_on))
+            passes.score(chunk)
+            run.ledger.note_score(chunk.span, passes.losses[chunk.slots].sum())
             if not chunk.is_last:
-                learn(run.adapters, chunk, token_losses)
+                passes.learn(chunk)
                 run.ledger.note_learning(chunk.span)
-
-
-def score(
-    forward: Forward,
-    chunk: Chunk,
-    tape: Tensor,  # (N + 1,) int32
-    losses: Tensor,  # (N + 1,) fp32: receives the chunk's scores
-) -> Tensor:  # (B, L) fp32, with the graph that `learn` needs
-    """Score a chunk with the adapters as they are."""
-    inputs = tape[chunk.places].long()
-    targets = tape[chunk.places[:, chunk.scored] + 1].long()
-    device_type = tape.device.type
-    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
-        token_losses = forward(inputs, targets, scored=chunk.scored).view(targets.shape)
-    is_there = chunk.slots < losses.numel() - 1
-    losses[chunk.slots] = token_losses.detach().where(is_there, 0.0)
-    return token_losses
-
-
-def learn(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
-    """Move each document's adapters by what its chunk, already scored, has cost on average."""
-    torch.autograd.backward((token_losses.mean(dim=1) * chunk.goes_on).sum())
-    adapters.learn()
-
-
-def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) -> Iterator[Chunk]:
-    """The forward passes that a batch takes, from left to right; its longest documents come first.
-
-    A pass sees the chunk and what precedes it in its document, `ttt_eval_seq_len` tokens at most.
-    """
-    starts = torch.tensor([document.start for document in batch], device=tape.device)[:, None]
-    lengths = torch.tensor([document.num_targets for document in batch], device=tape.device)
-    for span, num_read in passes_of(batch, options):
-        window = window_of(span, options)
-        within = torch.arange(window.start, window.stop, device=tape.device)
-        is_there = within < lengths[:num_read, None]  # (B, T)
-        places = (starts[:num_read] + within).where(is_there, 0)
-        slots = places.where(is_there, tape.numel() - 1)
-        scored = torch.arange(len(window) - len(span), len(window), device=tape.device)
-        yield Chunk(
-            span=span,
-            places=places,
-            scored=scored,
-            slots=slots[:, scored],
-            goes_on=lengths[:num_read] > span.stop,
-            is_last=batch[0].num_targets <= span.stop,
-        )
 
 
 @contextmanager

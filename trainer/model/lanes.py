@@ -3,8 +3,6 @@
 B batch, T tokens, C channels, L layers.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -29,11 +27,30 @@ class RoutedLanes(nn.Module):
         self.parallel_resid_lambdas = nn.Parameter(torch.full((options.num_layers, 2), KEEP_INIT))
         self.final_lane = options.parallel_final_lane
 
-    def of(self, layer: int) -> "Routes":
-        """What goes where in a layer's use."""
-        return Routes(
-            keep=self.parallel_resid_lambdas[layer], post=self.parallel_post_lambdas[layer]
+    def of(self, layer: int) -> tuple[Tensor, Tensor]:  # (2,), (2, 2)
+        """A layer's weights: of each lane, and of sublayer i into lane j."""
+        return self.parallel_resid_lambdas[layer], self.parallel_post_lambdas[layer]
+
+    @staticmethod
+    def use(
+        block: Block,
+        lanes: Lanes,
+        embedded: Tensor,  # (B, T, C)
+        around: Surroundings,
+        *weights: Tensor,  # as `of` gives them
+        deltas: BlockDeltas | None = None,
+    ) -> Lanes:
+        """Lane i becomes keep_i * lane i + from_attention_i * A + from_feed_forward_i * M."""
+        _, normed = block.mix(lanes[0], embedded)
+        attended = block.attend(normed, around, deltas=deltas)
+        fed = block.feed(lanes[1], deltas=deltas)
+        keep, post = (weight.to(embedded.dtype) for weight in weights)
+        from_attention, from_feed_forward = post.unbind()
+        first, second = (
+            keep[index] * lane + from_attention[index] * attended + from_feed_forward[index] * fed
+            for index, lane in enumerate(lanes)
         )
+        return first, second
 
     def open(self, stream: Tensor, with_skip: Tensor) -> Lanes:
         """The lanes before their first block; a skip goes into the first alone."""
@@ -46,35 +63,6 @@ class RoutedLanes(nn.Module):
         return lanes[0] if self.final_lane == "attn" else lanes[1]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Routes:
-    """The weights with which both sublayers of one block add to both lanes."""
-
-    keep: Tensor  # (2,) of each lane
-    post: Tensor  # (2, 2) from sublayer i into lane j
-
-    def __call__(
-        self,
-        block: Block,
-        lanes: Lanes,
-        embedded: Tensor,  # (B, T, C)
-        around: Surroundings,
-        *,
-        deltas: BlockDeltas | None = None,
-    ) -> Lanes:
-        """Lane i becomes keep_i * lane i + from_attention_i * A + from_feed_forward_i * M."""
-        _, normed = block.mix(lanes[0], embedded)
-        attended = block.attend(normed, around, deltas=deltas)
-        fed = block.feed(lanes[1], deltas=deltas)
-        keep, post = self.keep.to(embedded.dtype), self.post.to(embedded.dtype)
-        from_attention, from_feed_forward = post.unbind()
-        first, second = (
-            keep[index] * lane + from_attention[index] * attended + from_feed_forward[index] * fed
-            for index, lane in enumerate(lanes)
-        )
-        return first, second
-
-
 class MergedLanes(nn.Module):
     """Each sublayer adds to its own lane; a learnt share of each makes the final stream (#1477)."""
 
@@ -82,12 +70,12 @@ class MergedLanes(nn.Module):
         super().__init__()
         self.lane_merge = nn.Parameter(torch.tensor(MERGE_INIT))
 
-    def of(self, layer: int) -> "MergedLanes":
-        """The same for all layers."""
-        return self
+    def of(self, layer: int) -> tuple[()]:
+        """No weights but those of all layers."""
+        return ()
 
-    def forward(
-        self,
+    @staticmethod
+    def use(
         block: Block,
         lanes: Lanes,
         embedded: Tensor,  # (B, T, C)

@@ -215,8 +215,8 @@ class GPT(nn.Module):
                 stream = self.through(with_skip, stream, skips.pop(), *self._skip_rows(step.skip))
             if self.lanes is not None and step.has_two_lanes:
                 lanes = (stream, lanes[1]) if lanes else self.lanes.open(before_skip, stream)
-                use = self.lanes.of(step.layer)
-                lanes = self.through(use, block, lanes, embedded, around, deltas=own_deltas)
+                inputs = block, lanes, embedded, around, *self.lanes.of(step.layer)
+                lanes = self.through(self.lanes.use, *inputs, deltas=own_deltas)
                 stream = lanes[0]
             else:
                 stream = self.through(block, stream, embedded, around, deltas=own_deltas)

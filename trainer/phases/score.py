@@ -10,6 +10,7 @@ from trainer.data.byte_lengths import count_bytes, load_byte_table
 from trainer.data.token_shards import read_token_bytes
 from trainer.evaluation.bits_per_byte import Score, load_validation_tokens, score_over
 from trainer.evaluation.order_ledger import ledger_path
+from trainer.evaluation.recorded_passes import CudaRecorder
 from trainer.evaluation.scoring import Windows, check_token_ids, score_tokens
 from trainer.evaluation.test_time_training import Conduct, score_with_training
 from trainer.phases.prepare import PreparedRun, is_compiled
@@ -49,7 +50,12 @@ def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,)
     Where losses are asked for, what was scored and learnt when is written beside them.
     """
     recipe, group, say = run.recipe, run.group, run.log.write
-    how = Conduct(backend="inductor" if is_compiled(recipe, group) else None, say=say)
+    is_recorded = group.device.type == "cuda" and recipe.evaluation.ttt_recorded_window > 0
+    how = Conduct(
+        backend="inductor" if is_compiled(recipe, group) else None,
+        recorder=CudaRecorder() if is_recorded else None,
+        say=say,
+    )
     scores = score_with_training(run.model, tokens, recipe, group, conduct=how)
     say(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
     if path := os.environ.get("PGOLF_TOKEN_LOSSES"):

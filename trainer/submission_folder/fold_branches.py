@@ -288,7 +288,7 @@ class Folder:
         ]
         if not spans:
             return
-        if len(gone) == len(only):
+        if len(gone) == len(only) and node.args.vararg is None:  # else the star is its own
             before = self.text.content.rfind(b"*", 0, spans[0][0])
             spans[0] = before, spans[0][1]
             if self.text.content[:before].rstrip(b" ").endswith(b"\n"):

@@ -10,11 +10,12 @@ import torch
 from forked import run_together
 
 from trainer.evaluation import document_batches
+from trainer.evaluation.chunk_passes import chunks_of
 from trainer.evaluation.document_batches import NO_DOCUMENT, Document, find_documents
 from trainer.evaluation.order_check import check_order
 from trainer.evaluation.order_ledger import ledger_path
 from trainer.evaluation.scoring import Windows, score_tokens
-from trainer.evaluation.test_time_training import Conduct, chunks_of, score_with_training
+from trainer.evaluation.test_time_training import Conduct, score_with_training
 from trainer.model.transformer import GPT
 from trainer.process_group import join_process_group, leave_process_group
 from trainer.recipe_checks import build_recipe

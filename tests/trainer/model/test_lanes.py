@@ -30,7 +30,7 @@ def test_routed_lanes_take_from_both_sublayers_by_their_weights():
     with torch.no_grad():
         routed.parallel_resid_lambdas[2] = torch.tensor([2.0, 3.0])
         routed.parallel_post_lambdas[2] = torch.tensor([[5.0, 7.0], [11.0, 13.0]])
-    after = routed.of(2)(block, lanes, embedded, around)
+    after = routed.use(block, lanes, embedded, around, *routed.of(2))
     attended = block.attend(block.mix(lanes[0], embedded)[1], around)
     fed = block.feed(lanes[1])
     assert torch.allclose(after[0], 2 * lanes[0] + 5 * attended + 11 * fed, rtol=1e-4, atol=1e-4)
@@ -40,8 +40,8 @@ def test_routed_lanes_take_from_both_sublayers_by_their_weights():
 def test_merged_lanes_keep_to_themselves_until_the_end():
     block, lanes, embedded, around = one_block()
     merged = MergedLanes()
-    first, _ = merged(block, lanes, embedded, around)
-    other_first, _ = merged(block, (lanes[0], 2 * lanes[1]), embedded, around)
+    first, _ = merged.use(block, lanes, embedded, around)
+    other_first, _ = merged.use(block, (lanes[0], 2 * lanes[1]), embedded, around)
     assert torch.equal(first, other_first)
     with torch.no_grad():
         merged.lane_merge.fill_(0.25)

@@ -114,3 +114,10 @@ def main(o):
     yield o
 """
     assert folded(source, on=False).endswith("def main(o):\n    yield o\n")
+
+
+def test_the_star_of_further_arguments_stays_when_those_behind_them_go():
+    source = "def f(a, *rest: Tensor, deltas=None):\n    return a, rest\n\n\nf(1, 2)\n"
+    assert folded(source, on=False) == (
+        "def f(a, *rest: Tensor):\n    return a, rest\n\n\nf(1, 2)\n"
+    )
