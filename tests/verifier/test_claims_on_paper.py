@@ -132,6 +132,28 @@ def test_a_log_that_gives_the_claim_in_its_own_words_contradicts_nothing(folder,
 
 
 @pytest.mark.parametrize(
+    ("lines", "carried"),
+    [
+        (["own_eval val_bpb:1.1010", "own_eval val_bpb:1.0990"], True),
+        (["own_eval val_bpb:1.1010", "own_eval val_bpb:1.1005 val_bpb:1.0990"], False),
+        (["own_eval val_bpb:1.1010", "diagnostic own_eval val_bpb:1.0990"], False),
+        (["windows 3/9 bpb:1.1010", "windows 3/9 bpb:1.0990"], False),
+        (["own_eval val_bpb:1.1020", "own_eval val_bpb:1.0990"], False),
+    ],
+    ids=["mean", "two figures on a line", "other words", "in passing", "another mean"],
+)
+def test_a_mean_over_logs_is_carried_where_each_gives_its_part_in_the_same_words(
+    folder, lines, carried
+):
+    text = (folder / "train_seed1.log").read_text()
+    for seed, line in enumerate(lines, start=1):
+        log = text.replace("seed:1", f"seed:{seed}", 1)
+        (folder / f"train_seed{seed}.log").write_text(f"{line}\n{log}")
+    (folder / "submission.json").write_text('{"val_bpb": 1.1}')
+    assert bool(outcome(folder, "claim_contradicts_log").findings) != carried
+
+
+@pytest.mark.parametrize(
     ("val_bpb", "outcome_"), [(1.1918, "passed"), (1.0212, "broken"), (1.12, "not_evaluated")]
 )
 def test_a_pair_that_submission_json_alone_states_is_held_against_the_bytes(

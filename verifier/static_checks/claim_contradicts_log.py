@@ -2,7 +2,7 @@
 
 import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from verifier.claims.log_lines import FinalMetric
 from verifier.claims.seed_by_seed import HEADLINE_TOLERANCE_BPB, LogClaim, SeedClaims
@@ -45,6 +45,7 @@ def _is_borne_out(
         stated >= statistics.fmean(best)
         or is_carried(stated, case, carried, tolerance)
         or _is_on_a_line(stated, case.claims.logs)
+        or _is_mean_of_lines(stated, case.claims.logs)
     )
 
 
@@ -89,14 +90,36 @@ def _is_on_a_line(stated: float, logs: Iterable[LogClaim]) -> bool:
     Scripts end in lines of their own making; that one cannot be read as a final metric does not
     make the claim false.
     """
+    return any(
+        _same(stated, float(figure))
+        for claim in logs
+        for line in _telling_lines(claim)
+        for figure in _FIGURE.findall(line)
+    )
+
+
+def _telling_lines(claim: LogClaim) -> Iterator[str]:
+    """Lines with a BPB that is neither in passing nor a diagnostic's, of bounded length."""
+    diagnostics = {metric.line for metric in claim.log.diagnostics}
+    for number, line in enumerate((claim.file.text or "").split("\n"), start=1):
+        if _OF_BYTES.search(line) and not _IN_PASSING.search(line[:500]):
+            if number not in diagnostics:
+                yield line[:500]
+
+
+def _is_mean_of_lines(stated: float, logs: Iterable[LogClaim]) -> bool:
+    """Whether it is the mean over several logs of the figure that they give in the same words."""
+    by_words: dict[str, list[float]] = {}
     for claim in logs:
-        diagnostics = {metric.line for metric in claim.log.diagnostics}
-        for number, line in enumerate((claim.file.text or "").split("\n"), start=1):
-            if _OF_BYTES.search(line) and not _IN_PASSING.search(line[:500]):
-                figures = (float(figure) for figure in _FIGURE.findall(line[:500]))
-                if number not in diagnostics and any(_same(stated, f) for f in figures):
-                    return True
-    return False
+        last = {
+            _DIGITS.sub("", line): float(figures[0])
+            for line in _telling_lines(claim)
+            if len(figures := _FIGURE.findall(line)) == 1
+        }
+        for words, figure in last.items():
+            by_words.setdefault(words, []).append(figure)
+    several = (figures for figures in by_words.values() if len(figures) > 1)
+    return any(_same(stated, statistics.fmean(figures)) for figures in several)
 
 
 def _same(stated: float, figure: float) -> bool:
