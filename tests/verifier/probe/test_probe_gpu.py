@@ -33,7 +33,8 @@ def climb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
         monkeypatch.setattr(rung, "tapes", few)
         words = ["verify", folder, "--track", "demo", "--rung", "probe", "--format", "json", "-q"]
-        words += ["--env", "TORCH_COMPILE=never", "--out", tmp_path / "run"]
+        words += ["--env", "TORCH_COMPILE=never", "--env", "ITERATIONS=20"]
+        words += ["--out", tmp_path / "run"]
         result = CliRunner().invoke(cli, list(map(str, words)))
         assert result.stdout, result.output
         verdict = json.loads(result.stdout)
