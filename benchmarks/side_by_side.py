@@ -5,14 +5,17 @@
     python benchmarks/side_by_side.py ours train --data BOTH --work W
     python benchmarks/side_by_side.py public learn --data BOTH --work W --script train_gpt.py
     python benchmarks/side_by_side.py ours learn --data BOTH --work W
+    python benchmarks/side_by_side.py ours weights --data BOTH --work W
     python benchmarks/side_by_side.py table --work W
 
 `train` trains in steps that are counted and not timed, averages the weights, rounds them and writes
 the artifact, and scores the weights before and after; `learn` scores the artifact with test-time
-training. Both sides see the same micro-batches in the same order and score the same rows, cut at
-the same places. Ours packs twice: with the recipe's clips, as the public script does, which is what
-is scored; and fitted to the recipe's total, to compare predicted with real bytes. A side's work
-lies in W/SIDE_SEED, its lines in W/SIDE_SEED_PART.log, seconds since its start before each.
+training; `weights` writes what our artifact decodes to, flat and under the public names, so that a
+copy of the public script that reads it scores the same weights. Both sides see the same micro-
+batches in the same order and score the same rows, cut at the same places. Ours packs twice: with
+the recipe's clips, as the public script does, which is what is scored; and fitted to the recipe's
+total, to compare predicted with real bytes. A side's work lies in W/SIDE_SEED, its lines in
+W/SIDE_SEED_PART.log, seconds since its start before each.
 
 The public script runs as a process of its own, told by its own environment names; what has to be
 changed in a copy of it (fewer shapes to compile) is for whoever runs this to say. The table reads
@@ -31,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from learnt_scores import RENAMED
 from train_step import STEP, summarise
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -73,6 +77,7 @@ SHORTER = {
 # Lengths of documents, about as FineWeb's have with 8,192 words: median 600, mean 900.
 MEDIAN_TOKENS, SIGMA, FEWEST_TOKENS, MOST_TOKENS = 600, 0.97, 32, 4096
 DOCUMENTS_AT_ONCE = 64  # a last batch of fewer would be compiled anew by the public script
+WEIGHTS_NAME = "weights_under_public_names.pt"
 CODE_BYTES = 36_000  # of the recipe's packed script, which the total covers
 READ_BY_SCRIPT = re.compile(r"environ\.get\(\s*\"(\w+)\"")
 TOKENS_PER_STEP = re.compile(r"^ *train_batch_tokens: ?(\d+)", re.MULTILINE)
@@ -222,10 +227,7 @@ def run_ours(side: Side) -> None:
     os.chdir(side.folder)
     sys.stdout = StampedLog(log)
     run = prepare_run(side.recipe, Path(__file__).resolve())
-    if side.part == "learn":
-        learn_ours(run)
-    else:
-        train_ours(run)
+    {"train": train_ours, "learn": learn_ours, "weights": write_weights}[side.part](run)
 
 
 def train_ours(run: PreparedRun) -> None:
@@ -301,6 +303,14 @@ def learn_ours(run: PreparedRun) -> None:
         f"eval_time:{1000 * (time.perf_counter() - started):.0f}ms"
     )
     log_peak_memory(run.log, run.group)
+
+
+def write_weights(run: PreparedRun) -> None:
+    """What our artifact decodes to, where #1855's script has one matrix a layer as ours has."""
+    load_artifact(run.model, replace(run.recipe.quantization, fit_total_bytes=0))
+    public = {own: name for name, own in RENAMED.items()}
+    weights = {public.get(n, n): p.detach().cpu() for n, p in run.model.named_parameters()}
+    torch.save(weights, WEIGHTS_NAME)
 
 
 def print_table(work: Path) -> None:
@@ -383,7 +393,7 @@ def side_of(arguments: argparse.Namespace) -> Side:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("side", choices=("prepare", "public", "ours", "table"))
-    parser.add_argument("part", nargs="?", choices=("train", "learn"))
+    parser.add_argument("part", nargs="?", choices=("train", "learn", "weights"))
     parser.add_argument("--data", type=Path, help="folder of `pgolf-train data`, or of prepare")
     parser.add_argument("--out", type=Path, help="of prepare: the folder that both sides read")
     parser.add_argument("--rows", type=int, default=40, help="of prepare: rows to score")
