@@ -262,9 +262,8 @@ class Adapters:
 
     def _moments_of(self, part: Tensor) -> dict[str, Tensor]:
         """What Adam notes of a part, by PyTorch's names."""
-        step_device = self.device if self._is_on_gpu else torch.device("cpu")
         return {
-            "step": torch.zeros((), device=step_device),
+            "step": torch.zeros((), device=self.device),
             "exp_avg": torch.zeros_like(part, requires_grad=False),
             "exp_avg_sq": torch.zeros_like(part, requires_grad=False),
         }
