@@ -108,17 +108,17 @@ WAYS = {
     "best_cold": Way(recipe="best", settings=COLD | {"evaluation.ttt_warm_start_limit": 0}),
 }
 NUM_TARGETS = {"dense": 6_144, "packed": 12_288, "cold": 3_072, "warm": 3_072}
-UPDATE_FIRST = """            token_losses = score(run.forward, chunk, run.tape, run.losses)
+UPDATE_FIRST = """            passes.score(chunk)
             if not chunk.is_last:
-                learn(run.adapters, chunk, token_losses)
+                passes.learn(chunk)
                 run.ledger.note_learning(chunk.span)
-            score(run.forward, chunk, run.tape, run.losses)
-            run.ledger.note_score(chunk.span, run.losses[chunk.slots].sum())
+            passes.score(chunk)
+            run.ledger.note_score(chunk.span, passes.losses[chunk.slots].sum())
 """
-SCORE_FIRST = """            token_losses = score(run.forward, chunk, run.tape, run.losses)
-            run.ledger.note_score(chunk.span, run.losses[chunk.slots].sum())
+SCORE_FIRST = """            passes.score(chunk)
+            run.ledger.note_score(chunk.span, passes.losses[chunk.slots].sum())
             if not chunk.is_last:
-                learn(run.adapters, chunk, token_losses)
+                passes.learn(chunk)
                 run.ledger.note_learning(chunk.span)
 """
 SCORED = "        scored = forward(ids[:, :-1], ids[:, 1:]).view(-1, windows.seq_len)\n"
@@ -235,11 +235,8 @@ MISTAKES = (
         way="cold",
         edits=(
             ("        self._all_up.zero_()\n", ""),
-            ("    run.adapters.renew()\n", ""),
-            (
-                "        self.renew()\n        for adapter in self.all:\n            adapter.begin",
-                "        for adapter in self.all:\n            adapter.begin",
-            ),
+            ("    adapters.renew()\n", ""),
+            ("_of_those_over()\n        self.renew()\n", "_of_those_over()\n"),
         ),
     ),
     Mistake(

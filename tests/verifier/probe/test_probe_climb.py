@@ -15,7 +15,7 @@ CONTRACT = (
 )
 CAUGHT = [
     ("next_word", {"future_token_dependence"}),
-    ("hashed_cache", {"unnormalized_distribution"}),
+    ("hashed_cache", {"unnormalized_distribution", "foreseen_canaries"}),
     ("dropped_tail", {"unscored_tokens"}),
 ]
 
