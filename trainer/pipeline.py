@@ -25,6 +25,7 @@ from trainer.planning.total_size import cap_warning, describe_total, track_cap_b
 from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.submission_folder.bundle_script import bundle_script
+from trainer.submission_folder.hold_folder import held
 from trainer.submission_folder.metrics import read_metrics
 from trainer.submission_folder.pack_script import pack_script
 from trainer.submission_folder.seed_results import SeedResult, read_seed_result
@@ -74,7 +75,7 @@ def make_submission(
     Raises:
         RecipeError: the recipe does not fit the number of processes.
         DataError: the data are missing, damaged, or do not fit the recipe.
-        FolderError: the folder exists, or cannot be written.
+        FolderError: the folder exists, cannot be written, or another command is at work there.
         LaunchError: there are too few GPUs, or a seed's run failed; finished seeds are kept for
             --resume.
         PausedError: the command's time is over; all that it did is kept for --resume.
@@ -88,6 +89,15 @@ def make_submission(
     check_data(request.data, resolved.recipe)
     for warning in cpu_warnings(resolved.recipe) if num_gpus == 0 else ():
         warn(warning)
+    with held(folder.folder):
+        return train_seeds(request, started, watch, warn)
+
+
+def train_seeds(
+    request: SubmissionRequest, started: float, watch: Watch, warn: Callable[[str], None]
+) -> list[SeedResult]:
+    """The part of `make_submission` that writes; started is a reading of the monotonic clock."""
+    folder, resolved = request.folder, request.folder.resolved
     cap_bytes = begin_submission(request, warn)
     launch = Launch(
         script=folder.folder / SCRIPT_NAME,
@@ -124,11 +134,12 @@ def make_untrained(request: SubmissionRequest, warn: Callable[[str], None]) -> N
 
     Raises:
         RecipeError: the recipe does not fit the number of processes.
-        FolderError: the folder exists, or cannot be written.
+        FolderError: the folder exists, cannot be written, or another command is at work there.
     """
     check_processes(request.folder.resolved.recipe, request.folder.num_gpus)
-    begin_submission(request, warn)
-    describe_untrained(request.folder)
+    with held(request.folder.folder):
+        begin_submission(request, warn)
+        describe_untrained(request.folder)
 
 
 def begin_submission(request: SubmissionRequest, warn: Callable[[str], None]) -> int:
