@@ -147,7 +147,8 @@ def _hand_over(folders: tuple[Path, ...], runner_id: int) -> None:
 
 def _require_reachable(paths: tuple[Path, ...]) -> None:
     for path in paths:
-        for folder in path.resolve().parents:
+        # A link must be reached, and what it leads to.
+        for folder in (*path.resolve().parents, *path.absolute().parents):
             if not folder.stat().st_mode & 0o001:
                 raise SandboxUnavailableError(
                     f"{folder}: closed to other users, so the command cannot reach {path}; "

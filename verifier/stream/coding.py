@@ -56,8 +56,14 @@ class Decoder:
     def __init__(self, code: bytes) -> None:
         words = np.frombuffer(code, "<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._is_lost = False
 
     def give(self, log_probabilities: NDArray[np.float64]) -> Tokens:
         """One token a row; nonsense from the first distribution on that is not the encoder's."""
-        tokens = self._coder.decode(_MODELS, shares(log_probabilities))
-        return np.asarray(tokens, dtype=np.uint16)
+        if not self._is_lost:
+            try:
+                tokens = self._coder.decode(_MODELS, shares(log_probabilities))
+                return np.asarray(tokens, dtype=np.uint16)
+            except AssertionError:  # constriction's word for a place where no encoder can have been
+                self._is_lost = True
+        return np.zeros(len(log_probabilities), dtype=np.uint16)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sandbox_users import require_interpreter_of_others
 
 from verifier.sandbox.base import SandboxCommand
 from verifier.sandbox.limits import SandboxLimits
@@ -51,6 +52,8 @@ def python(folder: Path):
         hidden=(),
         **limits,
     ):
+        if sandbox.name == "landlock" and Path(sys.executable).exists():
+            require_interpreter_of_others()
         command = SandboxCommand(
             argv=(sys.executable, *arguments),
             workdir=workdir,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sandbox_users import require_interpreter_of_others
 
 from verifier.sandbox.cgroup import Cgroup
 from verifier.sandbox.conformance.checks import AT_START, CHECKS
@@ -79,6 +80,8 @@ def doctor(name: str) -> dict:
     is_root = os.geteuid() == 0
     if setting.user_id is None and not is_root:
         pytest.skip("only root can try what holds for root")
+    if setting.user_id is not None or setting.sandbox == "landlock":
+        require_interpreter_of_others()
     code = "from verifier.cli import main; main()"
     words = ["doctor", "--sandbox", setting.sandbox, "--format", "json", "--quiet"]
     become = {"user": setting.user_id, "group": setting.user_id, "extra_groups": []}

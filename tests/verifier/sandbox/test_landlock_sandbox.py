@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from sandbox_users import require_interpreter_of_others
 
 from verifier.errors import SandboxUnavailableError
 from verifier.sandbox import landlock_sandbox
@@ -78,6 +79,7 @@ landlock_sandbox.Landlock().execute(command, STAGE_LIMITS, print)
 
 
 def test_nothing_runs_of_a_harness_killed_at_the_start(folder):
+    require_interpreter_of_others()
     harness = subprocess.Popen([sys.executable, "-c", DIES_WHEN_IT_HAS_ASKED, str(folder)])
     assert harness.wait() == -signal.SIGKILL
     time.sleep(1)  # in which the process between would have started and run the command

@@ -39,3 +39,9 @@ def test_a_predictor_that_differs_in_its_last_bits_decodes_other_text():
     decoder = Decoder(encoder.code())
     noisy = [rows + 1e-5 * RNG.standard_normal(rows.shape) for rows in steps]
     assert not all(np.array_equal(decoder.give(rows), tokens) for rows in noisy)
+
+
+def test_a_code_that_nobody_can_have_made_gives_other_text_too():
+    decoder = Decoder(b"\xff" * 16)
+    thirds = np.log(np.full((4, 3), 1 / 3))
+    assert all(np.array_equal(decoder.give(thirds), np.zeros(4)) for _ in range(3))
