@@ -1,23 +1,14 @@
 """Bring a pull request's submission folder with git. Its files are data: nothing in it is run."""
 
-import io
 import os
-import shutil
-import subprocess
-import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
 
 from verifier.errors import HarnessError, UsageError
+from verifier.intake.git import run_git
+from verifier.intake.git_tree import write_tree
 from verifier.intake.source_record import SourceRecord, source_file
 
-GIT_SECONDS = 600
-NOBODYS_CONFIGURATION = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false")
-"""A submission's folder can be shaped as a repository, whose configuration names programs."""
-MAX_BYTES = 1 << 30
-MAX_FILES = 10_000
-AS_COMMITTED = "** -text -eol -ident -filter -working-tree-encoding -export-ignore -export-subst\n"
-"""Overrules a pull request's own .gitattributes, which can hide files and rewrite others."""
 METADATA_NAME = "submission"
 SUBMISSION_DEPTHS = {"records": 3, "submissions": 2}
 """How many parts the path of a submission has, by its first: the public layout, and ours."""
@@ -47,22 +38,18 @@ def fetch_pull_request(
         raise UsageError(f"{target}: exists; remove it to fetch the pull request anew")
     with tempfile.TemporaryDirectory(prefix="pgolf-fetch-") as scratch:
         repository = Path(scratch)
-        _git(repository, "init", "--quiet")
+        run_git(repository, "init", "--quiet")
         head, base = f"refs/pull/{number}/head", "HEAD"
         try:
-            _git(repository, "fetch", "--quiet", f"--depth={DEPTH}", remote, f"{head}:refs/head")
+            run_git(repository, "fetch", "--quiet", f"--depth={DEPTH}", remote, f"{head}:refs/head")
         except HarnessError as error:
             if "couldn't find remote ref" not in str(error):
                 raise
             raise UsageError(f"{remote}: has no pull request {number}") from None
-        _git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
-        commit = _git(repository, "rev-parse", "refs/head").decode().strip()
+        run_git(repository, "fetch", "--quiet", "--depth=1", remote, f"{base}:refs/base")
+        commit = run_git(repository, "rev-parse", "refs/head").decode().strip()
         path = _chosen(_submission_folders(repository), number, folder)
-        _refuse_huge(repository, f"refs/head:{path}")
-        (repository / ".git/info").mkdir(exist_ok=True)
-        (repository / ".git/info/attributes").write_text(AS_COMMITTED)
-        archive = _git(repository, "archive", "--format=tar", f"refs/head:{path}")
-    _unpack(archive, target)
+        write_tree(repository, f"refs/head:{path}", target)
     record = SourceRecord(remote=remote, ref=head, commit=commit, path=path)
     source_file(target).write_text(record.model_dump_json(indent=2) + "\n")
     return record
@@ -83,15 +70,15 @@ def changed_submissions(repository: Path, base: str) -> tuple[str, ...]:
         UsageError: what changed there is such that no folder's check would see it.
         HarnessError: git failed, or there is no such revision.
     """
-    _git(repository, "rev-parse")
+    run_git(repository, "rev-parse")
     try:
         words = ("--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
-        commit = _git(repository, "rev-parse", *words)
+        commit = run_git(repository, "rev-parse", *words)
     except HarnessError as error:
         raise HarnessError(f"--changed {base}: no such revision here; fetch it first") from error
-    changed = _git(repository, "diff", "--name-only", "-z", commit.decode().strip(), "--")
-    top = Path(os.fsdecode(_git(repository, "rev-parse", "--show-toplevel")).rstrip("\n"))
-    added = _git(top, "ls-files", "--others", "--exclude-standard", "-z")
+    changed = run_git(repository, "diff", "--name-only", "-z", commit.decode().strip(), "--")
+    top = Path(os.fsdecode(run_git(repository, "rev-parse", "--show-toplevel")).rstrip("\n"))
+    added = run_git(top, "ls-files", "--others", "--exclude-standard", "-z")
     folders = set()
     for name in os.fsdecode(changed + added).split("\0"):
         parts = PurePosixPath(name).parts
@@ -142,10 +129,10 @@ def _submission_folders(repository: Path) -> list[str]:
     Changed against the base branch, or, once the pull request is merged, in its own last commits.
     """
     names = ("--name-only", "-z", "--diff-filter=AM")
-    folders = _folders(_git(repository, "diff", *names, "refs/base", "refs/head"))
+    folders = _folders(run_git(repository, "diff", *names, "refs/base", "refs/head"))
     for skip in range(DEPTH if not folders else 0):
         last = ("log", "-1", f"--skip={skip}", "--first-parent", "--format=", *names, "refs/head")
-        folders = folders or _folders(_git(repository, *last))
+        folders = folders or _folders(run_git(repository, *last))
     return folders
 
 
@@ -155,63 +142,3 @@ def _folders(changed: bytes) -> list[str]:
     stated = {str(p.parent) for p in paths if p.name.startswith(METADATA_NAME)}
     scripts = {str(p.parent) for p in paths if p.suffix == ".py" and p.name.startswith("train")}
     return sorted((stated or scripts) - {"."})
-
-
-def _refuse_huge(repository: Path, tree: str) -> None:
-    """Before it is unpacked, because a push of a few kilobytes can hold gigabytes of zeros.
-
-    Raises:
-        UsageError: the folder is larger than any submission.
-    """
-    listed = _git(repository, "ls-tree", "-r", "-l", "-z", tree).split(b"\0")[:-1]
-    sizes = [line.split(maxsplit=4)[3] for line in listed]  # mode, type, hash, size, name
-    num_bytes = sum(int(size) for size in sizes if size.isdigit())  # a submodule's is "-"
-    if num_bytes > MAX_BYTES or len(sizes) > MAX_FILES:
-        raise UsageError(
-            f"the folder holds {num_bytes:,} bytes in {len(sizes):,} files; a submission is far "
-            "smaller"
-        )
-
-
-def _unpack(archive: bytes, target: Path) -> None:
-    """Extract into a neighbour, then rename: no half folder is left behind."""
-    neighbour = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(neighbour, ignore_errors=True)  # of a fetch that was killed
-    try:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            # Refuses absolute paths, devices, and links that leave the folder.
-            tar.extractall(neighbour, filter="data")
-        neighbour.rename(target)
-    except (tarfile.FilterError, OSError) as error:
-        shutil.rmtree(neighbour, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise HarnessError(f"{target}: {error.strerror}; give another --into") from error
-        raise UsageError(f"not unpacked: {error}") from error
-
-
-def _git(repository: Path, *arguments: str) -> bytes:
-    """Run git with no configuration, no prompt and no hook of anybody's."""
-    environment = {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_SYSTEM": "/dev/null",
-        "GIT_TERMINAL_PROMPT": "0",
-        "HOME": str(repository),
-    }
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(repository), *NOBODYS_CONFIGURATION, *arguments],
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            env=environment,
-        )
-    except FileNotFoundError:
-        raise HarnessError("git is missing: install it (apt-get install git)") from None
-    except subprocess.TimeoutExpired:
-        raise HarnessError(f"git {arguments[0]} took over {GIT_SECONDS} s; try again") from None
-    if result.returncode != 0:
-        said = result.stderr.decode("utf-8", "replace").strip().splitlines()
-        fatal = [line for line in said if line.startswith("fatal:")] or said or ["no reason given"]
-        mend = "; run this as its owner, or chown it" if "dubious ownership" in fatal[0] else ""
-        raise HarnessError(f"git {arguments[0]} failed: {fatal[0]}{mend}")
-    return result.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from verifier.errors import HarnessError, UsageError
-from verifier.intake import fetching
+from verifier.intake import git_tree
 from verifier.intake.fetching import changed_submissions, fetch_pull_request
 from verifier.intake.source_record import read_commit
 
@@ -166,7 +166,7 @@ def test_what_arrives_is_what_was_committed_whatever_its_attributes_say(remote, 
 
 
 def test_a_folder_that_is_larger_than_it_looks_is_not_unpacked(remote, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(git_tree, "MAX_BYTES", 1_000_000)
     git(remote, "checkout", "-q", "work")
     commit(remote, {"records/new/zeros.txt": "0" * 1_000_000})
     git(remote, "update-ref", "refs/pull/7/head", "work")
@@ -183,7 +183,7 @@ def test_a_link_out_of_the_folder_is_refused(remote, tmp_path):
     git(remote, "commit", "-qm", "link")
     git(remote, "update-ref", "refs/pull/7/head", "work")
     git(remote, "checkout", "-q", "main")
-    with pytest.raises(UsageError, match="not unpacked"):
+    with pytest.raises(UsageError, match="leads to '/etc/passwd', out of the folder"):
         fetch_pull_request(7, f"file://{remote}", tmp_path / "s")
     assert list(tmp_path.glob("s/*")) == list(tmp_path.glob("s/.*")) == []
 
