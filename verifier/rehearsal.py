@@ -4,6 +4,7 @@ Only sizes change: the track's small settings go over the run command's own, and
 Sandbox, measurements and journal are those of any run; most rules are left to full runs.
 """
 
+import hashlib
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 from verifier.errors import DataError
 from verifier.rulebook import Rulebook
 from verifier.runs.plan import PlanOptions
+from verifier.sandbox.leftovers import owned_name, sweep
+from verifier.sandbox.scratch import remove_tree
 from verifier.schemas.track_yaml import Rehearsal
-from verifier.track_data import count_tokens, cut_shard
+from verifier.track_data import count_tokens, cut_shard, file_sha256
 
 CUT_DATA = Path("runs/rehearsal_data")
-"""One place for all rehearsals, so that a plan made again is the same plan."""
+"""Holds each cut under a name that its content gives: rehearsals side by side leave each other
+theirs, and a plan made again is the same plan."""
 SPLITS = ("train", "val", "val_bytes")
 
 
@@ -71,18 +75,42 @@ def small_data(folder: Path, small: Rehearsal) -> Path:
     if all(totals[split] <= most[split] for split in SPLITS):
         return folder
     try:
-        shutil.rmtree(CUT_DATA, ignore_errors=True)
-        shutil.copytree(folder / "tokenizers", CUT_DATA / "tokenizers")
-        for shard, split, _ in sizes:
-            target = CUT_DATA / shard.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not list(target.parent.glob(f"fineweb_{split}_0*.bin")):  # the first of its split
-                cut_shard(shard, target, most[split])
+        return _cut_copy(folder, [(shard, split) for shard, split, _ in sizes], most)
     except OSError as error:
         raise DataError(
             f"{CUT_DATA}: {error.strerror}; rehearse where that can be written"
         ) from error
-    return CUT_DATA
+
+
+def _cut_copy(folder: Path, shards: list[tuple[Path, str]], most: dict[str, int]) -> Path:
+    """Tokenizers and the first shard of each split, cut; what lies there already is the same."""
+    CUT_DATA.mkdir(parents=True, exist_ok=True)
+    sweep(CUT_DATA, "cut", remove_tree)
+    made = CUT_DATA / owned_name("cut")
+    try:
+        shutil.copytree(folder / "tokenizers", made / "tokenizers")
+        for shard, split in shards:
+            target = made / shard.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not list(target.parent.glob(f"fineweb_{split}_0*.bin")):
+                cut_shard(shard, target, most[split])
+        finished = CUT_DATA / _content_name(made)
+        try:
+            made.rename(finished)
+        except OSError:
+            if not finished.is_dir():
+                raise
+    finally:
+        remove_tree(made)
+    return finished
+
+
+def _content_name(folder: Path) -> str:
+    """Twelve digits that stand for all names and bytes of a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0{file_sha256(path)}\0".encode())
+    return digest.hexdigest()[:12]
 
 
 def _split(shard: Path) -> str:

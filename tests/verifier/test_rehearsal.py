@@ -1,9 +1,13 @@
 """The rehearsal: one short seed on any machine, which tells whether it runs and decides little."""
 
 import json
+import shutil
 
 import pytest
 from tiny_track import HONEST_SCRIPT, TINY_TOKENS, write_shard
+
+from verifier.rehearsal import CUT_DATA, small_data
+from verifier.rulebook import load_rulebook
 
 SHOW = "import os, sys\nprint('sees', os.environ['ITERATIONS'], sys.argv)\n"
 LOSSES = """
@@ -69,3 +73,21 @@ def test_large_data_is_cut_and_small_data_used_as_it_is(rehearse, make_submissio
     cut = next((tmp_path / "out2").glob("seed_*/stdout.log")).read_text()
     assert "tokens:65535" in cut
     assert validation.stat().st_size > 400_000
+
+
+def test_rehearsals_side_by_side_keep_their_own_data(data, tmp_path, monkeypatch):
+    """One begins while another runs, in the same folder and with other data."""
+    monkeypatch.chdir(tmp_path)
+    small = load_rulebook("10min_16mb").track.rehearsal
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    for folder, num_tokens in ((data, 200_000), (other, 300_000)):
+        write_shard(folder / "datasets/tiny_sp64/fineweb_val_000000.bin", num_tokens)
+    (other / "tokenizers/more.txt").write_text("other words")
+    first = small_data(data, small)
+    files = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    assert len(files) >= 3
+    assert small_data(other, small) != first
+    assert small_data(data, small) == first
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == files
+    assert len(list(CUT_DATA.iterdir())) == 2
