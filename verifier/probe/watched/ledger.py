@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from verifier.probe.tapes.variants import Tokens
 from verifier.probe.watched.passes import Noted, Readings, possible_starts
 from verifier.probe.watched.rows import Rows
+from verifier.probe.watched.windows import counted_again
 from verifier.schemas.probe_record_json import LedgerRecord
 
 HEADER = struct.Struct("=BBxxId")
@@ -90,15 +91,22 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
 
 
 def _pass_that_counts(noted: Noted, printed_nats: float) -> NDArray[np.int64] | None:
-    """The notes whose mean was printed: each token's first, or the last of its turn."""
-    readings, last = Readings(noted), None
+    """The notes whose mean was printed: each token's first, or the last of its turn.
+
+    The end of the text may have been counted more than once (`windows`).
+    """
+    readings, last, sliding = Readings(noted), None, None
     for start in possible_starts(noted):
         turns = readings.since(start)
         if _is_mean(noted.loss[turns.first], printed_nats):
             return turns.first
         if last is None and _is_mean(noted.loss[turns.last], printed_nats):
             last = turns.last
-    return last
+        again = counted_again(noted, turns.first, start)
+        if sliding is None and len(again):
+            counted = np.concatenate([turns.first, again])
+            sliding = turns.first if _is_mean(noted.loss[counted], printed_nats) else None
+    return last if sliding is None else sliding
 
 
 def _is_best_of_several(noted: Noted, printed_nats: float) -> bool:

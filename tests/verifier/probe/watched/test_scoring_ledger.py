@@ -96,6 +96,35 @@ def test_overlapping_windows_count_each_token_where_it_is_new(script):
     assert len(ledger.losses) == 600
 
 
+@pytest.mark.parametrize("stride", [50, 64])
+@pytest.mark.parametrize("num_side_by_side", [1, 3])
+@pytest.mark.parametrize("learns", [False, True])
+def test_windows_that_end_with_the_text_count_its_end_again(
+    script, stride, num_side_by_side, learns
+):
+    """As public sliding evaluations do: the last windows are shorter, and filled up with zeros."""
+    script.score()
+    windows = [(begin, min(begin + 200, 600)) for begin in range(0, 600 - stride + 1, stride)]
+    counted = []
+    for first in range(0, len(windows), num_side_by_side):
+        batch = windows[first : first + num_side_by_side]
+        before, target = (torch.zeros(len(batch), 200, dtype=torch.long) for _ in range(2))
+        for row, (begin, end) in enumerate(batch):
+            before[row, : end - begin] = TOKENS[begin:end]
+            target[row, : end - begin] = TOKENS[begin + 1 : end + 1]
+        with torch.no_grad():
+            losses = script.loss(script.table[before.view(-1)], target.view(-1), reduction="none")
+        for row, (begin, end) in enumerate(batch):
+            skipped = 0 if begin == 0 else max(end - begin - stride, 0)
+            counted.append(losses.view(-1, 200)[row, skipped : end - begin])
+        if learns and windows[first][0] == 0:
+            script.learn(0, 100)
+    assert len(torch.cat(counted)) > 600
+    ledger = script.ledger(torch.cat(counted))
+    assert ledger.record.num_scored == len(ledger.losses) == 600
+    assert ledger.record.num_learned_before == 0
+
+
 def test_tokens_that_are_learned_and_then_scored_are_counted(script):
     script.learn(0, 300)
     record = script.ledger(script.score()).record
