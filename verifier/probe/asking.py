@@ -32,7 +32,7 @@ def ask(sample: Sample, planned: Sequence[Variant], score: Score, secret: str) -
     losses, _ = usable(base, heard.scored[base.name])
     if losses is None:
         return heard.record(secret)  # nothing to compare the others with
-    reference = Reference(sample=sample, losses=losses, turns=heard.scored[base.name].turns)
+    reference = Reference.of(sample, losses, heard.scored[base.name])
     for variant in _taken_apart(reference, others, heard):
         heard.hear(variant)
     return _with_noise(heard, secret)

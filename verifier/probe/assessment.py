@@ -48,14 +48,15 @@ def assess(
     base, why = usable(by_name["base"], scored["base"])
     if base is None:
         return record.model_copy(update={"not_evaluated": why})
-    reference = Reference(sample=sample, losses=base, turns=scored["base"].turns)
+    reference = Reference.of(sample, base, scored["base"])
     update: dict[str, object] = {"moves": _moves(reference, variants, scored)}
     if "repeat" in scored:
         repeated, why = usable(by_name["repeat"], scored["repeat"])
         if repeated is None:
             update["not_evaluated"] = f"scored again, {why}"
         else:
-            update["noise_nats"] = float(reference.moved(by_name["repeat"], repeated).max())
+            moved = reference.moved(by_name["repeat"], repeated, scored["repeat"])
+            update["noise_nats"] = float(moved.max())
     if "spliced" in scored:
         spliced, _ = usable(by_name["spliced"], scored["spliced"])
         if spliced is not None:

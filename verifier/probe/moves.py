@@ -21,6 +21,8 @@ STILL_NATS = 0.001
 ANSWERED_NATS = STILL_NATS / 10
 """A loss that moves by no more on a shared tape hides no leak that breaks a rule, or only one that
 another change undoes to within a tenth."""
+MAX_SHARE_ELSEWHERE = 0.01
+"""Of a tape's losses may be noted elsewhere than the sample's; what is more cannot be compared."""
 Told = dict[str, float | int | bool]
 
 
@@ -31,6 +33,12 @@ class Reference:
     sample: Sample
     losses: Losses
     turns: Turns | None
+    noted_at: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, sample: Sample, losses: Losses, scored: Scored) -> "Reference":
+        """The sample, its usable losses, and what they came of."""
+        return cls(sample=sample, losses=losses, turns=scored.turns, noted_at=scored.noted_at)
 
     def moves(self, variant: Variant, scored: Scored) -> tuple[MoveRecord, ...]:
         """One record for each of its changes, or a single one of a tape without any."""
@@ -41,7 +49,11 @@ class Reference:
         losses, why = usable(variant, scored)
         if losses is None:
             return tuple(record.model_copy(update={"not_scored": why}) for record in records)
-        moved = self.moved(variant, losses)
+        share = float(self._is_elsewhere(variant, scored).mean())
+        if share > MAX_SHARE_ELSEWHERE:
+            why = f"{share:.0%} of its losses were noted elsewhere than the sample's"
+            return tuple(record.model_copy(update={"not_scored": why}) for record in records)
+        moved = self.moved(variant, losses, scored)
         everywhere = self._everywhere(variant, losses, moved)
         told: list[Told] = [{}]
         if variant.changes:
@@ -53,8 +65,26 @@ class Reference:
             for record, update in zip(records, told, strict=True)
         )
 
-    def moved(self, variant: Variant, losses: Losses) -> Losses:
+    def moved(self, variant: Variant, losses: Losses, scored: Scored) -> Losses:
         """(K,) by how much the loss of each target moved, over targets that both scored."""
+        moved = self._moved(variant, losses)
+        moved[self._is_elsewhere(variant, scored)[: len(moved)]] = 0.0
+        return moved
+
+    def _is_elsewhere(self, variant: Variant, scored: Scored) -> NDArray[np.bool_]:
+        """(K,) which losses the instrument found in another place of the run than the sample's.
+
+        It places rows of targets by what is unique in the text. Beside a change it may find a few
+        where they were read again, with more context or learned: another loss of the same token.
+        """
+        here, there = self.noted_at, scored.noted_at
+        size = min(len(here), len(there)) if here is not None and there is not None else 0
+        is_laid_out_alike = np.array_equal(variant.places, np.arange(len(variant.places)))
+        if here is None or there is None or not is_laid_out_alike:
+            return np.zeros(len(variant.tokens) - 1, dtype=bool)
+        return np.asarray(here[:size] != there[:size])
+
+    def _moved(self, variant: Variant, losses: Losses) -> Losses:
         places = variant.places[1 : len(losses) + 1]
         known = np.flatnonzero(places > len(self.losses))
         end = int(known[0]) if len(known) else len(places)

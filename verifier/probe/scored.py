@@ -27,6 +27,8 @@ class Scored:
     wall_seconds: float
     ledger: LedgerRecord | None = None
     """Where they were noted by the instrument."""
+    noted_at: NDArray[np.int64] | None = None
+    """(M,) and the how-manieth of its notes each loss is."""
     final: FinalMetric | None = None
     """What it printed of the tape."""
     turns: Turns | None = None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.probe.tapes.variants import Tokens
-from verifier.probe.watched.passes import Noted, Readings, possible_starts
+from verifier.probe.watched.passes import Noted, Readings, possible_starts, start_nearest_to
 from verifier.probe.watched.rows import Rows
 from verifier.probe.watched.windows import counted_again
 from verifier.schemas.probe_record_json import LedgerRecord
@@ -53,6 +53,8 @@ class _Call:
     num_steps: int
     """Optimizer steps made before it."""
     turn: int
+    begin: int
+    """How many targets calls before it had."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +64,8 @@ class Ledger:
     record: LedgerRecord
     losses: NDArray[np.float32] | None
     """(M,) of the pass that counts, for targets 1 to M; None where there is none."""
+    noted_at: NDArray[np.int64] | None = None
+    """(M,) the how-manieth noted loss of the process each of them is."""
 
 
 def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
@@ -91,22 +95,26 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
 
 
 def _pass_that_counts(noted: Noted, printed_nats: float) -> NDArray[np.int64] | None:
-    """The notes whose mean was printed: each token's first, or the last of its turn.
+    """The notes whose mean was printed: each token's first, or else the last of its turn.
 
-    The end of the text may have been counted more than once (`windows`).
+    Passes of one evaluation differ little; of those that might be meant it is the nearest. The end
+    of the text may have been counted more than once (`windows`).
     """
-    readings, last, sliding = Readings(noted), None, None
-    for start in possible_starts(noted):
+    readings, starts = Readings(noted), possible_starts(noted)
+    anywhere = start_nearest_to(noted, printed_nats)
+    firsts: list[tuple[float, NDArray[np.int64]]] = []
+    lasts: list[tuple[float, NDArray[np.int64]]] = []
+    for start in starts if anywhere is None else [*starts, anywhere]:
         turns = readings.since(start)
-        if _is_mean(noted.loss[turns.first], printed_nats):
-            return turns.first
-        if last is None and _is_mean(noted.loss[turns.last], printed_nats):
-            last = turns.last
         again = counted_again(noted, turns.first, start)
-        if sliding is None and len(again):
-            counted = np.concatenate([turns.first, again])
-            sliding = turns.first if _is_mean(noted.loss[counted], printed_nats) else None
-    return last if sliding is None else sliding
+        for counted in (turns.first, np.append(turns.first, again)):
+            firsts.append((_distance(noted.loss[counted], printed_nats), turns.first))
+        lasts.append((_distance(noted.loss[turns.last], printed_nats), turns.last))
+    for possible in (firsts, lasts):
+        distance, notes = min(possible, key=lambda one: one[0])
+        if distance <= SAME_NATS:
+            return notes
+    return None
 
 
 def _is_best_of_several(noted: Noted, printed_nats: float) -> bool:
@@ -119,13 +127,13 @@ def _is_best_of_several(noted: Noted, printed_nats: float) -> bool:
     possible.append(readings.as_one_turn())
     return any(
         2 * int((turns.last > turns.first).sum()) > len(turns.first)
-        and _is_mean(turns.least, printed_nats)
+        and _distance(turns.least, printed_nats) <= SAME_NATS
         for turns in possible
     )
 
 
-def _is_mean(losses: NDArray[np.float64], printed_nats: float) -> bool:
-    return abs(float(losses.mean()) - printed_nats) <= SAME_NATS
+def _distance(losses: NDArray[np.float64], printed_nats: float) -> float:
+    return abs(float(losses.mean()) - printed_nats)
 
 
 def _unread(why: str, printed_nats: float | None) -> Ledger:
@@ -148,8 +156,11 @@ def _counted(
         "first_learned_before": int(positions[is_late][0]) if is_late.any() else None,
         "num_steps": int(noted.step[scored].max()),
     }
-    losses = noted.loss[scored].astype(np.float32) if is_whole else None
-    return Ledger(record=record.model_copy(update=update), losses=losses)
+    return Ledger(
+        record=record.model_copy(update=update),
+        losses=noted.loss[scored].astype(np.float32) if is_whole else None,
+        noted_at=noted.at[scored] if is_whole else None,
+    )
 
 
 def _noted(content: bytes, tape: Tokens) -> Noted:
@@ -168,16 +179,18 @@ def _noted(content: bytes, tape: Tokens) -> Noted:
             own = (call.num_steps, call.event.takes_gradient, call.turn)
             constant = (np.full(count, value) for value in own)
             losses = call.event.losses[found].astype(np.float64)
-            columns.append((call.place[found], losses, *constant))
+            at = call.begin + np.flatnonzero(found)
+            columns.append((call.place[found], losses, *constant, at))
             log_sum = max(log_sum, call.event.log_sum)
             num_notes += count
-    position, loss, step, is_learned, turn = _joined(columns)
+    position, loss, step, is_learned, turn, at = _joined(columns)
     return Noted(
         position=position,
         loss=loss,
         step=step,
         is_learned=is_learned,
         turn=turn,
+        at=at,
         begins=np.array(begins, dtype=np.int64),
         log_sum=min(log_sum, MAX_LOG_SUM),
     )
@@ -186,7 +199,7 @@ def _noted(content: bytes, tape: Tokens) -> Noted:
 def _calls(content: bytes, tape: Tokens) -> Iterator[_Call]:
     """Every loss of the file, with the places of its targets."""
     rows = Rows(tape)
-    before, place, num_steps, turn = NO_PLACES, NO_PLACES, 0, 0
+    before, place, num_steps, turn, begin = NO_PLACES, NO_PLACES, 0, 0, 0
     for event in _events(content):
         if event.kind == STEP:
             num_steps += 1
@@ -194,12 +207,14 @@ def _calls(content: bytes, tape: Tokens) -> Iterator[_Call]:
         if not np.array_equal(event.targets, before):
             before, turn = event.targets, turn + 1
             place = rows.follow(event.targets)
-        yield _Call(event=event, place=place, num_steps=num_steps, turn=turn)
+        yield _Call(event=event, place=place, num_steps=num_steps, turn=turn, begin=begin)
+        begin += len(event.targets)
 
 
 def _joined(columns: list[tuple[NDArray[np.generic], ...]]) -> Iterator[Any]:
     """Column by column, also where there are none."""
-    empty = tuple(np.zeros(0, kind) for kind in (np.int64, np.float64, np.int64, bool, np.int64))
+    kinds = (np.int64, np.float64, np.int64, bool, np.int64, np.int64)
+    empty = tuple(np.zeros(0, kind) for kind in kinds)
     return (np.concatenate(parts) for parts in zip(empty, *columns, strict=True))
 
 

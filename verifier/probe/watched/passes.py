@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 MAX_STARTS = 64
 """Notes at which the pass that counts may begin."""
+MAX_TURNS = 20_000
+"""That are looked through for another start: a file may be made of millions."""
 Places = NDArray[np.int64]
 Losses = NDArray[np.float64]
 
@@ -24,6 +26,7 @@ class Noted:
     step: Places  # (E,) optimizer steps made before it
     is_learned: NDArray[np.bool_]  # (E,) whether a gradient could be taken of it
     turn: Places  # (E,) which turn its call belongs to
+    at: Places  # (E,) how many targets of any text were noted before it
     begins: Places  # notes with which a call begins that is of the tape, behind one that is not
     log_sum: float
     """The largest of all."""
@@ -74,3 +77,27 @@ def possible_starts(noted: Noted) -> list[int]:
     half = MAX_STARTS // 2
     kept: list[int] = np.unique(np.concatenate([starts[:half], starts[-half:]])).tolist()
     return kept
+
+
+def start_nearest_to(noted: Noted, mean_nats: float) -> int | None:
+    """The turn since which the first notes of all targets come nearest to a mean; its first note.
+
+    A pass in an order of its own begins anywhere in the text. From the last turn on backwards, each
+    turn takes the place of its targets' later notes; those of a whole pass before it move the mean
+    away again. None if the last turns do not reach every target.
+    """
+    begins = np.flatnonzero(np.diff(noted.turn, prepend=-1))[-MAX_TURNS:]
+    ends = np.append(begins[1:], len(noted.turn))
+    targets, place = np.unique(noted.position, return_inverse=True)
+    first_losses, is_there = np.zeros(len(targets)), np.zeros(len(targets), dtype=bool)
+    total, num_there = 0.0, 0
+    nearest, distance = None, np.inf
+    for begin, end in zip(begins[::-1].tolist(), ends[::-1].tolist(), strict=True):
+        here, index = np.unique(place[begin:end], return_index=True)
+        losses = noted.loss[begin:end][index]
+        total += float((losses - first_losses[here]).sum())
+        num_there += int((~is_there[here]).sum())
+        first_losses[here], is_there[here] = losses, True
+        if num_there == len(targets) and abs(total / num_there - mean_nats) < distance:
+            nearest, distance = begin, abs(total / num_there - mean_nats)
+    return nearest

@@ -66,6 +66,7 @@ def run_watched(run: WatchedRun, setting: Setting, listener: Listener, tape: Tok
         detail=ledger.record.not_evaluated or how_it_ended(stage),
         wall_seconds=stage.result.wall_seconds,
         ledger=ledger.record,
+        noted_at=ledger.noted_at,
     )
 
 

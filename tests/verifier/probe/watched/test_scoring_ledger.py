@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 
 from verifier.probe.watched.instrument.sitecustomize import STEP, Record, listening
-from verifier.probe.watched.ledger import read_ledger
+from verifier.probe.watched.ledger import SAME_NATS, read_ledger
 
 TAPE = np.random.default_rng(3).integers(1, 32, 601).astype(np.uint16)
 TOKENS = torch.from_numpy(TAPE.astype(np.int64))
@@ -69,6 +69,29 @@ def test_documents_in_another_order_make_a_pass(script):
         script.learn(begin, end)
     record = script.ledger(losses).record
     assert record.num_scored == 600 and record.num_learned_before == 0
+
+
+def test_a_pass_in_another_order_may_follow_one_from_the_start(script):
+    """As where the rounded model is scored, and at once again with adapters."""
+    script.score()
+    losses = torch.empty(600)
+    for begin, end in ((400, 600), (200, 400), (0, 200)):
+        losses[begin:end] = script.score(begin, end)
+        script.learn(begin, end)
+    ledger = script.ledger(losses)
+    assert ledger.record.num_learned_before == 0
+    assert ledger.losses == pytest.approx(losses.numpy())
+    order = [600 + 199, 600 + 400 + 199, 600 + 800 + 199]  # of scored and learned targets before
+    assert ledger.noted_at[[599, 399, 199]].tolist() == order
+
+
+def test_of_passes_that_differ_little_the_nearest_was_printed(script):
+    first = script.score()
+    with torch.no_grad():
+        script.table *= 1 + 1e-5
+    losses = script.score()
+    assert 0 < abs(float(losses.mean() - first.mean())) < SAME_NATS
+    assert script.ledger(losses).noted_at.tolist() == list(range(600, 1200))
 
 
 def test_a_few_tokens_noted_twice_are_no_best_of_several(script):
