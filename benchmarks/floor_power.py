@@ -71,7 +71,7 @@ def learn_tape(run, num_epochs):
     for _ in range(num_epochs):
         for start in range(0, tokens.size - 8 * seq_len, 8 * seq_len):
             window = tokens[start : start + 8 * seq_len + 1]
-            batch = prepare_batch(window, recipe).on(run.group.device, seq_len)
+            batch = prepare_batch(window, recipe).on(run.group.device)
             run.model(batch.input_ids, batch.target_ids).mean().backward()
             optimizer.step(), optimizer.zero_grad()
 

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,11 +25,11 @@ from verifier.commands.flags import (
     run_options,
     submission_argument,
 )
+from verifier.commands.interrupts import INTERRUPTED, interrupt, listen, was_interrupted
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-INTERRUPTED = 130
 READER_WENT_AWAY = 141
 """What a shell calls a program that SIGPIPE ended; never 0 or 1, which are verdicts."""
 EXIT_CODES = """
@@ -70,11 +70,11 @@ class DefaultCommandGroup(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        with quiet_pipe():  # --help and --version are printed here
+        with told_apart():  # --help and --version are printed here
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
-        with quiet_pipe():  # the commands' own --help
+        with told_apart():  # the commands' own --help, and all that is imported
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -334,12 +334,8 @@ def finish(options: dict[str, Any], command: Callable[[], int]) -> NoReturn:
     Whatever goes wrong is told apart from a verdict: no error of ours ends with 0 or 1.
     """
     try:
-        with quiet_pipe():
+        with told_apart():
             sys.exit(command())
-    except KeyboardInterrupt as interrupt:
-        hint = f"; {interrupt}" if str(interrupt) else ""
-        click.echo(f"pgolf-verify: interrupted{hint}", err=True)
-        sys.exit(INTERRUPTED)
     except Exception as error:
         if options["verbose"]:
             traceback.print_exc()
@@ -352,8 +348,8 @@ def finish(options: dict[str, Any], command: Callable[[], int]) -> NoReturn:
 
 
 @contextmanager
-def quiet_pipe() -> Iterator[None]:
-    """A reader that went away (`| head`) is no error; click would call it 1."""
+def told_apart() -> Iterator[None]:
+    """Whoever interrupts, or reads no further (`| head`), gets no verdict; click would say 1."""
     try:
         yield
         sys.stdout.flush()
@@ -362,10 +358,18 @@ def quiet_pipe() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())
         sys.exit(READER_WENT_AWAY)
+    except (KeyboardInterrupt, Exception) as error:
+        if not was_interrupted(error):
+            raise
+        hint = f"; {error}" if isinstance(error, KeyboardInterrupt) and error.args else ""
+        with suppress(OSError):  # where the terminal is gone
+            click.echo(f"pgolf-verify: interrupted{hint}", err=True)
+        sys.exit(INTERRUPTED)
 
 
 def main() -> None:
     """Entry point of the console script."""
+    listen(interrupt)
     # Syntax trees are many small objects that stay: looking for garbage often finds none.
     gc.set_threshold(1_000_000)
     try:
