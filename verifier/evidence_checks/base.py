@@ -21,6 +21,9 @@ from verifier.schemas.significance_json import SignificanceRecord
 from verifier.schemas.track_yaml import Track
 
 NOTHING_RUN = "nothing was run; the logs' own figures break nothing"
+MAX_MISSED_SHARE = 0.02
+"""Of the losses that a script wrote may be missing among those noted, for text that stands in many
+places; as many may be learned before they are scored (rules/update_before_score.yaml)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +127,18 @@ def nothing_seen(case: EvidenceCase) -> CheckResult:
         "nothing seen against it, by an instrument in its own process, which it can deceive; "
         "a pgolf.yaml whose `evaluate` writes its losses is probed from outside"
     )
+
+
+def nothing_noted(case: EvidenceCase, ledger: LedgerRecord) -> CheckResult:
+    """What a ledger without an alarm is worth: nothing where too much of the pass is not in it."""
+    record = case.evidence.probe if case.evidence else None
+    num_losses = record.num_losses if record is not None else None
+    num_missed = (num_losses or 0) - ledger.num_scored
+    if num_losses and num_missed > MAX_MISSED_SHARE * num_losses:
+        return cannot_tell(
+            f"the instrument noted {ledger.num_scored:,} of the {num_losses:,} losses that it wrote"
+        )
+    return nothing_seen(case)
 
 
 def log_file(measurement: SeedMeasurement) -> str:

@@ -1,6 +1,6 @@
 """The printed score must be the mean of one pass, not of the best of several."""
 
-from verifier.evidence_checks.base import EvidenceCase, ledger_record, nothing_seen
+from verifier.evidence_checks.base import EvidenceCase, ledger_record, nothing_noted
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 
@@ -16,4 +16,4 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             f"token's least of {ledger.num_noted:,} noted losses, and no pass's own"
         )
         return CheckResult(findings=(Finding(message=message, file="probe/base/stdout.log"),))
-    return nothing_seen(case)
+    return nothing_noted(case, ledger)

@@ -1,6 +1,6 @@
 """An optimizer step with a token's gradient must not come before the score of the token."""
 
-from verifier.evidence_checks.base import EvidenceCase, ledger_record, nothing_seen
+from verifier.evidence_checks.base import EvidenceCase, ledger_record, nothing_noted
 from verifier.findings import CheckResult, Finding
 from verifier.schemas.rule_yaml import Rule
 
@@ -18,4 +18,4 @@ def check(case: EvidenceCase, rule: Rule) -> CheckResult:
             "steps were made before the last score"
         )
         return CheckResult(findings=(Finding(message=message, file="probe/base/stdout.log"),))
-    return nothing_seen(case)
+    return nothing_noted(case, ledger)

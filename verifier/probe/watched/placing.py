@@ -33,10 +33,10 @@ class Places:
     ) -> NDArray[np.int64]:
         """(n,) each target's place in the tape, or −1.
 
-        Runs of eight that the tape has once, within a document, are anchors; what leads up to one,
-        or on from one, and agrees with the tape token by token, stands beside it. Where two rows
-        meet, and the tape goes on alike by chance, the second begins where a document does, or a
-        row is likely to; else a token may be taken for one of the first.
+        Runs of eight that the tape has once, within a document and a row, are anchors; what leads
+        up to one, or on from one, and agrees with the tape token by token, stands beside it. Where
+        two rows meet, and the tape goes on alike by chance, the second begins where a document
+        does, or a row is likely to; else a token may be taken for one of the first.
 
         Args:
             targets: (n,) rows of tokens, one after another.
@@ -47,7 +47,9 @@ class Places:
             hashes = _grams(targets)
             index = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
             found = np.flatnonzero(self._hashes[index] == hashes)
-            place[found] = self._places[index[found]]
+            anchors = self._places[index[found]]
+            is_inside = ~_begins_within(anchors, begins)
+            place[found[is_inside]] = anchors[is_inside]
         onward, is_next = self._extended(place, targets, 1)
         backward = self._extended(place[::-1], targets[::-1], -1)[0][::-1]
         is_disputed = (onward >= 0) & (backward >= 0) & (onward != backward)
@@ -74,6 +76,12 @@ class Places:
         unbroken = agrees & (misses == misses[np.maximum(anchor, 0)])
         is_other = unbroken & (self._document[guess] != self._document[place[anchor]])
         return np.where(unbroken, guess, UNKNOWN), is_other
+
+
+def _begins_within(runs: NDArray[np.int64], begins: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(R,) whether a row is likely to begin inside a run of eight, whose first may be another's."""
+    later = np.append(np.sort(begins), np.iinfo(np.int64).max)
+    return later[np.searchsorted(later, runs, side="right")] - runs < GRAM
 
 
 def _without_filler(place: NDArray[np.int64], is_next: NDArray[np.bool_]) -> NDArray[np.int64]:

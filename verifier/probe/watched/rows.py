@@ -1,8 +1,9 @@
 """Rows of a tape's targets, followed from call to call.
 
 Who adapts to each document reads several side by side, chunk by chunk. Their last chunks are filled
-up with other words, and what is theirs may be a token or two. It goes on where a row of one of the
-calls before broke off, in the same order of rows, and ends with its document.
+up with other words, and what is theirs may be a token or two; or a whole chunk stands elsewhere in
+the text as well, as notices do. It goes on where a row of one of the calls before broke off, in the
+same order of rows, and ends with its document at the latest.
 """
 
 from collections import deque
@@ -51,15 +52,25 @@ class Rows:
         """Look for what follows each end, from left to right."""
         place, offset, there = place.copy(), 0, set(place[place > 0].tolist())
         for end in ends:
-            size = min(int(self._document_end[end]) - end, GRAM)
-            if end in there or size <= 0:
+            rest = self._tokens[end : self._document_end[end]]
+            if end in there or not len(rest):
                 continue
-            rest = self._tokens[end : end + size]
-            is_free = (place == UNKNOWN) & (targets == rest[0])
-            for start in (np.flatnonzero(is_free[offset:])[:MAX_TRIES] + offset).tolist():
-                stop = start + size
-                if (place[start:stop] == UNKNOWN).all() and targets[start:stop].tolist() == [*rest]:
-                    place[start:stop] = np.arange(end, end + size)
-                    offset = stop
+            size = min(len(rest), GRAM)
+            is_free = place == UNKNOWN
+            may_begin = is_free[offset:] & (targets[offset:] == rest[0])
+            for start in (np.flatnonzero(may_begin)[:MAX_TRIES] + offset).tolist():
+                length = _agreeing(targets[start:], rest, is_free[start:])
+                if length >= size:
+                    offset = start + length
+                    place[start:offset] = np.arange(end, end + length)
                     break
         return place
+
+
+def _agreeing(
+    targets: NDArray[np.int64], rest: NDArray[np.int64], is_free: NDArray[np.bool_]
+) -> int:
+    """How many targets, from the first on, are free and what the text goes on with."""
+    size = min(len(targets), len(rest))
+    differs = (targets[:size] != rest[:size]) | ~is_free[:size]
+    return int(differs.argmax()) if differs.any() else size

@@ -76,6 +76,30 @@ def test_every_row_is_found_but_what_fills_it_up():
         assert (finder.follow(targets_of(rows)) == np.where(rows > 0, rows, -1).ravel()).all()
 
 
+def found_in(tape: np.ndarray) -> list[bool]:
+    """Of the first two documents' chunks, whether each target was found where it stands."""
+    finder = Rows(tape)
+    calls = chunks(range(2))
+    return [
+        bool((finder.follow(tape[rows].ravel().astype(np.int64)) == rows.ravel()).all())
+        for rows in calls[: LENGTHS[1] // CHUNK]
+    ]
+
+
+def test_a_chunk_that_stands_in_another_document_too_is_found_in_its_row():
+    first, second = STARTS[:2] + CHUNK + 1
+    tape = TAPE.copy()
+    tape[second : second + CHUNK] = tape[first : first + CHUNK]
+    assert found_in(tape) == [True] * 4
+
+
+def test_a_last_word_that_leads_up_to_the_next_row_as_well_is_the_first_rows():
+    first, second = STARTS[:2] + CHUNK + 1
+    tape = TAPE.copy()
+    tape[second - 1] = tape[first + CHUNK - 1]
+    assert found_in(tape) == [True] * 4
+
+
 def test_phases_that_learn_what_was_scored_are_in_order(script):
     for rows in chunks(range(4)):
         script.score(rows)

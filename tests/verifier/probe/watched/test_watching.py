@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from evidence_on_file import whole_run
 
+from verifier.pipeline import judge
 from verifier.probe.scoring import write_shard
 from verifier.probe.watched.ledger import read_ledger
 from verifier.probe.watched.watching import INSTRUMENT
+from verifier.rulebook import load_rulebook
 
 SCRIPT = Path(__file__).with_name("table_script.py")
 
@@ -33,6 +36,15 @@ def test_the_instrument_is_heard_by_an_unchanged_script(world, tmp_path):
     ledger = read_ledger(tmp_path / "record.bin", world.tape.tokens, printed)
     assert ledger.record.num_scored == world.tape.num_targets and ledger.record.num_steps == 5
     assert len(ledger.losses) == world.tape.num_targets
+
+
+@pytest.mark.parametrize(("num_scored", "outcome"), [(64_300, "passed"), (64_200, "not_evaluated")])
+@pytest.mark.parametrize("rule", ["update_before_score", "rescored_tokens"])
+def test_a_pass_that_was_noted_in_part_is_not_passed(rule, num_scored, outcome):
+    evidence = whole_run("probe", {"probe.ledger.num_scored": num_scored})
+    verdict = judge(evidence, load_rulebook("10min_16mb"), "readme-strict")
+    [judged] = [record for record in verdict.rules if record.rule == rule]
+    assert judged.outcome == outcome
 
 
 @pytest.mark.slow
