@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.probe.tapes.variants import Tokens
-from verifier.probe.watched.passes import Noted, Readings, possible_starts, start_nearest_to
+from verifier.probe.watched.passes import (
+    Noted,
+    Readings,
+    last_readings,
+    possible_starts,
+    start_nearest_to,
+)
 from verifier.probe.watched.rows import Rows
 from verifier.probe.watched.windows import counted_again
 from verifier.schemas.probe_record_json import LedgerRecord
@@ -86,7 +92,7 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
     record = LedgerRecord(
         printed_nats=printed_nats, num_noted=len(noted.position), largest_log_sum=noted.log_sum
     )
-    scored = _pass_that_counts(noted, printed_nats)
+    scored = _pass_that_counts(noted, tape, printed_nats)
     if scored is not None:
         return _counted(record, noted, scored, len(tape) - 1)
     if _is_best_of_several(noted, printed_nats):
@@ -94,26 +100,27 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
     return _unread("the printed score is the mean of no pass of noted losses", printed_nats)
 
 
-def _pass_that_counts(noted: Noted, printed_nats: float) -> NDArray[np.int64] | None:
-    """The notes whose mean was printed: each token's first, or else the last of its turn.
+def _pass_that_counts(noted: Noted, tape: Tokens, printed_nats: float) -> NDArray[np.int64] | None:
+    """The notes whose mean was printed.
 
-    Passes of one evaluation differ little; of those that might be meant it is the nearest. The end
-    of the text may have been counted more than once (`windows`).
+    Each token's first of a pass, whose windows may have counted the end of the text more than once
+    (`windows`); or else the last of its turn; or else those of its document's last reading. Passes
+    of one evaluation differ little: of those that might be meant it is the nearest.
     """
     readings, starts = Readings(noted), possible_starts(noted)
     anywhere = start_nearest_to(noted, printed_nats)
-    firsts: list[tuple[float, NDArray[np.int64]]] = []
-    lasts: list[tuple[float, NDArray[np.int64]]] = []
-    for start in starts if anywhere is None else [*starts, anywhere]:
-        turns = readings.since(start)
-        again = counted_again(noted, turns.first, start)
-        for counted in (turns.first, np.append(turns.first, again)):
-            firsts.append((_distance(noted.loss[counted], printed_nats), turns.first))
-        lasts.append((_distance(noted.loss[turns.last], printed_nats), turns.last))
-    for possible in (firsts, lasts):
-        distance, notes = min(possible, key=lambda one: one[0])
-        if distance <= SAME_NATS:
-            return notes
+    passes = [readings.since(s) for s in (starts if anywhere is None else [*starts, anywhere])]
+    firsts = [turns.first for turns in passes]
+    sliding = [(np.append(first, counted_again(noted, first)), first) for first in firsts]
+    possible = (
+        [*zip(firsts, firsts, strict=True), *sliding],
+        [(turns.last, turns.last) for turns in passes],
+        [(last_readings(noted, tape),) * 2],
+    )
+    for ways in possible:
+        distances = [_distance(noted.loss[counted], printed_nats) for counted, _ in ways]
+        if min(distances) <= SAME_NATS:
+            return ways[int(np.argmin(distances))][1]
     return None
 
 

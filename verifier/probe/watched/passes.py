@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from verifier.probe.tapes.variants import Tokens
+
 MAX_STARTS = 64
 """Notes at which the pass that counts may begin."""
 MAX_TURNS = 20_000
@@ -101,3 +103,22 @@ def start_nearest_to(noted: Noted, mean_nats: float) -> int | None:
         if num_there == len(targets) and abs(total / num_there - mean_nats) < distance:
             nearest, distance = begin, abs(total / num_there - mean_nats)
     return nearest
+
+
+def last_readings(noted: Noted, tape: Tokens) -> Places:
+    """The first note of each target since its document was begun for the last time.
+
+    Who goes over a document several times, and counts the last time, leaves no pass of the whole
+    text: documents beside it may be read as often before or after it.
+    """
+    is_start = tape == tape[0]
+    document = np.cumsum(is_start) - is_start  # the last target of one starts the next one
+    own = document[noted.position]
+    by_document = np.argsort(own, kind="stable")
+    own = own[by_document]
+    num_begun = np.cumsum(is_start[noted.position[by_document] - 1])
+    last = np.zeros(int(document.max()) + 1, dtype=np.int64)
+    np.maximum.at(last, own, num_begun)
+    kept = by_document[num_begun == last[own]]
+    _, first = np.unique(noted.position[kept], return_index=True)
+    return np.asarray(kept[first])

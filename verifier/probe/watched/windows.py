@@ -11,14 +11,14 @@ import numpy as np
 from verifier.probe.watched.passes import Noted, Places
 
 
-def counted_again(noted: Noted, first: Places, start: int) -> Places:
+def counted_again(noted: Noted, first: Places) -> Places:
     """Notes of targets that windows at the end of the text count once more.
 
     Args:
         noted: all notes.
         first: (P,) the first note of each target, of a pass.
-        start: the note with which the pass begins.
     """
+    start = first.min()
     place = noted.position[start:]
     is_first = np.zeros(len(place), dtype=bool)
     is_first[first - start] = True

@@ -1,5 +1,6 @@
 """What the instrument notes of honest and other orders of scoring and learning."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,25 @@ def test_tokens_that_are_learned_and_then_scored_are_counted(script):
     script.learn(0, 300)
     record = script.ledger(script.score()).record
     assert record.num_learned_before == 300 and record.first_learned_before == 1
+
+
+def test_the_last_of_several_readings_of_each_document_is_a_pass(script, monkeypatch):
+    """Documents one after the other, the last first, each scored and learned three times over."""
+    starts = [0, 200, 450]
+    tape = np.where(TAPE == TAPE[0], 0, TAPE)
+    tape[starts] = TAPE[0]
+    monkeypatch.setitem(globals(), "TAPE", tape)
+    monkeypatch.setitem(globals(), "TOKENS", torch.from_numpy(tape.astype(np.int64)))
+    script.score()
+    losses = torch.empty(600)
+    for start, stop in reversed(list(pairwise([*starts, 600]))):
+        for _ in range(3):
+            for begin in range(start, stop, 50):
+                losses[begin : begin + 50] = script.score(begin, begin + 50)
+                script.learn(begin, begin + 50)
+    ledger = script.ledger(losses)
+    assert ledger.losses == pytest.approx(losses.numpy())
+    assert ledger.record.num_learned_before == 600
 
 
 def test_the_best_of_several_scorings_is_no_pass(script):
