@@ -27,6 +27,15 @@ PROGRAM = Path(sys.executable).with_name("pgolf-verify")
 DRAWING = ("floor.world", "probe.fresh.assessment", "probe.climb", "probe.sampled", "stream.climb")
 
 
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory) -> Path:
+    """The demo track's data, made of the text that the project ships, wherever the tests run."""
+    out = tmp_path_factory.mktemp("demo")
+    build = ("-m", "trainer", "data", "build", "--corpus", "jargon", "--out", out)
+    subprocess.run([sys.executable, *build], check=True, capture_output=True)
+    return out
+
+
 @pytest.fixture(autouse=True)
 def same_draws(monkeypatch):
     """What a rung draws in secret is the same each time: no test passes or fails by luck."""

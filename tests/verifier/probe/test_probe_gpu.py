@@ -1,6 +1,7 @@
 """The rung on a GPU, with the demo's script: heard from inside, and evaluation apart.
 
-Every run starts CUDA anew, some 8 s: the first test has none, the second four, the third seven.
+Every run starts CUDA anew, some 8 s: the first test has none, the second four, the third six, and
+one or two more where something moved.
 """
 
 import json
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from verifier.cli import cli
 from verifier.probe import climb as rung
+from verifier.probe.tapes.variants import Sample, Variant, take_apart
 from verifier.probe.watched.instrument.sitecustomize import HEADER, Record, listening
 
 DEMO = Path(__file__).parents[3] / "submissions" / "demo"
@@ -21,20 +23,22 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture
-def climb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Climb with the tapes of some kinds, one of each; gives the verdict, and all that it says."""
+def climb(tmp_path: Path, demo_data: Path, monkeypatch: pytest.MonkeyPatch):
+    """Climb with few tapes, one change among them; gives the verdict, and all that it says."""
 
-    def call(folder: Path, kinds: tuple[str, ...]) -> tuple[dict, str]:
+    def call(folder: Path, changed: str) -> tuple[dict, str]:
         drawn = rung.tapes
 
-        def few(*inputs):
-            one_of_each = {variant.kind: variant for variant in drawn(*inputs)}
-            return tuple(one_of_each[kind] for kind in ("base", "repeat", "spliced", *kinds))
+        def few(sample: Sample, *others) -> tuple[Variant, ...]:
+            of_kind = {variant.kind: variant for variant in drawn(sample, *others)[::-1]}
+            shared = of_kind["changed"]
+            [change, *_] = (change for change in shared.changes if change.kind == changed)
+            return of_kind["base"], of_kind["spliced"], *take_apart(sample, shared, [change])
 
         monkeypatch.setattr(rung, "tapes", few)
         words = ["verify", folder, "--track", "demo", "--rung", "probe", "--format", "json", "-q"]
         words += ["--env", "TORCH_COMPILE=never", "--env", "ITERATIONS=20"]
-        words += ["--out", tmp_path / "run"]
+        words += ["--data", demo_data, "--out", tmp_path / "run"]
         result = CliRunner().invoke(cli, list(map(str, words)))
         assert result.stdout, result.output
         verdict = json.loads(result.stdout)
@@ -74,16 +78,16 @@ def test_a_loss_on_a_gpu_is_noted_as_on_a_cpu(tmp_path):
 def test_the_instrument_hears_the_demos_script_on_a_gpu(climb, tmp_path):
     shutil.copytree(DEMO, folder := tmp_path / "whole")
     (folder / "pgolf.yaml").unlink()
-    verdict, told = climb(folder, ("flip",))
+    verdict, told = climb(folder, "flip")
     probe = verdict["probe"]
     assert probe["ledger"] and probe["ledger"]["num_scored"] == probe["num_targets"], told
     assert verdict["verdict"] != "rejected", told
 
 
 def test_the_demos_script_passes_the_probes_on_a_gpu(climb):
-    verdict, told = climb(DEMO, ("poison",))
+    verdict, told = climb(DEMO, "poison")
     probe = verdict["probe"]
     assert probe["not_evaluated"] is None and verdict["verdict"] != "rejected", told
-    assert {move["kind"] for move in probe["moves"]} == {"repeat", "spliced", "poison"}, told
-    assert probe["noise_nats"] < 0.05, told
+    assert {"spliced", "poison"} <= {move["kind"] for move in probe["moves"]}, told
+    assert probe["noise_nats"] is None or probe["noise_nats"] < 0.05, told
     assert probe["ledger"]["num_scored"] == probe["num_targets"], told
