@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from verifier.probe.fresh.transforms import BrokenTransformError
+from verifier.probe.fresh.transforms import BrokenTransformError, text_on
 from verifier.probe.watched.watching import how_it_ended
 from verifier.runs.delivery import deliver_code, disk_errors, fresh_folder
 from verifier.runs.left_files import written_files
@@ -83,9 +83,9 @@ class DeclaredTransform:
 def _texts(path: Path, count: int, name: str) -> list[str]:
     """The texts of a file that a stranger wrote."""
     try:
-        texts = [json.loads(line)["text"] for line in path.read_bytes().splitlines()]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        texts = [text_on(line) for line in path.read_bytes().splitlines()]
+    except ValueError:
         raise BrokenTransformError(f'{name} wrote a line that is no object with "text"') from None
-    if len(texts) != count or not all(isinstance(text, str) for text in texts):
+    if len(texts) != count:
         raise BrokenTransformError(f"{name} made {len(texts)} texts of {count}")
     return texts

@@ -1,6 +1,5 @@
 """Documents that a reviewer brings, as tokens, with the bytes of their raw text."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.errors import DataError, UsageError
-from verifier.probe.fresh.transforms import OPERATORS, CaseOperators, Transform, Untouched
+from verifier.probe.fresh.transforms import OPERATORS, CaseOperators, Transform, Untouched, text_on
 from verifier.probe.tapes.variants import Tokens
 from verifier.track_data import HEADER_BYTES, count_tokens, file_sha256
 
@@ -225,10 +224,9 @@ def _texts(path: Path) -> Iterator[str]:
             if left < 0:
                 return
             try:
-                text = json.loads(line)["text"]
-            except (ValueError, KeyError, TypeError):
-                text = None
-            if not isinstance(text, str):
-                raise DataError(f'{path}:{number}: want an object with a string "text"')
+                text = text_on(line)
+            except ValueError:
+                reason = f'{path}:{number}: want an object with a string "text"'
+                raise DataError(reason) from None
             if text:
                 yield text

@@ -5,6 +5,7 @@ must be able to change it back. A transform is believed for what it does on docu
 its name: `why_unproven` tries both ways.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Protocol
@@ -88,6 +89,20 @@ def why_unproven(transform: Transform, raw: Sequence[str], coded: Sequence[str])
     if known < MIN_KNOWN_SHARE * len(coded):
         return f"{transform.name} makes {known} of {len(coded)} validation documents what they are"
     return None
+
+
+def text_on(line: bytes) -> str:
+    """The text of a line of documents.
+
+    Raises:
+        ValueError: it is no object with a string "text", or with one that no file of text can have.
+    """
+    try:
+        text = json.loads(line)["text"]
+        text.encode()  # JSON can write half a character, which has no bytes
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError from error
+    return str(text)
 
 
 def _lowered(word: str) -> str:

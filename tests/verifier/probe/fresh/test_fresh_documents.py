@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceTrainer
 
-from verifier.errors import UsageError
+from verifier.errors import DataError, UsageError
 from verifier.probe.fresh.documents import Speller, read_documents, shared_out, split
 from verifier.probe.fresh.transforms import OPERATORS
 from verifier.probe.scoring import write_shard
@@ -61,3 +61,13 @@ def test_documents_that_are_none_are_refused(speller, tmp_path):
     for path in (tmp_path / "some.txt", tmp_path / "missing.jsonl", tmp_path):
         with pytest.raises(UsageError, match="give shards"):
             read_documents(path, speller, 1)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "[]", '"text"', '{"text": 1}', '{"text": "half \\ud800"}', "[" * 99_999]
+)
+def test_a_line_that_is_no_document_is_named(speller, tmp_path, line):
+    path = tmp_path / "some.jsonl"
+    path.write_text(f'{{"text": "a"}}\n{line}\n')
+    with pytest.raises(DataError, match="some.jsonl:2: want an object"):
+        read_documents(path, speller, 1)

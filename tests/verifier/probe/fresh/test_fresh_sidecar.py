@@ -123,6 +123,11 @@ def test_a_sidecar_that_says_too_much_is_found(compared):
         ),
         (DECLARED, SWAP.replace("found[0]], text)", 'found[0]], text) + "x"'), "give back"),
         (DECLARED, SWAP + "sys.exit(3)", "failed: exit code 3"),
+        (
+            DECLARED,
+            SWAP.replace("found[0]], text)", "found[0]], text) + chr(0xD800)"),
+            "no object with",
+        ),
     ],
 )
 def test_a_transform_that_is_unknown_or_not_what_it_says_leaves_it_open(
