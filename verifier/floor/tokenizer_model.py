@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from verifier.errors import UsageError
 
 PAD, BOS, EOS, UNK = range(4)
-FIRST_BYTE, FIRST_PIECE = 4, 260
 SPACE = "\u2581"
 MIN_BYTE_FALLBACK_SIZE = 512
 """Smaller vocabularies have no byte pieces, as they would be little else."""

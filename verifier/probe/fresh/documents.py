@@ -1,5 +1,6 @@
 """Documents that a reviewer brings, as tokens, with the bytes of their raw text."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -193,12 +194,15 @@ def split(tokens: Tokens, start: int, sidecar: Tokens | None = None) -> list[Doc
 
 
 def source_sha256(path: Path) -> str:
-    """Of a file, or of a folder's first shard.
+    """Of a file, or of the hashes of a folder's shards: who adds one has other documents.
 
     Raises:
         UsageError: there is nothing of that kind.
     """
-    return file_sha256(_sources(path)[0])
+    hashes = [file_sha256(source) for source in _sources(path)]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _sources(path: Path) -> list[Path]:

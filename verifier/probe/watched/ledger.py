@@ -29,7 +29,7 @@ from verifier.probe.watched.windows import counted_again
 from verifier.schemas.probe_record_json import LedgerRecord
 
 HEADER = struct.Struct("=BBxxId")
-"""As verifier/probe/instrument/sitecustomize.py writes it."""
+"""As `instrument/sitecustomize.py` writes it."""
 LOSS, STEP = 1, 2
 MAX_FILE_BYTES = 96_000_000
 SAME_NATS = 6e-5

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from sentencepiece import SentencePieceTrainer
 
 from verifier.errors import DataError, UsageError
-from verifier.probe.fresh.documents import Speller, read_documents, shared_out, split
+from verifier.probe.fresh.documents import (
+    Speller,
+    read_documents,
+    shared_out,
+    source_sha256,
+    split,
+)
 from verifier.probe.fresh.transforms import OPERATORS
 from verifier.probe.scoring import write_shard
 
@@ -61,6 +67,14 @@ def test_documents_that_are_none_are_refused(speller, tmp_path):
     for path in (tmp_path / "some.txt", tmp_path / "missing.jsonl", tmp_path):
         with pytest.raises(UsageError, match="give shards"):
             read_documents(path, speller, 1)
+
+
+def test_documents_that_were_added_are_another_source(tmp_path):
+    seen = set()
+    for number in range(3):
+        write_shard(tmp_path / f"fineweb_val_{number:06}.bin", np.array([1, 9, number]))
+        seen.add(source_sha256(tmp_path))
+    assert len(seen) == 3 and source_sha256(tmp_path) in seen
 
 
 @pytest.mark.parametrize(
