@@ -68,7 +68,7 @@ def short_place():
 
 
 def test_trying_the_sandboxes_ends_with_what_they_run(number, short_place):
-    words = ("doctor", "--sandbox", "plain", "-q")
+    words = ("doctor", "--sandbox", "plain")
     environment = {"TMPDIR": str(short_place), "PATH": "/usr/bin:/bin"}
     process = start("-m", "verifier", *words, env=environment)
     doctor, seen = psutil.Process(process.pid), list[psutil.Process]()

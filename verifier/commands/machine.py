@@ -54,7 +54,8 @@ def _print_host(track_id: str, console: Console) -> None:
 def _survey(names: tuple[str, ...], options: Options) -> list[Survey]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[check]}"))
     console = progress_console(options)
-    with Progress(*columns, console=console, transient=True, disable=options["quiet"]) as progress:
+    unseen = options["quiet"] or not console.is_terminal  # else a line is left, an empty one
+    with Progress(*columns, console=console, transient=True, disable=unseen) as progress:
         return [_survey_one(name, progress) for name in names]
 
 
