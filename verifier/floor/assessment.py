@@ -15,12 +15,10 @@ from verifier.floor.odds import bet, total_log_odds
 from verifier.floor.source import Tape
 from verifier.floor.tokenizer_model import BOS
 from verifier.floor.world import World
-from verifier.runs.scores import finite
+from verifier.runs.scores import MAX_TAIL_TOKENS, finite
 from verifier.schemas.floor_record_json import FloorRecord
 from verifier.units import implied_bytes
 
-MAX_TAIL_TOKENS = 4_096
-"""Public scripts leave out a rest that is shorter than a sequence; sequences are no longer."""
 BLOCK_TOKENS = 2_048
 MIN_CORRELATION = 0.5
 """Of losses with −ln P in every block; where they are of other tokens there is none."""

@@ -25,6 +25,7 @@ _TABLE = re.compile(r"environ\.get\(\s*[\"']([A-Z0-9_]*BUCKETS)[\"']\s*,\s*[\"']
 MIN_TABLE = 2**16
 """Smaller ones are of weights, which training fills."""
 MIN_BUCKETS = 1_024
+MAX_DIGITS = 12
 _NAMED_VOCABULARY = re.compile(r"_(?:sp|byte)(\d{2,6})\b")
 
 
@@ -93,13 +94,13 @@ def vocabulary(submission: Submission, track: Track, options: PlanOptions) -> in
     """
     asked = options.environment.get("VOCAB_SIZE")
     if asked is not None:
-        if not asked.isdecimal():
+        if (number := _whole(asked)) is None:
             raise UsageError(f"--env VOCAB_SIZE={asked}: give a whole number, such as 1024")
-        return int(asked)
+        return number
     command = readme_command(submission) if submission.script else None
-    words = (command.environment if command else {}).get("VOCAB_SIZE", "")
-    if words.isdecimal():
-        return int(words)
+    number = _whole((command.environment if command else {}).get("VOCAB_SIZE", ""))
+    if number is not None:
+        return number
     script = submission.script.text if submission.script else None
     named = _NAMED_VOCABULARY.search(choose_dataset(submission)) if submission.script else None
     found = named or _DEFAULT_VOCABULARY.search(script or "")
@@ -120,12 +121,16 @@ def smaller_tables(submission: Submission, track: Track) -> dict[str, str]:
     tables = {}
     for script in submission.scripts:
         for name, default in _TABLE.findall(script.text or ""):
-            told = given.get(name, default).replace("_", "")
-            size = int(told) if told.isdecimal() else 0
+            size = _whole(given.get(name, default).replace("_", "")) or 0
             if size >= MIN_TABLE and share < 1:
                 buckets = 2 ** round(math.log2(size * share))
                 tables[name] = str(max(buckets, MIN_BUCKETS))
     return tables
+
+
+def _whole(words: str) -> int | None:
+    """The whole number that a stranger wrote, unless nothing has so many of anything."""
+    return int(words) if words.isdecimal() and len(words) <= MAX_DIGITS else None
 
 
 def _reads_a_sidecar(submission: Submission) -> bool:

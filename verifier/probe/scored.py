@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from verifier.claims.log_lines import FinalMetric
 from verifier.probe.tapes.variants import Variant
 from verifier.probe.turns import Turns
+from verifier.runs.scores import MAX_TAIL_TOKENS
 from verifier.schemas.probe_record_json import LedgerRecord
 
-MAX_TAIL_TOKENS = 4_096
-"""Public scripts leave out a rest that is shorter than a sequence; sequences are no longer."""
 MAX_NATS = 1e9
 """Stands for infinity in files, which hold finite numbers."""
 Losses = NDArray[np.float64]

@@ -15,6 +15,8 @@ from verifier.units import bits_per_byte
 
 KEPT_LOSSES = "token_losses.f32"
 """In a seed's folder, where a later look at single tokens needs them."""
+MAX_TAIL_TOKENS = 4_096
+"""Public scripts leave out a rest that is shorter than a sequence; sequences are no longer."""
 MAX_ORDER_BYTES = 2**25
 """Of what one process tells of the order in which it scored."""
 

@@ -23,6 +23,7 @@ def readme(line: str) -> dict[str, str]:
         (DEFAULT_8192, {}, 8192),
         (DEFAULT_8192, readme("DATA_PATH=./data/datasets/fineweb10B_sp4096"), 4096),
         (DEFAULT_8192, readme("VOCAB_SIZE=2048"), 2048),
+        (DEFAULT_8192, readme("VOCAB_SIZE=" + "9" * 500), 8192),
     ],
 )
 def test_the_vocabulary_is_the_one_that_the_submission_names(make_submission, script, files, size):
@@ -61,6 +62,7 @@ def test_a_sidecar_lies_there_for_scripts_that_name_its_file(make_submission, as
             {"NGRAM_BUCKETS": "1024"},
         ),
         ("get('BIGRAM_BUCKETS', 2048)", {}, {}),  # learned, not counted
+        ("get('NGRAM_BUCKETS', 4_194_304)", readme("NGRAM_BUCKETS=" + "9" * 500), {}),
     ],
 )
 def test_tables_of_counts_are_as_full_as_on_the_real_data(make_submission, script, files, settings):
