@@ -39,7 +39,9 @@ def rehearse(rulebook: Rulebook, options: PlanOptions) -> RehearsalInputs:
     """
     track = rulebook.track
     small, folder = track.rehearsal, options.data or Path(track.dataset.default_folder)
-    wall = small.probe_wall_seconds if options.rung == "probe" else small.wall_seconds
+    wall, environment = small.wall_seconds, small.environment
+    if options.rung == "probe":
+        wall, environment = small.probe_wall_seconds, environment | small.probe_environment
     data = small_data(folder, small)
     pins = track.dataset.pins if data == folder else ()
     return RehearsalInputs(
@@ -57,7 +59,7 @@ def rehearse(rulebook: Rulebook, options: PlanOptions) -> RehearsalInputs:
             options,
             num_seeds=options.num_seeds or 1,
             data=data,
-            environment=small.environment | options.environment,
+            environment=environment | options.environment,
         ),
     )
 

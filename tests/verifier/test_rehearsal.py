@@ -7,7 +7,9 @@ import pytest
 from tiny_track import HONEST_SCRIPT, TINY_TOKENS, write_shard
 
 from verifier.rehearsal import CUT_DATA, small_data
+from verifier.rehearsal import rehearse as rehearse_run
 from verifier.rulebook import load_rulebook
+from verifier.runs.plan import PlanOptions
 
 SHOW = "import os, sys\nprint('sees', os.environ['ITERATIONS'], sys.argv)\n"
 LOSSES = """
@@ -51,6 +53,17 @@ def test_small_settings_go_over_the_readmes_and_the_users_over_both(
     assert "sees 20 ['train_gpt.py']" in log(tmp_path)
     rehearse(submission, "--env", "ITERATIONS=7", "--out", tmp_path / "again")
     assert "sees 7 " in next((tmp_path / "again").glob("seed_*/stdout.log")).read_text()
+
+
+@pytest.mark.parametrize(("rung", "seconds"), [("rehearsal", "120"), ("probe", "0")])
+def test_runs_that_are_set_against_each_other_have_no_clock(data, rung, seconds):
+    """Public scripts take 0 as no limit, and then lower their rates by steps."""
+    rulebook = load_rulebook("10min_16mb")
+    chosen = {"data": data, "rung": rung, "environment": {"ITERATIONS": "7"}}
+    options = PlanOptions(profile="readme-strict", **chosen)
+    environment = rehearse_run(rulebook, options).options.environment
+    assert environment["MAX_WALLCLOCK_SECONDS"] == seconds
+    assert environment["ITERATIONS"] == "7"
 
 
 def test_a_script_that_fails_in_small_is_told_why_and_not_rejected(rehearse, make_submission):

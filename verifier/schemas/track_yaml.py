@@ -80,6 +80,8 @@ class Rehearsal(StrictModel):
 
     environment: dict[str, str]
     """Set over the run command's own values; names that public scripts share."""
+    probe_environment: dict[str, str]
+    """Set over these on the rung 'probe', which sets runs against each other."""
     wall_seconds: Quantity
     """The end of the one seed, whatever it does."""
     probe_wall_seconds: Quantity
