@@ -21,8 +21,8 @@ from verifier.probe.watched.passes import (
     Noted,
     Readings,
     last_readings,
+    latest_start,
     possible_starts,
-    start_nearest_to,
 )
 from verifier.probe.watched.rows import Rows
 from verifier.probe.watched.windows import counted_again
@@ -107,9 +107,8 @@ def _pass_that_counts(noted: Noted, tape: Tokens, printed_nats: float) -> NDArra
     (`windows`); or else the last of its turn; or else those of its document's last reading. Passes
     of one evaluation differ little: of those that might be meant it is the nearest.
     """
-    readings, starts = Readings(noted), possible_starts(noted)
-    anywhere = start_nearest_to(noted, printed_nats)
-    passes = [readings.since(s) for s in (starts if anywhere is None else [*starts, anywhere])]
+    readings = Readings(noted)
+    passes = [readings.since(s) for s in (*possible_starts(noted), latest_start(noted))]
     firsts = [turns.first for turns in passes]
     sliding = [(np.append(first, counted_again(noted, first)), first) for first in firsts]
     possible = (

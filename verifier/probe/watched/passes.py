@@ -13,8 +13,6 @@ from verifier.probe.tapes.variants import Tokens
 
 MAX_STARTS = 64
 """Notes at which the pass that counts may begin."""
-MAX_TURNS = 20_000
-"""That are looked through for another start: a file may be made of millions."""
 Places = NDArray[np.int64]
 Losses = NDArray[np.float64]
 
@@ -81,28 +79,15 @@ def possible_starts(noted: Noted) -> list[int]:
     return kept
 
 
-def start_nearest_to(noted: Noted, mean_nats: float) -> int | None:
-    """The turn since which the first notes of all targets come nearest to a mean; its first note.
+def latest_start(noted: Noted) -> int:
+    """The last turn since which every target was noted; its first note.
 
-    A pass in an order of its own begins anywhere in the text. From the last turn on backwards, each
-    turn takes the place of its targets' later notes; those of a whole pass before it move the mean
-    away again. None if the last turns do not reach every target.
+    A pass in an order of its own begins anywhere in the text, perhaps right behind another pass.
     """
-    begins = np.flatnonzero(np.diff(noted.turn, prepend=-1))[-MAX_TURNS:]
-    ends = np.append(begins[1:], len(noted.turn))
-    targets, place = np.unique(noted.position, return_inverse=True)
-    first_losses, is_there = np.zeros(len(targets)), np.zeros(len(targets), dtype=bool)
-    total, num_there = 0.0, 0
-    nearest, distance = None, np.inf
-    for begin, end in zip(begins[::-1].tolist(), ends[::-1].tolist(), strict=True):
-        here, index = np.unique(place[begin:end], return_index=True)
-        losses = noted.loss[begin:end][index]
-        total += float((losses - first_losses[here]).sum())
-        num_there += int((~is_there[here]).sum())
-        first_losses[here], is_there[here] = losses, True
-        if num_there == len(targets) and abs(total / num_there - mean_nats) < distance:
-            nearest, distance = begin, abs(total / num_there - mean_nats)
-    return nearest
+    latest = np.zeros(int(noted.position.max()) + 1, dtype=np.int64)
+    latest[noted.position] = np.arange(len(noted.position))
+    first_to_go = latest[np.unique(noted.position)].min()
+    return int(np.searchsorted(noted.turn, noted.turn[first_to_go]))
 
 
 def last_readings(noted: Noted, tape: Tokens) -> Places:
