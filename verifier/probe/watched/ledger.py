@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from verifier.probe.tapes.variants import Tokens
 from verifier.probe.watched.passes import (
     Noted,
+    Places,
     Readings,
     last_readings,
     latest_start,
@@ -100,19 +101,19 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
     return _unread("the printed score is the mean of no pass of noted losses", printed_nats)
 
 
-def _pass_that_counts(noted: Noted, tape: Tokens, printed_nats: float) -> NDArray[np.int64] | None:
+def _pass_that_counts(noted: Noted, tape: Tokens, printed_nats: float) -> Places | None:
     """The notes whose mean was printed.
 
     Each token's first of a pass, whose windows may have counted the end of the text more than once
-    (`windows`); or else the last of its turn; or else those of its document's last reading. Passes
-    of one evaluation differ little: of those that might be meant it is the nearest.
+    (`windows`), and which begins where the text does, or else in another order; or else the last
+    of its turn; or else those of its document's last reading. Passes of one evaluation differ
+    little: of those that might be meant it is the nearest.
     """
     readings = Readings(noted)
-    passes = [readings.since(s) for s in (*possible_starts(noted), latest_start(noted))]
-    firsts = [turns.first for turns in passes]
-    sliding = [(np.append(first, counted_again(noted, first)), first) for first in firsts]
+    passes = [readings.since(start) for start in possible_starts(noted)]
     possible = (
-        [*zip(firsts, firsts, strict=True), *sliding],
+        [way for turns in passes for way in _countings(noted, turns.first)],
+        _countings(noted, readings.since(latest_start(noted)).first),
         [(turns.last, turns.last) for turns in passes],
         [(last_readings(noted, tape),) * 2],
     )
@@ -121,6 +122,11 @@ def _pass_that_counts(noted: Noted, tape: Tokens, printed_nats: float) -> NDArra
         if min(distances) <= SAME_NATS:
             return ways[int(np.argmin(distances))][1]
     return None
+
+
+def _countings(noted: Noted, first: Places) -> list[tuple[Places, Places]]:
+    """What may have been counted of a pass, and the pass."""
+    return [(first, first), (np.append(first, counted_again(noted, first)), first)]
 
 
 def _is_best_of_several(noted: Noted, printed_nats: float) -> bool:
