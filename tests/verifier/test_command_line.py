@@ -198,6 +198,23 @@ def test_the_track_is_the_one_that_the_folder_belongs_to(tmp_path, place, stated
     assert json.loads(asked.stdout)["track"] == "demo"
 
 
+@pytest.mark.parametrize(
+    ("place", "stated", "track"),
+    [
+        ("records/track_non_record_16mb/a", "10min_16mb", "non_record_16mb"),
+        ("attempts/a", "demo", "demo"),
+    ],
+)
+def test_a_fetched_submission_keeps_the_track_of_its_pull_request(tmp_path, place, stated, track):
+    folder = tmp_path / "1005"
+    folder.mkdir()
+    (folder / "submission.json").write_text(json.dumps({"track": stated}))
+    source = {"remote": "r", "ref": "refs/pull/1005/head", "commit": "c", "path": place}
+    (tmp_path / "1005.source.json").write_text(json.dumps(source))
+    verdict = json.loads(invoke("check", str(folder), "--format", "json").stdout)
+    assert verdict["track"] == track
+
+
 def test_explaining_a_rule_answers_what_why_example_source():
     output = invoke("rules", "oversized_artifact").output
     for question in ("What:", "Why:", "Example:", "Source:"):

@@ -150,7 +150,7 @@ def _check_one(submission: str, options: Options) -> Told | PgolfError:
     try:
         # A note that came with the changes is the author's word, not that of `fetch`.
         source = None if options.get("changed") else read_source(path)
-        rulebook = _rulebook(track_of(path, options["track"]))
+        rulebook = _rulebook(track_of(path, options["track"], source))
         commit = source.commit if source else None
         verdict = pipeline.check(path, rulebook, options["profile"], commit)
     except PgolfError as error:

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rich.console import Console
 
 from verifier.errors import UsageError
-from verifier.intake.source_record import read_commit
+from verifier.intake.source_record import SourceRecord, read_commit
 from verifier.rulebook import DEFAULT_TRACK, rules_folder
 from verifier.runs.plan import PlanOptions
 from verifier.schemas.foreign_json import MAX_JSON_CHARACTERS, read_json
@@ -68,16 +68,18 @@ def result_console(options: Options) -> Console:
     return PipedConsole(no_color=options["no_color"] or None, highlight=False, width=width)
 
 
-def track_of(submission: Path, asked: str | None) -> str:
+def track_of(submission: Path, asked: str | None, source: SourceRecord | None) -> str:
     """The track that is asked for, else the one that the submission belongs to.
 
     That is the one named by a folder above it (`records/track_10min_16mb/…`, the public layout),
-    else by its submission.json, else the record track. Reports say which; a gate asks for its own.
+    else by a folder above it in the pull request that `fetch` took it from, else by its
+    submission.json, else the record track. Reports say which; a gate asks for its own.
     """
     if asked is not None:
         return asked
     known = {path.stem for path in (rules_folder() / "tracks").glob("*.yaml")}
-    named = [folder.name.removeprefix("track_") for folder in submission.resolve().parents]
+    above = [*submission.resolve().parents, *(PurePosixPath(source.path).parents if source else ())]
+    named = [folder.name.removeprefix("track_") for folder in above]
     named.append(_stated_track(submission / "submission.json").replace("-", "_"))
     return next((name for name in named if name in known), DEFAULT_TRACK)
 

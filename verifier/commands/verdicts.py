@@ -119,7 +119,8 @@ def schema() -> int:
 
 
 def _rulebook(submission: str, options: Options) -> Rulebook:
-    return load_rulebook(track_of(submission_path(submission), options["track"]))
+    path = submission_path(submission)
+    return load_rulebook(track_of(path, options["track"], read_source(path)))
 
 
 def _execute(
