@@ -51,7 +51,7 @@ def assess(
     reference = Reference.of(sample, base, scored["base"])
     update: dict[str, object] = {"moves": _moves(reference, variants, scored)}
     if "repeat" in scored:
-        repeated, why = usable(by_name["repeat"], scored["repeat"])
+        repeated, why = reference.comparable(by_name["repeat"], scored["repeat"])
         if repeated is None:
             update["not_evaluated"] = f"scored again, {why}"
         else:

@@ -46,12 +46,8 @@ class Reference:
             MoveRecord(kind=c.kind, name=variant.name, wall_seconds=scored.wall_seconds, cut=c.cut)
             for c in variant.changes
         ] or [MoveRecord(kind=variant.kind, name=variant.name, wall_seconds=scored.wall_seconds)]
-        losses, why = usable(variant, scored)
+        losses, why = self.comparable(variant, scored)
         if losses is None:
-            return tuple(record.model_copy(update={"not_scored": why}) for record in records)
-        share = float(self._is_elsewhere(variant, scored).mean())
-        if share > MAX_SHARE_ELSEWHERE:
-            why = f"{share:.0%} of its losses were noted elsewhere than the sample's"
             return tuple(record.model_copy(update={"not_scored": why}) for record in records)
         moved = self.moved(variant, losses, scored)
         everywhere = self._everywhere(variant, losses, moved)
@@ -64,6 +60,14 @@ class Reference:
             record.model_copy(update=everywhere | update)
             for record, update in zip(records, told, strict=True)
         )
+
+    def comparable(self, variant: Variant, scored: Scored) -> tuple[Losses | None, str]:
+        """Losses that can be set against the sample's; or why these cannot."""
+        losses, why = usable(variant, scored)
+        share = float(self._is_elsewhere(variant, scored).mean())
+        if losses is not None and share > MAX_SHARE_ELSEWHERE:
+            return None, f"{share:.0%} of its losses were noted elsewhere than the sample's"
+        return losses, why
 
     def moved(self, variant: Variant, losses: Losses, scored: Scored) -> Losses:
         """(K,) by how much the loss of each target moved, over targets that both scored."""

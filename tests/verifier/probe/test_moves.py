@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from verifier.probe.assessment import assess
 from verifier.probe.moves import Reference
 from verifier.probe.scored import Scored
-from verifier.probe.tapes.variants import Change, Sample, Variant
+from verifier.probe.tapes.variants import Change, Sample, Variant, plain
 
 SIZE, CUT = 2_000, 1_500
 
@@ -48,3 +49,11 @@ def test_a_loss_that_was_noted_elsewhere_is_another_one(reference, num_elsewhere
 def test_where_many_are_elsewhere_nothing_is_said(reference):
     [move] = reference.moves(changed(reference), scored(np.ones(SIZE - 1), range(1, SIZE)))
     assert "noted elsewhere" in move.not_scored and move.in_document_nats is None
+
+
+def test_a_repeat_that_was_noted_elsewhere_measures_no_noise(reference):
+    sample, losses = reference.sample, np.ones(SIZE - 1)
+    variants = [plain(sample, "base"), plain(sample, "repeat")]
+    runs = {"base": scored(losses, range(SIZE - 1)), "repeat": scored(losses, range(1, SIZE))}
+    record = assess(sample, variants, runs, "ab")
+    assert record.noise_nats is None and "noted elsewhere" in record.not_evaluated
