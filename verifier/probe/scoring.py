@@ -89,10 +89,15 @@ class Scorer:
 
     def _watch(self, variant: Variant, folder: Path, setting: Setting) -> Scored:
         watched = WatchedRun(
-            seed=self.seed, folder=folder, mounts=self._mounts(setting), artifact=self._artifact
+            seed=self.seed,
+            folder=folder,
+            mounts=self._mounts(setting),
+            artifact=self._artifact,
+            tape=variant.tokens,
+            training=tokens_of(self.setting.prepared.data, "train"),
         )
         with listening(folder, setting) as listener:
-            return run_watched(watched, setting, listener, variant.tokens)
+            return run_watched(watched, setting, listener)
 
     @property
     def _artifact(self) -> dict[str, Path]:

@@ -8,7 +8,7 @@ noted again.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from verifier.probe.watched.passes import (
     Places,
     Readings,
     last_readings,
-    latest_start,
+    latest_starts,
     possible_starts,
 )
+from verifier.probe.watched.placing import stands_in
 from verifier.probe.watched.rows import Rows
 from verifier.probe.watched.windows import counted_again
 from verifier.schemas.probe_record_json import LedgerRecord
@@ -75,10 +76,18 @@ class Ledger:
     """(M,) the how-manieth noted loss of the process each of them is."""
 
 
-def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
+def read_ledger(
+    path: Path, tape: Tokens, printed_nats: float | None, training: Sequence[Tokens] = ()
+) -> Ledger:
     """Read the instrument's file against the text that was scored and the score that was printed.
 
     The file comes out of the submission's own folder: anything may stand in it.
+
+    Args:
+        path: what the instrument wrote.
+        tape: the text that was scored.
+        printed_nats: the mean loss that the script printed, if it did.
+        training: what it was given to learn; runs that both share may be learned at any time.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
         return _unread("more losses were noted than are read; make the run smaller", printed_nats)
@@ -95,10 +104,11 @@ def read_ledger(path: Path, tape: Tokens, printed_nats: float | None) -> Ledger:
     )
     scored = _pass_that_counts(noted, tape, printed_nats)
     if scored is not None:
-        return _counted(record, noted, scored, len(tape) - 1)
+        return _counted(record, noted, scored, stands_in(tape, training))
     if _is_best_of_several(noted, printed_nats):
         return Ledger(record=record.model_copy(update={"is_best_of_several": True}), losses=None)
-    return _unread("the printed score is the mean of no pass of noted losses", printed_nats)
+    why = "the printed score is the mean of no pass of noted losses"
+    return Ledger(record=record.model_copy(update={"not_evaluated": why}), losses=None)
 
 
 def _pass_that_counts(noted: Noted, tape: Tokens, printed_nats: float) -> Places | None:
@@ -111,13 +121,15 @@ def _pass_that_counts(noted: Noted, tape: Tokens, printed_nats: float) -> Places
     """
     readings = Readings(noted)
     passes = [readings.since(start) for start in possible_starts(noted)]
-    possible = (
-        [way for turns in passes for way in _countings(noted, turns.first)],
-        _countings(noted, readings.since(latest_start(noted)).first),
-        [(turns.last, turns.last) for turns in passes],
-        [(last_readings(noted, tape),) * 2],
-    )
-    for ways in possible:
+
+    def possible() -> Iterator[list[tuple[Places, Places]]]:
+        yield [way for turns in passes for way in _countings(noted, turns.first)]
+        latest = (readings.since(start).first for start in latest_starts(noted))
+        yield [way for first in latest for way in _countings(noted, first)]
+        yield [(turns.last, turns.last) for turns in passes]
+        yield [(last_readings(noted, tape),) * 2]
+
+    for ways in possible():
         distances = [_distance(noted.loss[counted], printed_nats) for counted, _ in ways]
         if min(distances) <= SAME_NATS:
             return ways[int(np.argmin(distances))][1]
@@ -153,14 +165,21 @@ def _unread(why: str, printed_nats: float | None) -> Ledger:
 
 
 def _counted(
-    record: LedgerRecord, noted: Noted, scored: NDArray[np.int64], num_targets: int
+    record: LedgerRecord, noted: Noted, scored: Places, is_given: NDArray[np.bool_]
 ) -> Ledger:
-    """The record of the pass that counts: what of it was learned before it was scored."""
+    """The record of the pass that counts: what of it was learned before it was scored.
+
+    Args:
+        record: of all notes.
+        noted: all notes.
+        scored: (P,) those of the pass.
+        is_given: (M + 1,) which tokens of the tape the training data have, too.
+    """
     positions = noted.position[scored]
-    learned_at = np.full(num_targets + 1, np.iinfo(np.int64).max)
+    learned_at = np.full(len(is_given), np.iinfo(np.int64).max)
     learned = np.flatnonzero(noted.is_learned)
     np.minimum.at(learned_at, noted.position[learned], noted.step[learned])
-    is_late = noted.step[scored] > learned_at[positions]
+    is_late = (noted.step[scored] > learned_at[positions]) & ~is_given[positions]
     is_whole = bool((positions == np.arange(1, len(positions) + 1)).all())
     update = {
         "num_scored": len(positions),

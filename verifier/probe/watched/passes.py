@@ -79,15 +79,19 @@ def possible_starts(noted: Noted) -> list[int]:
     return kept
 
 
-def latest_start(noted: Noted) -> int:
-    """The last turn since which every target was noted; its first note.
+def latest_starts(noted: Noted) -> list[int]:
+    """The first notes of the last turn since which every target was noted, and of those before it.
 
     A pass in an order of its own begins anywhere in the text, perhaps right behind another pass.
+    Where its windows hold what was scored before as context, every target is noted once more
+    after the first of them; so it may have begun some windows earlier.
     """
     latest = np.zeros(int(noted.position.max()) + 1, dtype=np.int64)
     latest[noted.position] = np.arange(len(noted.position))
     first_to_go = latest[np.unique(noted.position)].min()
-    return int(np.searchsorted(noted.turn, noted.turn[first_to_go]))
+    turns = np.unique(noted.turn[: first_to_go + 1])[-MAX_STARTS:]
+    starts: list[int] = np.searchsorted(noted.turn, turns).tolist()
+    return starts
 
 
 def last_readings(noted: Noted, tape: Tokens) -> Places:

@@ -1,5 +1,7 @@
 """Where in a text a row of its tokens stands."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,6 +78,18 @@ class Places:
         unbroken = agrees & (misses == misses[np.maximum(anchor, 0)])
         is_other = unbroken & (self._document[guess] != self._document[place[anchor]])
         return np.where(unbroken, guess, UNKNOWN), is_other
+
+
+def stands_in(tape: Tokens, texts: Sequence[Tokens]) -> NDArray[np.bool_]:
+    """(M + 1,) whether each of a tape's tokens is of a run of eight that one of the texts has."""
+    own = _grams(tape.astype(np.int64))
+    is_there = np.zeros(len(own), dtype=bool)
+    for text in texts:
+        is_there |= np.isin(own, _grams(text.astype(np.int64)))
+    is_covered = np.zeros(len(tape), dtype=bool)
+    for offset in range(GRAM):
+        is_covered[offset : offset + len(own)] |= is_there
+    return is_covered
 
 
 def _begins_within(runs: NDArray[np.int64], begins: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """A whole run with the instrument in its process, for scripts that write no losses themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ INSTRUMENTED = {
     "PGOLF_RECORD": RECORD_FILE,
     # What is compiled calls functions that are not those of PyTorch's modules.
     "TORCH_COMPILE_DISABLE": "1",
+    # Else products on a GPU do not repeat themselves from run to run.
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 UNHEARD = Ledger(record=LedgerRecord(not_evaluated="PyTorch computed no loss"), losses=None)
 
@@ -35,9 +37,13 @@ class WatchedRun:
     mounts: Mounts
     artifact: Mapping[str, Path]
     """Name → file; empty where one command trains and evaluates."""
+    tape: Tokens
+    """The text that is scored."""
+    training: Sequence[Tokens]
+    """What is learned from."""
 
 
-def run_watched(run: WatchedRun, setting: Setting, listener: Listener, tape: Tokens) -> Scored:
+def run_watched(run: WatchedRun, setting: Setting, listener: Listener) -> Scored:
     """Run, and read what the instrument noted of the losses on the tape.
 
     Raises:
@@ -60,7 +66,9 @@ def run_watched(run: WatchedRun, setting: Setting, listener: Listener, tape: Tok
         stage = run_process(process, setting, listener)
         record = written_files(workdir, delivered).get(RECORD_FILE)
         printed = stage.log.headline.val_loss if stage.log.headline else None
-        ledger = read_ledger(record.location, tape, printed) if record else UNHEARD
+        ledger = UNHEARD
+        if record:
+            ledger = read_ledger(record.location, run.tape, printed, run.training)
     return Scored(
         losses=ledger.losses if stage.result.ended_well else None,
         detail=ledger.record.not_evaluated or how_it_ended(stage),

@@ -37,8 +37,8 @@ class Script:
         self.table.grad = None
         self.record.add(STEP, False, b"", 0.0)
 
-    def ledger(self, losses: torch.Tensor):
-        return read_ledger(self.path, TAPE, round(float(losses.double().mean()), 6))
+    def ledger(self, losses: torch.Tensor, training=()):
+        return read_ledger(self.path, TAPE, round(float(losses.double().mean()), 6), training)
 
 
 @pytest.fixture
@@ -84,6 +84,20 @@ def test_a_pass_in_another_order_may_follow_one_from_the_start(script):
     assert ledger.losses == pytest.approx(losses.numpy())
     order = [600 + 199, 600 + 400 + 199, 600 + 800 + 199]  # of scored and learned targets before
     assert ledger.noted_at[[599, 399, 199]].tolist() == order
+
+
+def test_a_pass_in_another_order_may_hold_what_it_scored_as_context(script):
+    """Adapters score a document's next chunk in a window that ends with it, behind another pass."""
+    script.score()
+    losses = torch.empty(600)
+    for begin, end in ((400, 600), (0, 400)):
+        for chunk in range(begin, end, 50):
+            window = max(begin, chunk - 100)
+            losses[chunk : chunk + 50] = script.score(window, chunk + 50)[chunk - window :]
+            script.learn(chunk, chunk + 50)
+    ledger = script.ledger(losses)
+    assert ledger.losses == pytest.approx(losses.numpy())
+    assert ledger.record.num_learned_before == 0
 
 
 def test_of_passes_that_differ_little_the_nearest_was_printed(script):
@@ -153,6 +167,16 @@ def test_tokens_that_are_learned_and_then_scored_are_counted(script):
     script.learn(0, 300)
     record = script.ledger(script.score()).record
     assert record.num_learned_before == 300 and record.first_learned_before == 1
+
+
+def test_text_that_the_training_data_have_too_may_be_learned_before(script):
+    """Boilerplate, and what a split by documents leaves in both; the next words are not given."""
+    script.learn(0, 300)
+    losses, other = script.score(), np.full(50, 40, np.uint16)
+    training = (np.append(other, TAPE[:201]), np.concatenate([TAPE[290:297], other]))
+    record = script.ledger(losses, training).record
+    assert record.num_learned_before == 100 and record.first_learned_before == 201
+    assert script.ledger(losses, (other,)).record.num_learned_before == 300
 
 
 def test_the_last_of_several_readings_of_each_document_is_a_pass(script, monkeypatch):

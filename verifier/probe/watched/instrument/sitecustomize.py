@@ -1,8 +1,9 @@
 """The instrument: Python loads it before the script, and it notes each loss and optimizer step.
 
 It runs in the submission's own process, which can deceive it: what it notes can speak against a
-script, never for it. The script is not changed and sees the same numbers. Only losses that PyTorch
-computes are seen; what is not seen makes a sum that differs from the printed score.
+script, never for it. The script is not changed. Only losses that PyTorch computes are seen; what is
+not seen makes a sum that differs from the printed score. So that two trainings of one seed are
+alike on a GPU, too, PyTorch is asked for algorithms that repeat themselves, where it has them.
 
 File format, native byte order, one event after another: a header (kind, whether a gradient will be
 taken, number of targets, the largest logarithm of a sum over the vocabulary), then for a loss its
@@ -10,14 +11,18 @@ targets as int32 and their losses as float32.
 """
 
 import contextlib
+import importlib
+import inspect
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.autograd.graph import Node
 
 HEADER = struct.Struct("=BBxxId")
 LOSS, STEP = 1, 2
@@ -74,7 +79,66 @@ def listening(original: Callable[..., "Tensor"], record: Record) -> Callable[...
     return call
 
 
+def repeat_yourself() -> None:
+    """Prefer algorithms that give the same result twice, in PyTorch and FlashAttention-3.
+
+    What has none only warns. The variable CUBLAS_WORKSPACE_CONFIG does its part for products.
+    """
+    import torch
+    import torch.nn.functional as functional
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - a property
+    attention = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = repeating(attention)
+    with contextlib.suppress(ImportError, OSError):
+        default_to_deterministic(importlib.import_module("flash_attn_interface"))
+
+
+def repeating(attention: Callable[..., "Tensor"]) -> Callable[..., "Tensor"]:
+    """PyTorch's attention, whose backward pass repeats itself only where nothing else may run."""
+    import torch
+
+    def call(*args: object, **options: object) -> "Tensor":
+        try:
+            result = attention(*args, **options)
+        except RuntimeError:  # cuDNN's is not offered to who prefers what repeats itself
+            torch.use_deterministic_algorithms(False)
+            try:
+                return attention(*args, **options)
+            finally:
+                torch.use_deterministic_algorithms(True, warn_only=True)
+        if (node := attention_node(result.grad_fn)) is not None:
+            node.register_prehook(lambda _: torch.use_deterministic_algorithms(True))
+            node.register_hook(lambda *_: torch.use_deterministic_algorithms(True, warn_only=True))
+        return result
+
+    return call
+
+
+def attention_node(node: "Node | None") -> "Node | None":
+    """The fused backward pass itself, which what cuts off padding may follow."""
+    for _ in range(4):
+        if node is None or "ScaledDotProduct" in node.name():
+            return node
+        node = node.next_functions[0][0] if node.next_functions else None
+    return None
+
+
+def default_to_deterministic(module: ModuleType) -> None:
+    """Turn `deterministic=False` around where a module's functions have it as a default."""
+    for function in vars(module).values():
+        if not isinstance(function, FunctionType):
+            continue
+        parameters = inspect.signature(function).parameters.values()
+        optional = [p for p in parameters if p.default is not p.empty and p.kind != p.KEYWORD_ONLY]
+        function.__defaults__ = tuple(p.name == "deterministic" or p.default for p in optional)
+        by_keyword = function.__kwdefaults__ or {}
+        by_keyword.update({name: True for name in by_keyword if name == "deterministic"})
+
+
 if path := os.environ.get("PGOLF_RECORD"):
     # Without PyTorch there is nothing that this instrument could hear.
     with contextlib.suppress(ImportError):
         watch(Record(Path(path).absolute()))
+        repeat_yourself()
