@@ -18,6 +18,8 @@ from verifier.reading.program import Module, Program, read_module
 
 MAX_LINES = 5_000
 _LABEL = re.compile(r"([A-Za-z]\w{3,60})(?::(?!//)\S|:? \w{2,40}[:=]\S)(?=.{0,300}\d)")
+# `W0429 17:52:48.773000 879991 torch/distributed/run.py:803] …`: what libraries log, by its form.
+_OF_LIBRARY = re.compile(r"[IWEFCD]\d{4} \d\d:\d\d:\d\d\.\d{1,9} ")
 _WORD = re.compile(r"[A-Za-z]\w*")
 _LETTERS = re.compile(r"[A-Za-z]{3}")
 _HOLE = re.compile(r"\{[^{}]{0,80}\}|%[-\d.]{0,6}[a-z]")
@@ -106,7 +108,7 @@ def _of_other_code(claim: LogClaim, code: _Code) -> Iterator[UnprintedLine]:
     lines = (claim.file.text or "").split("\n")[start:end]
     for number, stamped in enumerate(lines, start=start + 1):
         line = without_timestamp(stamped)
-        label = _LABEL.match(line)
+        label = None if _OF_LIBRARY.match(line) else _LABEL.match(line)
         if label and not code.may_print(label[1], line):
             yield UnprintedLine(
                 file=str(claim.file.path), line=number, label=label[1], text=line[:160]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.intake.submission import FileKind
-from verifier.reading.called_names import finding_at
+from verifier.reading.called_names import finding_at, literal_text
 from verifier.reading.program import Module
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
@@ -25,6 +25,7 @@ _PACKAGES = frozenset(
 )
 _INSTALLS = re.compile(r"\b(?:pip3?|uv|conda) (?:pip )?(?:install|add)\b([^\n]{0,400})")
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -33,6 +34,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     if not modules:
         return cannot_tell("there is no script that can be read")
     named = _PACKAGES | sys.stdlib_module_names | _in_folder(case) | _declared(case)
+    named |= {name for module in modules for name in _made_by_script(module)}
     known = {_plain(name) for name in named}
     findings: dict[str, Finding] = {}
     for module in modules:
@@ -49,6 +51,20 @@ def _top_imports(module: Module) -> Iterator[tuple[str, ast.stmt]]:
             yield from ((alias.name.partition(".")[0], statement) for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom) and statement.level == 0:
             yield (statement.module or "").partition(".")[0], statement
+
+
+def _made_by_script(module: Module) -> Iterator[str]:
+    """Names that a script hands out itself: it enters modules of its own into `sys.modules`.
+
+    Under which names it does so may be known to a run alone: any that it passes to a call counts.
+    """
+    stored = (node for node in module.of_kind(ast.Subscript) if isinstance(node.ctx, ast.Store))
+    if not any(getattr(node.value, "attr", "") == "modules" for node in stored):
+        return
+    for call in module.of_kind(ast.Call):
+        text = literal_text(call.args[0]) if call.args else None
+        if text is not None and _DOTTED.fullmatch(text):
+            yield text.partition(".")[0]
 
 
 def _in_folder(case: PaperCase) -> set[str]:
