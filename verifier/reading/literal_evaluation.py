@@ -11,12 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from verifier.reading.literal_files import PATH_CALLS, PATH_PARTS, Files, FileView, OpenFile
+from verifier.reading.literal_files import (
+    PATH_CALLS,
+    PATH_PARTS,
+    Files,
+    FileView,
+    OpenFile,
+    parent,
+)
 from verifier.reading.literal_functions import (
     CONSTANTS,
     FUNCTIONS,
     METHODS,
     CannotFollow,
+    LeavesFolder,
     Value,
     bounded,
 )
@@ -54,6 +62,7 @@ class Unknown:
     """The value of a name that was assigned something that is not evaluated."""
 
     reason: str
+    leaves_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class Evaluator:
         except Exception as error:  # what a decoder makes of a wrong value is its own affair
             raise CannotFollow(f"{_title(node)} fails: {type(error).__name__}: {error}") from None
         if isinstance(value, Unknown):
-            raise CannotFollow(value.reason)
+            raise (LeavesFolder if value.leaves_folder else CannotFollow)(value.reason)
         if isinstance(value, (str, bytes)):
             self._work_bytes += len(value)
         return value
@@ -139,7 +148,7 @@ class Evaluator:
             return self._symbol(dotted)
         owner = self.value(node.value)
         if isinstance(owner, PurePosixPath) and node.attr in PATH_PARTS:
-            return getattr(owner, node.attr)
+            return parent(owner) if node.attr == "parent" else getattr(owner, node.attr)
         raise CannotFollow(f"the attribute {node.attr!r}")
 
     def _symbol(self, dotted: str) -> Value:

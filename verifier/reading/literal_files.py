@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from verifier.reading.literal_functions import METHODS, CannotFollow, Value, bounded
+from verifier.reading.literal_functions import (
+    METHODS,
+    CannotFollow,
+    LeavesFolder,
+    Value,
+    bounded,
+)
 
 PATH_PARTS = ("parent", "parents", "name", "stem", "suffix")
 PATH_CALLS = {
@@ -31,9 +37,12 @@ class Files:
 
         Raises:
             CannotFollow: there is no such file, or it is too large.
+            LeavesFolder: it would lie elsewhere.
         """
         content = self.written.get(path)
         content = self.read(path) if content is None else content
+        if content is None and path.is_absolute():
+            raise LeavesFolder(f"the file {path}, which is not in the folder")
         if content is None:
             raise CannotFollow(f"the file {path}, which is not in the folder or too large")
         return content
@@ -59,7 +68,7 @@ class FileView:
             "open": self._open,
             "io.open": self._open,
             "io.BytesIO": lambda content: OpenFile(PurePosixPath("memory"), content, is_text=False),
-            "os.path.dirname": lambda path: self.path(path).parent,
+            "os.path.dirname": lambda path: parent(self.path(path)),
             "os.path.basename": lambda path: self.path(path).name,
             "os.path.exists": self._exists,
             "os.path.isfile": self._exists,
@@ -74,7 +83,8 @@ class FileView:
         """A value as a path below the root, as the script's own folder sees it.
 
         Raises:
-            CannotFollow: it is no path, or leads out of the folder.
+            CannotFollow: it is no path.
+            LeavesFolder: it leads out of the folder.
         """
         if not isinstance(value, (str, PurePosixPath)):
             raise CannotFollow("a path that is not a text")
@@ -83,7 +93,7 @@ class FileView:
         for part in path.parts:
             if part == "..":
                 if not parts:
-                    raise CannotFollow("a path that leads out of the folder")
+                    raise LeavesFolder(f"the path {path}, which leads out of the folder")
                 parts.pop()
             else:
                 parts.append(part)
@@ -151,6 +161,12 @@ class FileView:
         place = self.path(path)
         content = b"" if mode[:1] in "wx" else self.content(place)
         return OpenFile(place, content, is_text="b" not in mode)
+
+
+def parent(path: PurePosixPath) -> PurePosixPath:
+    """The folder around a path, also where that is the folder around all that was handed in."""
+    is_above = not path.parts or path.parts[-1] == ".."
+    return path / ".." if is_above else path.parent
 
 
 def _encoded(value: Value) -> bytes:

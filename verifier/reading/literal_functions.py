@@ -29,6 +29,10 @@ class CannotFollow(Exception):
     """A step of a decode chain that is not evaluated; the message names it."""
 
 
+class LeavesFolder(CannotFollow):
+    """A path leads to a file outside of the submission's folder: nobody handed it in."""
+
+
 class MissingLibrary(CannotFollow):
     """A decompressor that is not installed here: a gap of the reader, not of the submission."""
 

@@ -21,8 +21,8 @@ from verifier.reading.unpacking import RUNNER_NAMES, PackedCode, Unreadable, unp
 MAX_DEPTH = 6  # times that code may be packed in code
 MAX_BLOB_BYTES = 8 << 20
 Node = TypeVar("Node", bound=ast.AST)
-_Kind = Literal["packed", "loaded", "broken", "needs_library"]
-_KINDS: dict[str, _Kind] = {"code": "packed", "library": "needs_library"}
+_Kind = Literal["packed", "loaded", "outside", "broken", "needs_library"]
+_KINDS: dict[str, _Kind] = {"code": "packed", "library": "needs_library", "outside": "outside"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)  # hashed by identity, not by its tree
@@ -52,7 +52,8 @@ class OpaqueCode:
     """Code that is run and cannot be read; `reason` names the step that stopped the reader."""
 
     kind: _Kind
-    """Packed in the script, loaded from a file, no Python, or packed by a library not here."""
+    """Packed in the script, loaded from a file, from one outside of the folder, no Python, or
+    packed by a library not here."""
 
     file: str
     line: int
@@ -184,6 +185,8 @@ class _Reader:
 
     def _add_opaque(self, module: Module, bad: Unreadable) -> None:
         reason = f"runs code that cannot be read; the reader stops at {bad.reason}"
+        if bad.kind == "outside":
+            reason = f"runs code that nobody handed in: {bad.reason}"
         self._opaque.append(
             OpaqueCode(
                 kind=_KINDS.get(bad.kind, "loaded"),

@@ -13,7 +13,12 @@ from typing import Literal
 
 from verifier.reading.literal_evaluation import Closure, Evaluator, Symbol, Unknown, as_text
 from verifier.reading.literal_files import Files
-from verifier.reading.literal_functions import CannotFollow, MissingLibrary, Value
+from verifier.reading.literal_functions import (
+    CannotFollow,
+    LeavesFolder,
+    MissingLibrary,
+    Value,
+)
 
 RunnerKind = Literal["code", "path", "second path"]
 """What the argument of a place that runs code is: the code, a file's path, a name and a path."""
@@ -40,6 +45,10 @@ _MAX_STATEMENTS = 100_000
 _MAX_CALL_DEPTH = 4
 
 
+_Cause = Literal["library", "outside"]
+"""Why a place cannot be read, where that says more than what its argument is."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedCode:
     """The text of code that is run at `line`; `path` where it is a file of the folder."""
@@ -53,7 +62,7 @@ class PackedCode:
 class Unreadable:
     """A place that runs code which cannot be read, and the step that stops the reader."""
 
-    kind: RunnerKind | Literal["library"]
+    kind: RunnerKind | _Cause
     line: int
     reason: str
 
@@ -185,7 +194,7 @@ class _Walker:
         try:
             return self._evaluator.value(expression)
         except CannotFollow as reason:
-            return Unknown(str(reason))
+            return Unknown(str(reason), leaves_folder=isinstance(reason, LeavesFolder))
 
     def _with(self, statement: ast.With) -> None:
         for item in statement.items:
@@ -284,13 +293,13 @@ class _Walker:
                 self._followed.add(call)
             except MissingLibrary as reason:
                 self._add_unreadable(call, "library", reason)
+            except LeavesFolder as reason:
+                self._add_unreadable(call, "outside", reason)
             except (CannotFollow, IndexError) as reason:
                 self._add_unreadable(call, kind, reason)
         return bool(runners)
 
-    def _add_unreadable(
-        self, call: ast.Call, kind: RunnerKind | Literal["library"], reason: Exception
-    ) -> None:
+    def _add_unreadable(self, call: ast.Call, kind: RunnerKind | _Cause, reason: Exception) -> None:
         self.unreadable[call] = Unreadable(kind=kind, line=call.lineno, reason=str(reason))
 
     def _dotted(self, call: ast.Call) -> str:

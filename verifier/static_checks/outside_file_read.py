@@ -1,4 +1,4 @@
-"""Files read by a path that leads out of the folder: weights, caches or tables not shipped."""
+"""Files read by a path that leads out of the folder: code, weights, caches, tables not shipped."""
 
 import ast
 import re
@@ -27,6 +27,11 @@ _DATA = re.compile(r"(?i)fineweb|tokenizer|datasets?/|shard")
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """Data and tokenizer are handed to the run from outside and are no finding."""
     findings = tuple(found for module in case.program.modules for found in _findings(module))
+    findings += tuple(
+        Finding(message=code.reason, file=code.file, line=code.line)
+        for code in case.program.opaque
+        if code.kind == "outside"
+    )
     if not findings and case.program.blind_spot is not None:
         return cannot_tell(case.program.blind_spot)
     return CheckResult(findings=findings)
