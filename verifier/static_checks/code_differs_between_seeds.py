@@ -7,6 +7,7 @@ from verifier.claims.logged_source import (
     SourceDifference,
     first_difference,
     logged_source,
+    lost_head,
 )
 from verifier.claims.seed_by_seed import LogClaim
 from verifier.findings import CheckResult, Finding, cannot_tell
@@ -38,8 +39,14 @@ def _code(first: LogClaim, other: LogClaim) -> list[Finding]:
     """
     one, two = logged_source(other.file), logged_source(first.file)
     if one is not None and two is not None:
-        difference = first_difference(one, two)
-        return [] if difference is None else [_source_finding(one, two, difference)]
+        if lost_head(two, one):
+            one, two = two, one
+        skipped = lost_head(one, two)
+        difference = first_difference(one, two, skipped=skipped)
+        if difference is not None:
+            return [_source_finding(one, two, difference)]
+        if not skipped:
+            return []
     for field in ("code_bytes_uncompressed", "code_bytes"):
         mine, others = getattr(first.log, field), getattr(other.log, field)
         if mine is None or others is None:

@@ -5,6 +5,7 @@ from verifier.claims.logged_source import (
     SourceDifference,
     first_difference,
     logged_source,
+    lost_head,
     shipped_source,
 )
 from verifier.claims.seed_by_seed import LogClaim
@@ -20,12 +21,11 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     findings, is_told = [], False
     for claim in case.claims.claiming_logs:
         logged = logged_source(claim.file)
-        if logged is not None:
-            found = _by_source(case, logged)
-        elif _code(claim) is not None:
+        found, is_whole = _by_source(case, logged) if logged is not None else (None, False)
+        if found is None and not is_whole:
+            if _code(claim) is None:
+                continue
             found = _by_size(case, claim)
-        else:
-            continue
         is_told = True
         findings += [found] if found else []
     if not is_told:
@@ -33,27 +33,33 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     return CheckResult(findings=tuple(findings))
 
 
-def _by_source(case: PaperCase, logged: PrintedSource) -> Finding | None:
-    """The nearest of all shipped sources, packed ones included, is named where none is the same."""
+def _by_source(case: PaperCase, logged: PrintedSource) -> tuple[Finding | None, bool]:
+    """The nearest of all shipped sources, packed ones included, is named where none is the same.
+
+    And whether the log holds all of the source that it was held against.
+    """
     texts = {module.name: module.text for module in case.program.modules}
     texts |= {str(file.path): file.text for file in case.submission.scripts if file.text}
     nearest: tuple[SourceDifference, str] | None = None
     for name, text in texts.items():
-        difference = first_difference(logged, shipped_source(name, text))
+        shipped = shipped_source(name, text)
+        skipped = lost_head(logged, shipped)
+        difference = first_difference(logged, shipped, skipped=skipped)
         if difference is None:
-            return None
+            return None, skipped == 0
         if nearest is None or difference.line > nearest[0].line:
             nearest = difference, name
     if nearest is None:
-        return None
+        return None, False
     where, name = nearest
-    return Finding(
+    finding = Finding(
         message=f"the source that this log prints is not {name}, from its line "
         f"{where.other_line} on",
         file=logged.file,
         line=where.line,
         evidence=where.quote,
     )
+    return finding, True
 
 
 def _by_size(case: PaperCase, claim: LogClaim) -> Finding | None:
