@@ -14,6 +14,8 @@ _DISCLAIMS = re.compile(
     r"|\b(?:does|do|did)(?: not|n't) (?:beat|improve (?:on|over)|surpass) "
     r"(?:the )?(?:current |merged )*(?:sota|record|leaderboard)\b"
     r"|\bnot (?:statistically )?significant\b"
+    # A title: `# [Non-Record] …`, `"name": "Non-record: …"`.
+    r"|^(?:#{1,6}|\"(?:name|title|submission_name)\":)[ \t\"*\[(]{1,6}non[-_ ]record(?![a-z])"
 )
 
 

@@ -1,6 +1,6 @@
 """Weights that learn validation tokens before these are scored."""
 
-from verifier.data_flow.orders import is_fitted_to_context_only, learned_before_scored
+from verifier.data_flow.orders import Sequence, is_fitted_to_context_only, learned_before_scored
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase, flow_result
@@ -8,7 +8,7 @@ from verifier.static_checks.base import PaperCase, flow_result
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
     """One finding an update; one on the scored part's context alone may be of scored tokens."""
-    sequences = list(learned_before_scored(case.trace))
+    sequences = _by_what_is_learned(list(learned_before_scored(case.trace)))
     findings = [
         Finding(
             message="weights are updated on validation tokens before these are scored "
@@ -24,3 +24,11 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
         place = sequences[0].update.place
         return cannot_tell(f"{place.file}:{place.line} learns the context of what is then scored")
     return flow_result(case.trace, findings)
+
+
+def _by_what_is_learned(sequences: list[Sequence]) -> list[Sequence]:
+    """The first step on a loss: a further one, such as its rate's schedule takes, adds nothing."""
+    first: dict[tuple[frozenset[str], frozenset[str]], Sequence] = {}
+    for sequence in sequences:
+        first.setdefault((sequence.update.marks, sequence.update.objects), sequence)
+    return list(first.values())

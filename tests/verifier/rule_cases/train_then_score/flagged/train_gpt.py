@@ -19,11 +19,13 @@ def load_tokens(pattern):
 
 def learn(model, tokens, epochs, window=1024):
     optimizer = torch.optim.AdamW(model.parameters())
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     for _ in range(epochs):
         for start in range(0, len(tokens) - 1, window):
             x, y = tokens[start : start + window], tokens[start + 1 : start + window + 1]
             model(x, y).mean().backward()
             optimizer.step()  # flagged: train_then_score
+        schedule.step()
 
 
 def evaluate(model, tokens, num_bytes, window=1024):
