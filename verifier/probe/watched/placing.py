@@ -38,24 +38,34 @@ class Places:
         Runs of eight that the tape has once, within a document and a row, are anchors; what leads
         up to one, or on from one, and agrees with the tape token by token, stands beside it. Where
         two rows meet, and the tape goes on alike by chance, the second begins where a document
-        does, or a row is likely to; else a token may be taken for one of the first.
+        does, or a row is likely to: if most rows are of one length, where that is over.
 
         Args:
             targets: (n,) rows of tokens, one after another.
             begins: places at which rows are likely to begin, beside those of documents.
         """
+        place = self._of(targets, begins, len(targets))
+        length = row_length(place)
+        return place if length == len(targets) else self._of(targets, begins, length)
+
+    def _of(
+        self, targets: NDArray[np.int64], begins: NDArray[np.int64], length: int
+    ) -> NDArray[np.int64]:
+        """(n,) the same, with all rows of one length."""
         place = np.full(len(targets), UNKNOWN)
         if len(targets) >= GRAM and len(self._hashes):
             hashes = _grams(targets)
             index = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
             found = np.flatnonzero(self._hashes[index] == hashes)
             anchors = self._places[index[found]]
-            is_inside = ~_begins_within(anchors, begins)
+            is_inside = ~_begins_within(anchors, begins) & (found % length <= length - GRAM)
             place[found[is_inside]] = anchors[is_inside]
         onward, is_next = self._extended(place, targets, 1)
         backward = self._extended(place[::-1], targets[::-1], -1)[0][::-1]
         is_disputed = (onward >= 0) & (backward >= 0) & (onward != backward)
-        is_begin = is_disputed & np.isin(backward, np.concatenate([self._firsts, begins]))
+        is_likely = np.isin(backward, np.concatenate([self._firsts, begins]))
+        is_likely |= np.arange(len(place)) % max(length, 1) == 0
+        is_begin = is_disputed & is_likely
         second = is_disputed & (_latest(is_begin) > _latest(~is_disputed))
         place = np.where((onward >= 0) & ~second, onward, backward)
         return _without_filler(place, is_next & (place == onward) & (place != backward))
@@ -78,6 +88,17 @@ class Places:
         unbroken = agrees & (misses == misses[np.maximum(anchor, 0)])
         is_other = unbroken & (self._document[guess] != self._document[place[anchor]])
         return np.where(unbroken, guess, UNKNOWN), is_other
+
+
+def row_length(place: NDArray[np.int64]) -> int:
+    """How long most rows of a call are, by where they begin to stand; of a single one, all."""
+    is_first = (place >= 0) & (place != np.append(UNKNOWN, place[:-1]) + 1)
+    at = np.flatnonzero(is_first)
+    if len(at) < 2:
+        return len(place)
+    length = int(np.bincount(np.diff(at)).argmax())
+    is_whole = length >= GRAM and len(place) % length == 0
+    return length if is_whole and 2 * int((at % length == 0).sum()) > len(at) else len(place)
 
 
 def stands_in(tape: Tokens, texts: Sequence[Tokens]) -> NDArray[np.bool_]:
