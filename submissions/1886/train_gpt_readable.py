@@ -6,6 +6,7 @@
 import copy
 import hashlib
 import importlib.util
+import inspect
 import io
 import json
 import lzma
@@ -118,6 +119,7 @@ RECIPE = {
     "quantization.attn_clip_sigmas": 13.0,
     "quantization.mlp_clip_sigmas": 12.0,
     "quantization.embed_clip_sigmas": 15.0,
+    "quantization.step_mantissa_bits": 0,
     "quantization.fit_total_bytes": 16000000,
     "quantization.code_packing": "bytes",
     "quantization.compressor": "brotli",
@@ -134,6 +136,7 @@ RECIPE = {
     "evaluation.ttt_first_chunk_sizes": "",
     "evaluation.ttt_eval_seq_len": 2048,
     "evaluation.ttt_batch_size": 64,
+    "evaluation.ttt_recorded_window": 1024,
     "evaluation.phased_ttt_num_phases": 3,
     "evaluation.phased_ttt_prefix_docs": 2000,
     "evaluation.global_ttt_lr": 0.001,
@@ -172,8 +175,8 @@ BUILT_IN = {
     "model.attention_backend": "flash_3",
     "model.fused_ce_enabled": True,
     "model.fused_mlp_enabled": True,
-    "model.fused_qk_enabled": False,
-    "model.fused_xsa_enabled": False,
+    "model.fused_qk_enabled": True,
+    "model.fused_xsa_enabled": True,
     "model.fused_mix_enabled": False,
     "model.bf16_stream_enabled": False,
     "optimizer.newton_schulz": "polar_express",
@@ -192,6 +195,7 @@ BUILT_IN = {
     "quantization.int4_layers": "",
     "quantization.qat_enabled": False,
     "quantization.gptq_enabled": True,
+    "quantization.step_mantissa_bits": 0,
     "quantization.gated_attn_quant_gate": True,
     "quantization.lqer_enabled": False,
     "quantization.lqer_rank": 4,
@@ -217,6 +221,7 @@ BUILT_IN = {
     "evaluation.ttt_warm_start_limit": 0.0,
     "evaluation.ttt_first_chunk_sizes": "",
     "evaluation.ttt_batch_tokens": 0,
+    "evaluation.ttt_compile_unit": "block",
 }
 
 
@@ -250,6 +255,112 @@ class PausedError(TrainerError):
     """The time that was given to this command is over; what it did is kept for the next one."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
+# ---- trainer/data/byte_lengths.py
+# Bytes per token id: the denominator of bits per byte, as the challenge counts it.
+
+
+SPACE_MARK = "▁"
+PURE_BYTE_OFFSET = 4  # the published byte260 set: pad, bos, eos, unk, then the 256 bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ByteTable:
+    """What each token id is worth; V is the vocabulary size."""
+
+    base_bytes: np.ndarray  # (V,) int16: bytes of the piece without its leading space mark
+    has_leading_space: np.ndarray  # (V,) bool: the piece starts with the space mark
+    is_boundary: np.ndarray  # (V,) bool: after this token a leading space is not charged
+
+
+def load_byte_table(tokenizer_path: Path | str, vocab_size: int) -> ByteTable:
+    """The byte table of a SentencePiece model, or of the published pure-byte `.json`.
+
+    Raises:
+        DataError: the file is no tokenizer, or its vocabulary is not `vocab_size`.
+    """
+    path = Path(tokenizer_path)
+    table = pure_byte_table(path) if path.suffix == ".json" else sentencepiece_byte_table(path)
+    if table.base_bytes.size != vocab_size:
+        raise DataError(
+            f"{path}: the tokenizer has {table.base_bytes.size} tokens, but the vocabulary size "
+            f"asked for is {vocab_size}: set model.vocab_size, or take the data of that vocabulary"
+        )
+    return table
+
+
+def sentencepiece_byte_table(path: Path) -> ByteTable:
+    """The table of a SentencePiece model, token by token.
+
+    Raises:
+        DataError: the file is no SentencePiece model.
+    """
+    pieces = load_sentencepiece(path)
+    size = pieces.vocab_size()
+    base_bytes = np.zeros(size, dtype=np.int16)
+    has_leading_space = np.zeros(size, dtype=np.bool_)
+    is_boundary = np.zeros(size, dtype=np.bool_)
+    for token in range(size):
+        piece = pieces.id_to_piece(token)
+        if pieces.is_control(token) or pieces.is_unknown(token) or pieces.is_unused(token):
+            is_boundary[token] = True
+        elif pieces.is_byte(token):
+            base_bytes[token] = 1
+        else:
+            has_leading_space[token] = piece.startswith(SPACE_MARK)
+            base_bytes[token] = len(piece.removeprefix(SPACE_MARK).encode())
+    return ByteTable(
+        base_bytes=base_bytes, has_leading_space=has_leading_space, is_boundary=is_boundary
+    )
+
+
+def load_sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
+    """Read a SentencePiece model.
+
+    Raises:
+        DataError: the file is missing or no SentencePiece model.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such tokenizer; give the path of a SentencePiece .model file")
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError):
+        raise DataError(f"{path}: not a SentencePiece model; fetch or train it again") from None
+
+
+def pure_byte_table(path: Path) -> ByteTable:
+    """The table of the published byte260 tokenizer: every token but the first four is one byte.
+
+    Raises:
+        DataError: the file does not describe that tokenizer.
+    """
+    try:
+        description = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise DataError(
+            f"{path}: cannot read it as a pure-byte tokenizer; fetch it again"
+        ) from None
+    if not isinstance(description, dict) or description.get("tokenizer_type") != "pure_byte":
+        raise DataError(f"{path}: not a pure-byte tokenizer; give a .model or the published .json")
+    is_boundary = np.arange(PURE_BYTE_OFFSET + 256) < PURE_BYTE_OFFSET
+    return ByteTable(
+        base_bytes=(~is_boundary).astype(np.int16),
+        has_leading_space=np.zeros_like(is_boundary),
+        is_boundary=is_boundary,
+    )
+
+
+def count_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndarray) -> int:
+    """Bytes that the targets stand for.
+
+    Args:
+        table: the tokenizer's byte table.
+        previous_ids: (n,) the token before each target.
+        target_ids: (n,) the tokens to be charged.
+    """
+    charged_space = table.has_leading_space[target_ids] & ~table.is_boundary[previous_ids]
+    return int(table.base_bytes[target_ids].sum(dtype=np.int64)) + int(charged_space.sum())
 
 
 # ---- trainer/quantization/codecs.py
@@ -333,7 +444,7 @@ def _decompress(compressed: bytes, codec: str) -> bytes:
 class CodedMatrices:
     """Matrices as bytes; it takes their shapes to read them."""
 
-    side: bytes  # levels and frequencies, which still compress
+    side: bytes  # means, levels and frequencies, which still compress
     words: bytes  # which do not
 
 
@@ -518,6 +629,7 @@ class QuantizationOptions:
     attn_clip_sigmas: float = lever(0.0, at_least=0)  # 0: matrix_clip_sigmas
     mlp_clip_sigmas: float = lever(0.0, at_least=0)  # 0: matrix_clip_sigmas
     embed_clip_sigmas: float = option(20.0, above=0)
+    step_mantissa_bits: int = lever(0, at_least=0)  # of a row's fp16 step; 0: all ten
     fit_total_bytes: int = lever(0, at_least=0)  # of artifact and script, by all clips; 0: as said
     # One code a byte, or back to back, or large matrices in no more than their codes' entropy.
     code_packing: Literal["bytes", "bits", "rans"] = option("bytes")
@@ -545,6 +657,9 @@ class EvaluationOptions:
     ttt_first_chunk_sizes: str = lever("")
     ttt_eval_seq_len: int = option(1024, at_least=1)  # tokens that a forward pass sees
     ttt_batch_size: int = option(64, at_least=2)  # documents of one process at once, at most
+    # On a GPU, passes over windows of up to so many tokens are recorded and played (CUDA graphs),
+    # which spares the host their launches and takes memory for the largest of them; 0: none.
+    ttt_recorded_window: int = lever(0, at_least=0)
     # So many times, all weights learn from all documents scored so far (#1610, #1626): whenever
     # another part of the prefix_docs longest documents, which are scored first, is done.
     phased_ttt_num_phases: int = lever(0, at_least=0)
@@ -727,6 +842,242 @@ def payload_bytes(stored: Mapping[str, StoredTensor]) -> int:
     return sum(tensor.num_bytes for tensor in stored.values())
 
 
+# ---- trainer/quantization/gptq.py
+# Rounding whose later columns make up for the errors of earlier ones (GPTQ, arXiv 2210.17323).
+
+
+DAMPING = 0.01  # of the mean diagonal, added to it: the public scripts' (#1019 on)
+BLOCK_COLUMNS = 128
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """The values that weights may take: a step times a whole number up to the largest."""
+
+    steps: Tensor  # (R, 1) fp32, or (R, C) where columns differ
+    largest: Tensor  # (1,) or (C,) fp32
+
+
+def row_grid(step: Tensor, bits: int) -> Grid:  # (R,)
+    """A step for each row, codes of so many bits."""
+    return Grid(steps=step.float()[:, None], largest=step.new_tensor([max_code(bits)]).float())
+
+
+def sigma_steps(
+    matrix: Tensor,  # (R, C)
+    bits: int,
+    clip_sigmas: float,
+) -> Tensor:  # (R,) fp16
+    """Steps with which codes end at so many standard deviations of their row (SDClip, #1394).
+
+    Fewer deviations make finer steps, and codes that carry more bits: `size_law.py`.
+    """
+    step = clip_sigmas * matrix.float().std(dim=1) / max_code(bits)
+    return step.half().clamp_min(SMALLEST_STEP)
+
+
+def coarse_steps(step: Tensor, mantissa_bits: int) -> Tensor:  # (R,) fp16 → (R,) fp16
+    """Steps with fewer digits, which compress: most of what an fp16 step takes is its last bits.
+
+    With four bits a step is up to 3 % off, to either side: as finer ones make up for coarser ones,
+    the errors that codes make grow by less than 0.1 %. 0 leaves all ten.
+    """
+    if mantissa_bits == 0:
+        return step
+    mantissa, exponent = step.float().frexp()  # from 1/2 to 1
+    whole = (mantissa * 2.0 ** (mantissa_bits + 1)).round()
+    return torch.ldexp(whole, exponent - mantissa_bits - 1).half()
+
+
+def nearest_codes(matrix: Tensor, grid: Grid) -> Tensor:  # (R, C) → (R, C) int8
+    """Each weight at the nearest value of its grid."""
+    codes = (matrix.float() / grid.steps).round()
+    return codes.clamp(-grid.largest, grid.largest).to(torch.int8)
+
+
+def gptq_codes(
+    matrix: Tensor,  # (R, C)
+    hessian: Tensor,  # (C, C)
+    grid: Grid,
+) -> Tensor:  # (R, C) int8
+    """Codes whose rows do no more to the layer's outputs than the nearest ones.
+
+    Compensation is greedy, so that now and then the nearest codes do better; rows for which they
+    do keep them.
+    """
+    nearest = nearest_codes(matrix, grid)
+    compensated = compensated_codes(matrix.float(), hessian.float(), grid)
+    errors = [output_error(matrix, hessian, codes, grid) for codes in (compensated, nearest)]
+    return torch.where((errors[0] <= errors[1])[:, None], compensated, nearest)
+
+
+def output_error(
+    matrix: Tensor,  # (R, C)
+    hessian: Tensor,  # (C, C)
+    codes: Tensor,  # (R, C) int8
+    grid: Grid,
+) -> Tensor:  # (R,)
+    """What rounding does to the squares of the layer's outputs, row by row: e H e'."""
+    error = matrix.float() - codes.float() * grid.steps
+    return ((error @ hessian.float()) * error).sum(dim=1)
+
+
+def compensated_codes(
+    matrix: Tensor,  # (R, C) fp32
+    hessian: Tensor,  # (C, C) fp32
+    grid: Grid,
+) -> Tensor:  # (R, C) int8
+    """Round column by column, most used inputs first, and spread each error over those to come.
+
+    With U'U the inverse of the Hessian, U upper triangular, an error e in column j is taken up by
+    the later columns as e U[j, j+1:] / U[j, j]. Columns are done in blocks: within one at once,
+    beyond it when the block is done.
+    """
+    order = hessian.diagonal().argsort(descending=True, stable=True)
+    factor = inverse_factor(hessian[order][:, order])
+    steps = grid.steps.expand_as(matrix).T[order]
+    largest = grid.largest.expand(len(order))[order]
+    weights = matrix.T[order].contiguous()  # (C, R): a column of the matrix is a row here
+    codes = torch.empty_like(weights, dtype=torch.int8)
+    errors = torch.empty_like(weights)
+    for start in range(0, len(order), BLOCK_COLUMNS):
+        stop = min(start + BLOCK_COLUMNS, len(order))
+        for column in range(start, stop):
+            step, end = steps[column], largest[column]
+            code = (weights[column] / step).round().clamp(-end, end)
+            codes[column] = code.to(torch.int8)
+            errors[column] = (weights[column] - code * step) / factor[column, column]
+            after = slice(column + 1, stop)
+            weights[after].addr_(factor[column, after], errors[column], alpha=-1.0)
+        weights[stop:].addmm_(factor[start:stop, stop:].T, errors[start:stop], alpha=-1.0)
+    in_place = torch.empty_like(codes)
+    in_place[order] = codes
+    return in_place.T.contiguous()
+
+
+def inverse_factor(hessian: Tensor) -> Tensor:  # (C, C) → (C, C) fp32, upper triangular
+    """U with U'U the inverse of the damped Hessian; an input that is never on counts by itself.
+
+    In fp64: the Hessian of few tokens is near to singular.
+    """
+    damped = hessian.double()
+    diagonal = damped.diagonal()
+    diagonal[diagonal == 0] = 1.0
+    diagonal += DAMPING * diagonal.mean()
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor.float()
+
+
+# ---- trainer/quantization/fine_columns.py
+# Eight bits for the few columns of which the outputs hear most (AWQ-lite, #1945).
+
+
+FINE_BITS = 8
+COLUMNS = ":columns:"
+
+
+def with_fine_columns(
+    grid: Grid,
+    fine_step: Tensor,  # (R,) fp16
+    num_columns: int,
+    fine: list[slice],
+) -> Grid:
+    """The grid with steps and codes of eight bits in some columns."""
+    steps = grid.steps.repeat(1, num_columns)
+    largest = grid.largest.repeat(num_columns)
+    for columns in fine:
+        steps[:, columns] = fine_step.float()[:, None]
+        largest[columns] = max_code(FINE_BITS)
+    return Grid(steps=steps, largest=largest)
+
+
+# ---- trainer/quantization/calibrated_rounding.py
+# A model's tensors in their stored form, rounded as calibration says.
+
+
+Hessians = Mapping[str, Tensor]  # name of a matrix (R, C) → (C, C) fp32
+
+
+def quantize_calibrated(
+    state: Mapping[str, Tensor], hessians: Hessians, options: QuantizationOptions
+) -> dict[str, StoredTensor]:
+    """Store a model's tensors; large matrices as GPTQ codes on SDClip grids.
+
+    A matrix without a Hessian is no linear layer's but a table: its rows are rounded to nearest.
+
+    Raises:
+        TrainerError: a matrix is not finite.
+    """
+    matrices = {n: t.detach() for n, t in state.items() if is_rounded(n, t, options)}
+    fine: dict[str, list[slice]] = {}
+    stored: dict[str, StoredTensor] = {}
+    for name, tensor in state.items():
+        if name not in matrices:
+            stored[name] = store_tensor(name, tensor.detach().cpu(), options)
+            continue
+        parts = round_matrix(name, tensor, hessians.get(name), fine.get(name, []), options)
+        stored |= parts
+    return stored
+
+
+def round_matrix(
+    name: str,
+    matrix: Tensor,  # (R, C)
+    hessian: Tensor | None,  # (C, C)
+    fine: list[slice],  # columns that get more bits
+    options: QuantizationOptions,
+) -> dict[str, StoredTensor]:
+    """One matrix: its codes, and those of fine columns apart.
+
+    Raises:
+        TrainerError: weights, inputs or steps are no numbers, which no factorization survives.
+    """
+    bits, sigmas = code_bits(name, options), clip_sigmas(name, options)
+    step, fine_step = (
+        coarse_steps(sigma_steps(matrix, width, sigmas), options.step_mantissa_bits)
+        for width in (bits, FINE_BITS)
+    )
+    if not all(bool(part.isfinite().all()) for part in (step, hessian) if part is not None):
+        raise TrainerError(
+            f"{name}: weights or their inputs are not finite, trained to no number or beyond fp16; "
+            "lower the learning rates, or clip gradients"
+        )
+    grid = row_grid(step, bits)
+    if fine:
+        grid = with_fine_columns(grid, fine_step, matrix.size(1), fine)
+    codes = nearest_codes(matrix, grid) if hessian is None else gptq_codes(matrix, hessian, grid)
+    codes = codes.cpu()
+    parts = {}
+    for columns in fine:
+        parts[f"{name}{COLUMNS}{columns.start}"] = StoredTensor(
+            values=codes[:, columns].clone(), scale=fine_step.cpu(), dtype=matrix.dtype
+        )
+        codes[:, columns] = 0
+    parts[name] = StoredTensor(values=codes, scale=step.cpu(), dtype=matrix.dtype, bits=bits)
+    return parts
+
+
+def clip_sigmas(name: str, options: QuantizationOptions) -> float:
+    """After how many standard deviations a matrix's grids end."""
+    if name.startswith("tok_emb"):
+        return options.embed_clip_sigmas
+    own = 0.0
+    if ".mlp." in name:
+        own = options.mlp_clip_sigmas
+    if ".attn." in name:
+        own = options.attn_clip_sigmas
+    return own or options.matrix_clip_sigmas
+
+
+def restore_calibrated(
+    stored: Mapping[str, StoredTensor], options: QuantizationOptions
+) -> dict[str, Tensor]:
+    """The tensors that the stored ones stand for, with all that is stored apart put back."""
+    state = dequantize_state(stored)
+    return state
+
+
 # ---- trainer/quantization/size_law.py
 # How many bits codes take, before any are made.
 
@@ -734,7 +1085,98 @@ def payload_bytes(stored: Mapping[str, StoredTensor]) -> int:
 # Where the mean square error of a Gaussian in six bits is about least; with more bits it is farther
 # out, and trained rows have longer tails.
 NEAREST_CLIP_SIGMAS = 4.0
+ROWS_PER_OCTAVE = 4  # sizes of rows that are told apart: those of rare tokens are smaller
+LEAST_ROW = 2.0**-10  # of codes that are all 0
 FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
+WIDEST_FACTOR = 32.0  # on clips: beyond, steps are so wide that all codes are 0
+
+
+def normal_share_below(deviations: float) -> float:
+    """The share of a normal distribution that lies below so many deviations."""
+    return 0.5 * math.erfc(-deviations / math.sqrt(2.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeSpreads:
+    """How far apart codes are, in N cells of all matrices: a column's codes in rows of one size.
+
+    What a column's codes have in common is no matter: entropy coding takes it off.
+    """
+
+    variances: np.ndarray  # (N,) in steps, before rounding
+    # (N,) the part that does not shrink as steps grow: errors that GPTQ hands on to later columns
+    handed_on: np.ndarray
+    num_codes: np.ndarray  # (N,)
+
+    def saved_bytes(self, factor: float) -> float:
+        """What codes take less if all clips are so many times as wide."""
+        wider = (self.variances - self.handed_on) / factor**2 + self.handed_on
+        bits = gaussian_bits(self.variances) - gaussian_bits(wider)
+        return float((bits * self.num_codes).sum()) / 8
+
+
+def code_spreads(stored: Mapping[str, StoredTensor], options: QuantizationOptions) -> CodeSpreads:
+    """Those of all codes that clips decide on; a few beside them have grids of their own."""
+    parts = [
+        matrix_spreads(tensor.values.numpy(), max_code(tensor.bits) / clip_sigmas(name, options))
+        for name, tensor in stored.items()
+        if tensor.scale is not None and tensor.values.numel() > MAX_KEPT_ELEMENTS
+    ]
+    variances, handed_on, num_codes = np.concatenate([np.empty((3, 0)), *parts], axis=1)
+    return CodeSpreads(variances=variances, handed_on=handed_on, num_codes=num_codes)
+
+
+def matrix_spreads(codes: np.ndarray, weight_steps: float) -> np.ndarray:  # (R, C) int8 → (3, N)
+    """Variances of a matrix's cells, what of them was handed on, codes.
+
+    On SDClip's grids the weights of a row have a known variance in steps. Rounded to nearest, codes
+    have a twelfth more; by GPTQ up to a third, the same at all clips.
+    """
+    table = rounded_gaussians()
+    excess = float(codes.var(axis=1, dtype=np.float32).mean()) - 1 / 12 - weight_steps**2
+    apart = codes - codes.mean(axis=0, dtype=np.float32)
+    rows = np.sqrt(np.square(apart).mean(axis=1)).clip(LEAST_ROW)
+    columns = np.sqrt(np.square(apart / rows[:, None]).mean(axis=0))
+    levels, num_rows = np.unique(np.rint(ROWS_PER_OCTAVE * np.log2(rows)), return_counts=True)
+    cells = np.outer(2.0 ** (levels / ROWS_PER_OCTAVE), columns)
+    variances = np.interp(cells, table.code_deviations, table.deviations) ** 2
+    handed_on = np.minimum(max(excess, 0.0), variances)
+    num_codes = np.broadcast_to(num_rows[:, None], cells.shape)
+    return np.stack([variances, handed_on, num_codes]).reshape(3, -1)
+
+
+def gaussian_bits(variances: np.ndarray) -> np.ndarray:
+    """The entropy of Gaussians that are rounded to whole numbers."""
+    table = rounded_gaussians()
+    bits: np.ndarray = np.interp(np.sqrt(variances), table.deviations, table.bits)
+    return bits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundedGaussians:
+    """Gaussians rounded to whole numbers, from such that are always 0."""
+
+    deviations: np.ndarray  # (K,)
+    code_deviations: np.ndarray  # (K,) after rounding
+    bits: np.ndarray  # (K,) of entropy
+
+
+@cache
+def rounded_gaussians() -> RoundedGaussians:
+    """A table, sixteen to an octave."""
+    deviations = 2.0 ** np.arange(-3.0, 7.0, 1 / 16)
+    found = [(0.0, 0.0), *(rounded_gaussian(deviation) for deviation in deviations)]
+    after, bits = np.array(found).T
+    return RoundedGaussians(deviations=np.append(0.0, deviations), code_deviations=after, bits=bits)
+
+
+def rounded_gaussian(deviation: float) -> tuple[float, float]:
+    """The standard deviation and the entropy in bits of a Gaussian rounded to whole numbers."""
+    last = math.ceil(7 * deviation)
+    below = [normal_share_below((code - 0.5) / deviation) for code in range(-last, last + 2)]
+    shares = [after - before for before, after in zip(below[:-1], below[1:], strict=True)]
+    square = sum(share * code**2 for code, share in enumerate(shares, start=-last))
+    return math.sqrt(square), -sum(share * math.log2(share) for share in shares if share > 0)
 
 
 def finest_factor(options: QuantizationOptions) -> float:
@@ -763,9 +1205,9 @@ def with_clips_times(options: QuantizationOptions, factor: float) -> Quantizatio
 # The artifact: stored tensors ↔ compressed bytes, the same bytes for the same tensors.
 
 
-ARTIFACT_FORMAT = "pgolf rows, version 3"
+ARTIFACT_FORMAT = "pgolf rows, version 4"
 MAX_FITTINGS = 6
-MOST_OCTAVES = 5.0  # of clips: beyond, steps are so wide that all codes are 0
+HALVINGS = 30  # of the octaves that clips may change by: to a billionth
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -862,11 +1304,11 @@ def fit_artifact(
 ) -> FittedArtifact:
     """The finest grids with which the artifact keeps to a budget.
 
-    One artifact with the recipe's clips tells how much is too much; the size law says what clips
-    take off as much. What that leaves over or under is taken off in the same way, from then on by
-    the slope that was seen. Grids never end so near that clipping would do more harm than finer
-    steps do good: a budget can be too large. Where sizes jump and none comes near the budget, the
-    largest artifact that keeps to it is taken: a run is not lost for a thousandth of its bytes.
+    One artifact with the recipe's clips tells how much is too much, and its codes, by the size law,
+    what clips take off as much. What that leaves over or under is taken off in the same way. Grids
+    never end so near that clipping would do more harm than finer steps do good: a budget can be too
+    large. Where sizes jump and none comes near the budget, the largest artifact that keeps to it is
+    taken: a run is not lost for a thousandth of its bytes.
 
     Args:
         store: makes the stored tensors as options say.
@@ -892,36 +1334,43 @@ def fit_artifact(
                 predicted_bytes=predicted_bytes or num_bytes,
             )
         )
-        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or factor == finest
+        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or math.isclose(factor, finest)
         if num_bytes <= budget_bytes and is_filled:
             break
-        num_codes = sum(t.values.numel() for t in stored.values() if t.scale is not None)
-        octave_bytes = seen_slope(tried, max(num_codes, 1) / 8.0)
-        octaves = min((num_bytes - target_bytes) / octave_bytes, MOST_OCTAVES)
-        before, factor = factor, min(max(factor * 2.0**octaves, finest), 2.0**MOST_OCTAVES)
-        predicted_bytes = num_bytes - round(octave_bytes * math.log2(factor / before))
+        spreads = code_spreads(stored, scaled)
+        ends = (finest / factor, WIDEST_FACTOR / factor)
+        times = fitting_factor(spreads, num_bytes - target_bytes, ends)
+        factor *= times
+        predicted_bytes = num_bytes - round(spreads.saved_bytes(times))
+    return best_fitting(tried, budget_bytes)
+
+
+def best_fitting(tried: Sequence[FittedArtifact], budget_bytes: int) -> FittedArtifact:
+    """The largest artifact that keeps to a budget.
+
+    Raises:
+        RecipeError: none does.
+    """
     fitting = [one for one in tried if one.artifact.num_bytes <= budget_bytes]
     if not fitting:
+        least = min(one.artifact.num_bytes for one in tried)
         raise RecipeError(
-            f"quantization.fit_total_bytes leaves {budget_bytes} bytes for the artifact, which no "
-            f"clips lead to (the last: {num_bytes} bytes); change the model or matrix_bits"
+            f"quantization.fit_total_bytes leaves {budget_bytes:,} bytes for the artifact, which "
+            f"no clips lead to: the least was {least:,}, {least - budget_bytes:,} too many; lower "
+            "model.num_layers or mlp_hidden, or shorten the script (--packed)"
         )
     return max(fitting, key=lambda one: one.artifact.num_bytes)
 
 
-def seen_slope(tried: Sequence[FittedArtifact], law: float) -> float:
-    """Bytes that all clips twice as wide take off: as last seen, within a factor of two of the law.
-
-    Args:
-        tried: what clips came to so far.
-        law: the same by the size law, a bit of every code.
-    """
-    if len(tried) < 2:
-        return law
-    before, last = tried[-2:]
-    octaves = math.log2(last.clip_factor / before.clip_factor)
-    fallen = before.artifact.num_bytes - last.artifact.num_bytes
-    return min(max(fallen / octaves, law / 2), law * 2) if octaves else law
+def fitting_factor(spreads: CodeSpreads, excess_bytes: float, ends: tuple[float, float]) -> float:
+    """By what to multiply clips to save so many bytes, or the end that comes nearest to it."""
+    low, high = ends
+    if spreads.saved_bytes(low) >= excess_bytes:
+        return low
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if spreads.saved_bytes(middle) < excess_bytes else (low, middle)
+    return high
 
 
 def unpack_artifact(artifact: bytes, options: QuantizationOptions) -> dict[str, StoredTensor]:
@@ -1080,424 +1529,6 @@ def shard_paths(folder: Path | str, split: str) -> list[Path]:
             "make them with `pgolf-train data build` or `pgolf-train data get`"
         )
     return paths
-
-
-# ---- trainer/process_group.py
-# One code path for one process and for eight: with one process, communication does nothing.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProcessGroup:
-    """The processes of a run, seen from one of them."""
-
-    rank: int
-    world_size: int
-    device: torch.device
-
-    @property
-    def is_master(self) -> bool:
-        return self.rank == 0
-
-    def sum_in_place(self, tensor: torch.Tensor) -> None:
-        if self.world_size > 1:
-            dist.all_reduce(tensor)
-
-    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The mean over the processes; the tensor itself may be overwritten."""
-        self.sum_in_place(tensor)
-        return tensor / self.world_size
-
-    def start_average(self, tensors: list[torch.Tensor]) -> Callable[[], None]:
-        """Begin to average tensors, one message for each type; calling the result puts them in."""
-        if self.world_size == 1:
-            return lambda: None
-        messages = []
-        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in one order everywhere
-            alike = [tensor for tensor in tensors if tensor.dtype == dtype]
-            flat = torch.cat([tensor.flatten() for tensor in alike]) / self.world_size
-            messages.append((alike, flat, dist.all_reduce(flat, async_op=True)))
-
-        def wait() -> None:
-            for alike, flat, work in messages:
-                work.wait()
-                parts = torch.split_with_sizes(flat, [tensor.numel() for tensor in alike])
-                for tensor, part in zip(alike, parts, strict=True):
-                    tensor.copy_(part.view_as(tensor))
-
-        return wait
-
-    def start_scatter(self, whole: torch.Tensor) -> Callable[[], torch.Tensor]:
-        """Begin to average a tensor of equal shares; calling the result waits for the own one."""
-        if self.world_size == 1:
-            return lambda: whole
-        shares = list((whole / self.world_size).chunk(self.world_size))
-        own = torch.empty_like(shares[0])
-        work = dist.reduce_scatter(own, shares, async_op=True)
-
-        def wait() -> torch.Tensor:
-            work.wait()
-            return own
-
-        return wait
-
-    def largest(self, number: float) -> float:
-        """The largest of the processes' numbers.
-
-        Hosts wait for one another, but for no device: there, the answer would come after all work
-        that was given before, and nothing be left to do when the next step begins.
-        """
-        if self.world_size == 1:
-            return number
-        numbers = torch.tensor(number, dtype=torch.float64)
-        dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
-        return numbers.item()
-
-    def start_gather(self, share: torch.Tensor) -> Callable[[], torch.Tensor]:
-        """Begin to collect equal shares; calling the result waits for all, rank after rank."""
-        if self.world_size == 1:
-            return lambda: share
-        share = share.contiguous()
-        gathered = share.new_empty((self.world_size * share.size(0), *share.shape[1:]))
-        shares = list(gathered.chunk(self.world_size))
-        work = dist.all_gather(shares, share, async_op=True)
-
-        def wait() -> torch.Tensor:
-            work.wait()
-            return gathered
-
-        return wait
-
-    def start_fetch(self, scalar: torch.Tensor) -> Callable[[], float]:
-        """Begin to copy a number off the device; calling the result waits for that copy alone.
-
-        What the device was given to do after it goes on meanwhile.
-        """
-        if self.device.type != "cuda":
-            return scalar.item
-        pinned = torch.empty((), dtype=scalar.dtype, pin_memory=True)
-        pinned.copy_(scalar, non_blocking=True)
-        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrived.record()
-
-        def wait() -> float:
-            arrived.synchronize()
-            return pinned.item()
-
-        return wait
-
-    def barrier(self) -> None:
-        if self.world_size > 1:
-            dist.barrier()
-
-    def synchronize(self) -> None:
-        """Wait until the device has done what it was given, so that a clock means something."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
-def join_process_group() -> ProcessGroup:
-    """The group that torchrun set up (RANK, WORLD_SIZE, LOCAL_RANK), or a group of one.
-
-    Raises:
-        LaunchError: there are more processes on this machine than GPUs.
-    """
-    rank = int(os.environ.get("RANK", "0"))
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        if local_rank >= torch.cuda.device_count():
-            raise LaunchError(
-                f"process {local_rank} has no GPU: this machine has {torch.cuda.device_count()}; "
-                "start fewer processes"
-            )
-        device = torch.device("cuda", local_rank)
-        torch.cuda.set_device(device)
-    if world_size > 1:
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-    return ProcessGroup(rank=rank, world_size=world_size, device=device)
-
-
-def leave_process_group() -> None:
-    """Take leave of the other processes, if there are any."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
-    """Within it, a backward pass averages gradients over the processes only if wanted.
-
-    While micro-batches accumulate, only the last backward pass need pay for communication.
-    """
-    if wanted or not isinstance(forward, DistributedDataParallel):
-        return nullcontext()
-    return forward.no_sync()
-
-
-# ---- trainer/data/batches.py
-# Tokens on the device, in a fixed order: every process draws its own share of one stream.
-
-
-Item = TypeVar("Item")
-MADE_AHEAD = 3  # micro-batches
-TOKENS_PER_BOUNDARY = 128  # few enough: documents of FineWeb have about 800
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """B sequences of T tokens on the device."""
-
-    input_ids: Tensor  # (B, T) int64
-    target_ids: Tensor  # (B, T) int64: the token after each input
-    boundaries: Tensor | None  # (S,) int32: where documents begin, rows end to end
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadyBatch:
-    """Consecutive tokens in the host's memory, for sequences of any length that divides them."""
-
-    ids: np.ndarray  # (N + 1,) int64
-    begins: np.ndarray | None  # (D,) int64: where documents do, where they are packed into one row
-
-    def on(self, device: torch.device, seq_len: int) -> Batch:
-        """Sequences on a device, whose targets are the next tokens."""
-        row_tokens, boundaries = seq_len, None
-        if self.begins is not None:
-            row_tokens = self.ids.size - 1
-            boundaries = on_device(cut_documents(self.begins, row_tokens, seq_len), device)
-        ids = on_device(self.ids, device)
-        return Batch(
-            input_ids=ids[:-1].view(-1, row_tokens),
-            target_ids=ids[1:].view(-1, row_tokens),
-            boundaries=boundaries,
-        )
-
-
-def train_batches(
-    paths: list[Path], recipe: Recipe, group: ProcessGroup, *, first: int = 0
-) -> Iterator[ReadyBatch]:
-    """This process's micro-batches, for ever, from the first token of the first shard.
-
-    With `first`, so many of them are left out at the beginning.
-
-    The stream is cut into spans, one a micro-batch, dealt out to the processes in turn: the
-    micro-batches of a step are the same for any number of processes.
-
-    Raises:
-        DataError: all shards together are shorter than one draw.
-    """
-    span = recipe.batch.train_batch_tokens // recipe.batch.micro_batches_per_step + 1
-    num_tokens = sum(shard_num_tokens(path) for path in paths)
-    if num_tokens < span * group.world_size:
-        raise DataError(
-            f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
-            f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
-        )
-    drawn = span * group.world_size
-    chunks = endless_chunks(paths, drawn, skipped_tokens=first * drawn)
-    own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
-    return prefetched(prepare_batch(tokens, recipe) for tokens in own)
-
-
-def prefetched(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, made in a thread while the ones before them are used."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        waiting: deque[Future[Item | None]] = deque()
-        while True:
-            while len(waiting) < MADE_AHEAD:
-                waiting.append(thread.submit(next, items, None))
-            item = waiting.popleft().result()
-            if item is None:
-                return
-            yield item
-
-
-def endless_chunks(
-    paths: list[Path], chunk_tokens: int, *, skipped_tokens: int = 0
-) -> Iterator[np.ndarray]:
-    """Consecutive chunks of the shards read one after the other, again and again.
-
-    Shards that are skipped whole are not read.
-    """
-    pieces: list[np.ndarray] = []
-    missing, position = chunk_tokens, skipped_tokens
-    for path in cycle(paths):
-        if position >= (num_tokens := shard_num_tokens(path)):
-            position -= num_tokens
-            continue
-        shard = read_shard(path)
-        while shard.size - position >= missing:
-            yield np.concatenate([*pieces, shard[position : position + missing]])
-            position += missing
-            pieces, missing = [], chunk_tokens
-        pieces.append(shard[position:])
-        missing -= shard.size - position
-        position = 0
-
-
-def prepare_batch(
-    tokens: np.ndarray,  # (N + 1,) uint16
-    recipe: Recipe,
-) -> ReadyBatch:
-    """Consecutive tokens, checked.
-
-    Raises:
-        DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
-    """
-    if (largest := int(tokens.max())) >= recipe.model.vocab_size:
-        raise DataError(
-            f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
-            "use the shards that belong to the tokenizer, or mend model.vocab_size"
-        )
-    begins = document_starts(tokens[None, :-1])
-    return ReadyBatch(ids=tokens.astype(np.int64), begins=begins)
-
-
-def document_boundaries(
-    input_ids: np.ndarray,  # (B, T)
-    longest: int,
-) -> np.ndarray:  # (S,) int32
-    """Where documents begin in rows end to end, as `cut_documents` says."""
-    return cut_documents(document_starts(input_ids), input_ids.size, longest)
-
-
-def document_starts(input_ids: np.ndarray) -> np.ndarray:  # (B, T) → (D,) int64
-    """Where documents begin in rows end to end: with a row, and with a BOS."""
-    begins = input_ids == BOS_ID
-    begins[:, 0] = True
-    return np.flatnonzero(begins)
-
-
-def cut_documents(
-    starts: np.ndarray,  # (D,) int64, the first one 0
-    num_tokens: int,
-    longest: int,
-) -> np.ndarray:  # (S,) int32
-    """Where documents begin of which none is longer than `longest`, and then their total length.
-
-    The total length is repeated until there is one boundary for each 128 tokens, and then up to the
-    next multiple of that: code is compiled for each S, and this S nearly always suffices.
-    """
-    num_parts = -(-np.diff(starts, append=num_tokens) // longest)
-    first_parts = np.cumsum(num_parts) - num_parts
-    place = np.arange(num_parts.sum()) - np.repeat(first_parts, num_parts)  # in its document
-    boundaries = np.append(np.repeat(starts, num_parts) + longest * place, num_tokens)
-    room = math.ceil(num_tokens / TOKENS_PER_BOUNDARY) + 1
-    padding = (0, -boundaries.size % room)
-    return np.pad(boundaries, padding, constant_values=num_tokens).astype(np.int32)
-
-
-def on_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """An array as a tensor; the copy does not wait for the work that a GPU has been given."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-# ---- trainer/data/byte_lengths.py
-# Bytes per token id: the denominator of bits per byte, as the challenge counts it.
-
-
-SPACE_MARK = "▁"
-PURE_BYTE_OFFSET = 4  # the published byte260 set: pad, bos, eos, unk, then the 256 bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ByteTable:
-    """What each token id is worth; V is the vocabulary size."""
-
-    base_bytes: np.ndarray  # (V,) int16: bytes of the piece without its leading space mark
-    has_leading_space: np.ndarray  # (V,) bool: the piece starts with the space mark
-    is_boundary: np.ndarray  # (V,) bool: after this token a leading space is not charged
-
-
-def load_byte_table(tokenizer_path: Path | str, vocab_size: int) -> ByteTable:
-    """The byte table of a SentencePiece model, or of the published pure-byte `.json`.
-
-    Raises:
-        DataError: the file is no tokenizer, or its vocabulary is not `vocab_size`.
-    """
-    path = Path(tokenizer_path)
-    table = pure_byte_table(path) if path.suffix == ".json" else sentencepiece_byte_table(path)
-    if table.base_bytes.size != vocab_size:
-        raise DataError(
-            f"{path}: the tokenizer has {table.base_bytes.size} tokens, but the vocabulary size "
-            f"asked for is {vocab_size}; set the vocabulary size or the tokenizer to match"
-        )
-    return table
-
-
-def sentencepiece_byte_table(path: Path) -> ByteTable:
-    """The table of a SentencePiece model, token by token.
-
-    Raises:
-        DataError: the file is no SentencePiece model.
-    """
-    pieces = load_sentencepiece(path)
-    size = pieces.vocab_size()
-    base_bytes = np.zeros(size, dtype=np.int16)
-    has_leading_space = np.zeros(size, dtype=np.bool_)
-    is_boundary = np.zeros(size, dtype=np.bool_)
-    for token in range(size):
-        piece = pieces.id_to_piece(token)
-        if pieces.is_control(token) or pieces.is_unknown(token) or pieces.is_unused(token):
-            is_boundary[token] = True
-        elif pieces.is_byte(token):
-            base_bytes[token] = 1
-        else:
-            has_leading_space[token] = piece.startswith(SPACE_MARK)
-            base_bytes[token] = len(piece.removeprefix(SPACE_MARK).encode())
-    return ByteTable(
-        base_bytes=base_bytes, has_leading_space=has_leading_space, is_boundary=is_boundary
-    )
-
-
-def load_sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """Read a SentencePiece model.
-
-    Raises:
-        DataError: the file is missing or no SentencePiece model.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such tokenizer; give the path of a SentencePiece .model file")
-    try:
-        return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError):
-        raise DataError(f"{path}: not a SentencePiece model; fetch or train it again") from None
-
-
-def pure_byte_table(path: Path) -> ByteTable:
-    """The table of the published byte260 tokenizer: every token but the first four is one byte.
-
-    Raises:
-        DataError: the file does not describe that tokenizer.
-    """
-    try:
-        description = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        raise DataError(
-            f"{path}: cannot read it as a pure-byte tokenizer; fetch it again"
-        ) from None
-    if not isinstance(description, dict) or description.get("tokenizer_type") != "pure_byte":
-        raise DataError(f"{path}: not a pure-byte tokenizer; give a .model or the published .json")
-    is_boundary = np.arange(PURE_BYTE_OFFSET + 256) < PURE_BYTE_OFFSET
-    return ByteTable(
-        base_bytes=(~is_boundary).astype(np.int16),
-        has_leading_space=np.zeros_like(is_boundary),
-        is_boundary=is_boundary,
-    )
-
-
-def count_bytes(table: ByteTable, previous_ids: np.ndarray, target_ids: np.ndarray) -> int:
-    """Bytes that the targets stand for.
-
-    Args:
-        table: the tokenizer's byte table.
-        previous_ids: (n,) the token before each target.
-        target_ids: (n,) the tokens to be charged.
-    """
-    charged_space = table.has_leading_space[target_ids] & ~table.is_boundary[previous_ids]
-    return int(table.base_bytes[target_ids].sum(dtype=np.int64)) + int(charged_space.sum())
 
 
 # ---- trainer/evaluation/bits_per_byte.py
@@ -1685,6 +1716,163 @@ def batch_cost(batch: DocumentBatch, options: EvaluationOptions) -> int:
         PASS_COST_TOKENS + num_read * len(window_of(chunk, options))
         for chunk, num_read in passes_of(batch, options)
     )
+
+
+# ---- trainer/process_group.py
+# One code path for one process and for eight: with one process, communication does nothing.
+
+
+KEPT: list[object] = []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessGroup:
+    """The processes of a run, seen from one of them."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_master(self) -> bool:
+        return self.rank == 0
+
+    def sum_in_place(self, tensor: torch.Tensor) -> None:
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The mean over the processes; the tensor itself may be overwritten."""
+        self.sum_in_place(tensor)
+        return tensor / self.world_size
+
+    def start_average(self, tensors: list[torch.Tensor]) -> Callable[[], None]:
+        """Begin to average tensors, one message for each type; calling the result puts them in."""
+        if self.world_size == 1:
+            return lambda: None
+        messages = []
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in one order everywhere
+            alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.flatten() for tensor in alike]) / self.world_size
+            messages.append((alike, flat, dist.all_reduce(flat, async_op=True)))
+
+        def wait() -> None:
+            for alike, flat, work in messages:
+                work.wait()
+                parts = torch.split_with_sizes(flat, [tensor.numel() for tensor in alike])
+                for tensor, part in zip(alike, parts, strict=True):
+                    tensor.copy_(part.view_as(tensor))
+
+        return wait
+
+    def start_scatter(self, whole: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to average a tensor of equal shares; calling the result waits for the own one."""
+        if self.world_size == 1:
+            return lambda: whole
+        shares = list((whole / self.world_size).chunk(self.world_size))
+        own = torch.empty_like(shares[0])
+        work = dist.reduce_scatter(own, shares, async_op=True)
+
+        def wait() -> torch.Tensor:
+            work.wait()
+            return own
+
+        return wait
+
+    def largest(self, number: float) -> float:
+        """The largest of the processes' numbers.
+
+        Hosts wait for one another, but for no device: there, the answer would come after all work
+        that was given before, and nothing be left to do when the next step begins.
+        """
+        if self.world_size == 1:
+            return number
+        numbers = torch.tensor(number, dtype=torch.float64)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
+        return numbers.item()
+
+    def start_gather(self, share: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to collect equal shares; calling the result waits for all, rank after rank."""
+        if self.world_size == 1:
+            return lambda: share
+        share = share.contiguous()
+        gathered = share.new_empty((self.world_size * share.size(0), *share.shape[1:]))
+        shares = list(gathered.chunk(self.world_size))
+        work = dist.all_gather(shares, share, async_op=True)
+
+        def wait() -> torch.Tensor:
+            work.wait()
+            return gathered
+
+        return wait
+
+    def start_fetch(self, scalar: torch.Tensor) -> Callable[[], float]:
+        """Begin to copy a number off the device; calling the result waits for that copy alone.
+
+        What the device was given to do after it goes on meanwhile.
+        """
+        if self.device.type != "cuda":
+            return scalar.item
+        pinned = torch.empty((), dtype=scalar.dtype, pin_memory=True)
+        pinned.copy_(scalar, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record()
+
+        def wait() -> float:
+            arrived.synchronize()
+            return pinned.item()
+
+        return wait
+
+    def barrier(self) -> None:
+        if self.world_size > 1:
+            dist.barrier()
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given, so that a clock means something."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def join_process_group() -> ProcessGroup:
+    """The group that torchrun set up (RANK, WORLD_SIZE, LOCAL_RANK), or a group of one.
+
+    Raises:
+        LaunchError: there are more processes on this machine than GPUs.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        if local_rank >= torch.cuda.device_count():
+            raise LaunchError(
+                f"process {local_rank} has no GPU: this machine has {torch.cuda.device_count()}; "
+                "start fewer processes"
+            )
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    if world_size > 1:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+        KEPT.append(dist.group.WORLD)
+    return ProcessGroup(rank=rank, world_size=world_size, device=device)
+
+
+def leave_process_group() -> None:
+    """Take leave of the other processes, if there are any."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
+    """Within it, a backward pass averages gradients over the processes only if wanted.
+
+    While micro-batches accumulate, only the last backward pass need pay for communication.
+    """
+    if wanted or not isinstance(forward, DistributedDataParallel):
+        return nullcontext()
+    return forward.no_sync()
 
 
 # ---- trainer/evaluation/order_ledger.py
@@ -1971,6 +2159,165 @@ def _name(chunk: range) -> str:
     return f"chunk {chunk.start} to {chunk.stop}"
 
 
+# ---- trainer/data/batches.py
+# Tokens on the device, in a fixed order: every process draws its own share of one stream.
+
+
+Item = TypeVar("Item")
+MADE_AHEAD = 3  # micro-batches
+TOKENS_PER_BOUNDARY = 128  # few enough: documents of FineWeb have about 800
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """B sequences of T tokens on the device."""
+
+    input_ids: Tensor  # (B, T) int64
+    target_ids: Tensor  # (B, T) int64: the token after each input
+    boundaries: Tensor | None  # (S,) int32: where documents begin, rows end to end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadyBatch:
+    """Consecutive tokens in the host's memory, for sequences of any length that divides them."""
+
+    ids: np.ndarray  # (N + 1,) int64
+    begins: np.ndarray | None  # (D,) int64: where documents do, where they are packed into one row
+
+    def on(self, device: torch.device, seq_len: int) -> Batch:
+        """Sequences on a device, whose targets are the next tokens."""
+        row_tokens, boundaries = seq_len, None
+        if self.begins is not None:
+            row_tokens = self.ids.size - 1
+            boundaries = on_device(cut_documents(self.begins, row_tokens, seq_len), device)
+        ids = on_device(self.ids, device)
+        return Batch(
+            input_ids=ids[:-1].view(-1, row_tokens),
+            target_ids=ids[1:].view(-1, row_tokens),
+            boundaries=boundaries,
+        )
+
+
+def train_batches(
+    paths: list[Path], recipe: Recipe, group: ProcessGroup, *, first: int = 0
+) -> Iterator[ReadyBatch]:
+    """This process's micro-batches, for ever, from the first token of the first shard.
+
+    With `first`, so many of them are left out at the beginning.
+
+    The stream is cut into spans, one a micro-batch, dealt out to the processes in turn: the
+    micro-batches of a step are the same for any number of processes.
+
+    Raises:
+        DataError: all shards together are shorter than one draw.
+    """
+    span = recipe.batch.train_batch_tokens // recipe.batch.micro_batches_per_step + 1
+    num_tokens = sum(shard_num_tokens(path) for path in paths)
+    if num_tokens < span * group.world_size:
+        raise DataError(
+            f"{paths[0].parent}: {num_tokens} training tokens, but one micro-batch of all "
+            f"processes takes {span * group.world_size}; add data or lower train_batch_tokens"
+        )
+    drawn = span * group.world_size
+    chunks = endless_chunks(paths, drawn, skipped_tokens=first * drawn)
+    own = (chunk[span * group.rank : span * (group.rank + 1)] for chunk in chunks)
+    return prefetched(prepare_batch(tokens, recipe) for tokens in own)
+
+
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, made in a thread while the ones before them are used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting: deque[Future[Item | None]] = deque()
+        while True:
+            while len(waiting) < MADE_AHEAD:
+                waiting.append(thread.submit(next, items, None))
+            item = waiting.popleft().result()
+            if item is None:
+                return
+            yield item
+
+
+def endless_chunks(
+    paths: list[Path], chunk_tokens: int, *, skipped_tokens: int = 0
+) -> Iterator[np.ndarray]:
+    """Consecutive chunks of the shards read one after the other, again and again.
+
+    Shards that are skipped whole are not read.
+    """
+    pieces: list[np.ndarray] = []
+    missing, position = chunk_tokens, skipped_tokens
+    for path in cycle(paths):
+        if position >= (num_tokens := shard_num_tokens(path)):
+            position -= num_tokens
+            continue
+        shard = read_shard(path)
+        while shard.size - position >= missing:
+            yield np.concatenate([*pieces, shard[position : position + missing]])
+            position += missing
+            pieces, missing = [], chunk_tokens
+        pieces.append(shard[position:])
+        missing -= shard.size - position
+        position = 0
+
+
+def prepare_batch(
+    tokens: np.ndarray,  # (N + 1,) uint16
+    recipe: Recipe,
+) -> ReadyBatch:
+    """Consecutive tokens, checked.
+
+    Raises:
+        DataError: a token id is outside the vocabulary (a GPU would only say "assert triggered").
+    """
+    if (largest := int(tokens.max())) >= recipe.model.vocab_size:
+        raise DataError(
+            f"token id {largest} in the shards, but vocab_size is {recipe.model.vocab_size}; "
+            "use the shards that belong to the tokenizer, or mend model.vocab_size"
+        )
+    begins = document_starts(tokens[None, :-1])
+    return ReadyBatch(ids=tokens.astype(np.int64), begins=begins)
+
+
+def document_boundaries(
+    input_ids: np.ndarray,  # (B, T)
+    longest: int,
+) -> np.ndarray:  # (S,) int32
+    """Where documents begin in rows end to end, as `cut_documents` says."""
+    return cut_documents(document_starts(input_ids), input_ids.size, longest)
+
+
+def document_starts(input_ids: np.ndarray) -> np.ndarray:  # (B, T) → (D,) int64
+    """Where documents begin in rows end to end: with a row, and with a BOS."""
+    begins = input_ids == BOS_ID
+    begins[:, 0] = True
+    return np.flatnonzero(begins)
+
+
+def cut_documents(
+    starts: np.ndarray,  # (D,) int64, the first one 0
+    num_tokens: int,
+    longest: int,
+) -> np.ndarray:  # (S,) int32
+    """Where documents begin of which none is longer than `longest`, and then their total length.
+
+    The total length is repeated until there is one boundary for each 128 tokens, and then up to the
+    next multiple of that: code is compiled for each S, and this S nearly always suffices.
+    """
+    num_parts = -(-np.diff(starts, append=num_tokens) // longest)
+    first_parts = np.cumsum(num_parts) - num_parts
+    place = np.arange(num_parts.sum()) - np.repeat(first_parts, num_parts)  # in its document
+    boundaries = np.append(np.repeat(starts, num_parts) + longest * place, num_tokens)
+    room = math.ceil(num_tokens / TOKENS_PER_BOUNDARY) + 1
+    padding = (0, -boundaries.size % room)
+    return np.pad(boundaries, padding, constant_values=num_tokens).astype(np.int32)
+
+
+def on_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor; the copy does not wait for the work that a GPU has been given."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
 # ---- trainer/evaluation/scoring.py
 # Which tokens a forward pass sees and which of them it scores.
 
@@ -2146,6 +2493,13 @@ tl: Any = (
 )
 
 
+class Kernel(Protocol):
+    """A function in Triton's language: kernel[grid](…) launches it."""
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        """For that many programs."""
+
+
 class Saved(Protocol):
     """What an autograd function keeps from its forward pass for its backward pass."""
 
@@ -2316,6 +2670,319 @@ def without_own_value(
     return (groups - along).flatten(2, 3)
 
 
+# ---- trainer/kernels/own_value_gate/triton_kernel.py
+# XSA and gate in one pass over what attention gathered.
+
+
+BLOCK_TOKENS_XSA = 32  # of one value's heads in one program
+SMALLEST_SQUARE = 1e-24  # of a value's length, as in torch.nn.functional.normalize
+
+
+def fused_gated_without_own_value(
+    gathered: Tensor,  # (B, T, H, D)
+    values: Tensor,  # (B, T, K, D)
+    factors: Tensor,  # (B, T, H)
+) -> Tensor:  # (B, T, H, D)
+    """Each head less what points along its own value, times its factor; differentiable."""
+    gated: Tensor = _GatedWithoutOwnValue.apply(  # type: ignore[no-untyped-call]
+        gathered.contiguous(), values.contiguous(), factors.contiguous()
+    )
+    return gated
+
+
+class _GatedWithoutOwnValue(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Saved, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        gated = torch.empty_like(inputs[0])
+        _launch_xsa(_gate_without_own_value, *inputs, gated)
+        return gated
+
+    @staticmethod
+    def backward(ctx: Saved, upstream: Tensor) -> tuple[Tensor, ...]:
+        gradients = tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors)
+        inputs = *ctx.saved_tensors, upstream.contiguous()
+        _launch_xsa(_gate_without_own_value_backward, *inputs, *gradients)
+        return gradients
+
+
+def _launch_xsa(kernel: Kernel, gathered: Tensor, values: Tensor, *others: Tensor) -> None:
+    num_rows, row_tokens, num_kv_heads, num_channels = values.shape
+    num_tokens = num_rows * row_tokens
+    kernel[num_kv_heads, -(-num_tokens // BLOCK_TOKENS_XSA)](
+        gathered,
+        values,
+        *others,
+        SMALLEST_SQUARE,
+        num_tokens,
+        gathered.size(2),
+        num_kv_heads,
+        num_channels,
+        BLOCK_TOKENS_XSA,
+        next_power_of_2(num_channels),
+    )
+
+
+@jit
+def _gate_without_own_value(
+    gathered: tl.pointer_type,
+    values: tl.pointer_type,
+    factors: tl.pointer_type,
+    gated: tl.pointer_type,
+    smallest_square: tl.constexpr,
+    num_tokens: int,
+    num_heads: tl.constexpr,
+    num_kv_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> None:
+    tokens, value_places, is_inside = _places_of_values(
+        num_tokens, num_kv_heads, num_channels, block_tokens, block_channels
+    )
+    value = load_wide(values + value_places, is_inside)
+    square = tl.maximum(tl.sum(value * value, axis=1), smallest_square)
+    num_shared: tl.constexpr = num_heads // num_kv_heads
+    for index in tl.static_range(num_shared):
+        rows = tokens * num_heads + tl.program_id(0) * num_shared + index
+        places = (rows * num_channels)[:, None] + tl.arange(0, block_channels)[None, :]
+        own = load_wide(gathered + places, is_inside)
+        factor = load_wide(factors + rows, tokens < num_tokens)[:, None]
+        share = (tl.sum(own * value, axis=1) / square)[:, None]
+        store_narrow(gated + places, factor * (own - share * value), is_inside)
+
+
+@jit
+def _gate_without_own_value_backward(
+    gathered: tl.pointer_type,
+    values: tl.pointer_type,
+    factors: tl.pointer_type,
+    upstream: tl.pointer_type,
+    to_gathered: tl.pointer_type,
+    to_values: tl.pointer_type,
+    to_factors: tl.pointer_type,
+    smallest_square: tl.constexpr,
+    num_tokens: int,
+    num_heads: tl.constexpr,
+    num_kv_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> None:
+    tokens, value_places, is_inside = _places_of_values(
+        num_tokens, num_kv_heads, num_channels, block_tokens, block_channels
+    )
+    value = load_wide(values + value_places, is_inside)
+    square = tl.maximum(tl.sum(value * value, axis=1), smallest_square)
+    to_value = tl.zeros((block_tokens, block_channels), dtype=tl.float32)
+    num_shared: tl.constexpr = num_heads // num_kv_heads
+    for index in tl.static_range(num_shared):
+        rows = tokens * num_heads + tl.program_id(0) * num_shared + index
+        places = (rows * num_channels)[:, None] + tl.arange(0, block_channels)[None, :]
+        own = load_wide(gathered + places, is_inside)
+        slope = load_wide(upstream + places, is_inside)
+        share = (tl.sum(own * value, axis=1) / square)[:, None]
+        to_factor = tl.sum(slope * (own - share * value), axis=1)
+        store_narrow(to_factors + rows, to_factor, tokens < num_tokens)
+        slope *= load_wide(factors + rows, tokens < num_tokens)[:, None]
+        slope_share = (tl.sum(slope * value, axis=1) / square)[:, None]
+        to_value -= share * slope + slope_share * own - 2.0 * share * slope_share * value
+        store_narrow(to_gathered + places, slope - slope_share * value, is_inside)
+    store_narrow(to_values + value_places, to_value, is_inside)
+
+
+@jit
+def _places_of_values(
+    num_tokens: int,
+    num_kv_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """A program's tokens; where the values of its head lie, and which of them are there."""
+    tokens = (tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)).to(tl.int64)
+    channels = tl.arange(0, block_channels)[None, :]
+    places = ((tokens * num_kv_heads + tl.program_id(0)) * num_channels)[:, None] + channels
+    return tokens, places, (tokens < num_tokens)[:, None] & (channels < num_channels)
+
+
+# ---- trainer/kernels/query_key_rotation/reference.py
+# Norm, turn and gain, one after the other.
+
+
+EPSILON = torch.finfo(torch.float32).eps  # within the root, as in fp32 arithmetic
+
+
+# ---- trainer/kernels/query_key_rotation/triton_kernel.py
+# Norm, turn and gain in one pass over queries or keys.
+
+
+BLOCK_TOKENS = 64  # of one head in one program
+
+
+def fused_normed_and_turned(
+    heads: Tensor,  # (B, T, H, D)
+    cosine: Tensor,  # (T, R/2) fp32
+    sine: Tensor,  # (T, R/2) fp32
+    gains: Tensor,  # (H,)
+) -> Tensor:  # (B, T, H, D)
+    """Channels normed, the first R turned, times the gain; differentiable in heads and gains."""
+    turned: Tensor = _NormedAndTurned.apply(  # type: ignore[no-untyped-call]
+        heads.contiguous(), cosine.contiguous(), sine.contiguous(), gains
+    )
+    return turned
+
+
+class _NormedAndTurned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Saved, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        turned = torch.empty_like(inputs[0])
+        _launch_rotation(_norm_and_turn, *inputs, turned)
+        return turned
+
+    @staticmethod
+    def backward(ctx: Saved, upstream: Tensor) -> tuple[Tensor, None, None, Tensor | None]:
+        heads, _, _, gains = ctx.saved_tensors
+        wants_gains = ctx.needs_input_grad[-1]
+        to_heads = torch.empty_like(heads)
+        num_sums = _num_blocks(heads) if wants_gains else 0
+        to_gains = torch.empty(num_sums, heads.size(2), dtype=torch.float32, device=heads.device)
+        inputs = *ctx.saved_tensors, upstream.contiguous()
+        _launch_rotation(_norm_and_turn_backward, *inputs, to_heads, to_gains, wants_gains)
+        summed = to_gains.sum(0).to(gains.dtype) if wants_gains else None
+        return to_heads, None, None, summed
+
+
+def _launch_rotation(kernel: Kernel, heads: Tensor, cosine: Tensor, *others: Tensor | bool) -> None:
+    num_rows, row_tokens, num_heads, num_channels = heads.shape
+    kernel[num_heads, _num_blocks(heads)](
+        heads,
+        cosine,
+        *others,
+        EPSILON,
+        num_rows * row_tokens,
+        row_tokens,
+        num_heads,
+        num_channels,
+        2 * cosine.size(1),
+        BLOCK_TOKENS,
+        next_power_of_2(num_channels),
+    )
+
+
+def _num_blocks(heads: Tensor) -> int:  # of tokens
+    return -(-heads.size(0) * heads.size(1) // BLOCK_TOKENS)
+
+
+@jit
+def _norm_and_turn(
+    heads: tl.pointer_type,
+    cosine: tl.pointer_type,
+    sine: tl.pointer_type,
+    gains: tl.pointer_type,
+    turned: tl.pointer_type,
+    epsilon: tl.constexpr,
+    num_tokens: int,
+    num_positions: int,
+    num_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    num_turned: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> None:
+    places, partners, is_inside = _places_and_partners(
+        num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
+    )
+    cosines, sines = _cosines_and_sines(
+        cosine, sine, is_inside, num_positions, num_turned, block_tokens, block_channels
+    )
+    own, other = load_wide(heads + places, is_inside), load_wide(heads + partners, is_inside)
+    scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)
+    scale *= tl.load(gains + tl.program_id(0)).to(tl.float32)
+    store_narrow(turned + places, scale[:, None] * (own * cosines + other * sines), is_inside)
+
+
+@jit
+def _norm_and_turn_backward(
+    heads: tl.pointer_type,
+    cosine: tl.pointer_type,
+    sine: tl.pointer_type,
+    gains: tl.pointer_type,
+    upstream: tl.pointer_type,
+    to_heads: tl.pointer_type,
+    to_gains: tl.pointer_type,
+    wants_gains: tl.constexpr,
+    epsilon: tl.constexpr,
+    num_tokens: int,
+    num_positions: int,
+    num_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    num_turned: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> None:
+    places, partners, is_inside = _places_and_partners(
+        num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
+    )
+    cosines, sines = _cosines_and_sines(
+        cosine, sine, is_inside, num_positions, num_turned, block_tokens, block_channels
+    )
+    own = load_wide(heads + places, is_inside)
+    scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)[:, None]
+    normed = own * scale
+    to_normed = load_wide(upstream + places, is_inside) * cosines
+    to_normed -= load_wide(upstream + partners, is_inside) * sines
+    along = tl.sum(to_normed * normed, axis=1)
+    head = tl.program_id(0)
+    if wants_gains:
+        tl.store(to_gains + tl.program_id(1) * num_heads + head, tl.sum(along, axis=0))
+    gain = tl.load(gains + head).to(tl.float32)
+    result = gain * scale * (to_normed - normed * (along / num_channels)[:, None])
+    store_narrow(to_heads + places, result, is_inside)
+
+
+@jit
+def _places_and_partners(
+    num_tokens: int,
+    num_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    num_turned: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Where a program's channels and their partners lie, and which of them are there."""
+    tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
+    channels = tl.arange(0, block_channels)
+    half: tl.constexpr = num_turned // 2
+    is_turned, is_first = channels < num_turned, channels < half
+    partners = tl.where(is_first, channels + half, tl.where(is_turned, channels - half, channels))
+    is_inside = (tokens < num_tokens)[:, None] & (channels < num_channels)[None, :]
+    starts = ((tokens.to(tl.int64) * num_heads + tl.program_id(0)) * num_channels)[:, None]
+    return starts + channels[None, :], starts + partners[None, :], is_inside
+
+
+@jit
+def _cosines_and_sines(
+    cosine: tl.pointer_type,
+    sine: tl.pointer_type,
+    is_inside: tl.tensor,
+    num_positions: int,
+    num_turned: tl.constexpr,
+    block_tokens: tl.constexpr,
+    block_channels: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor]:
+    """How far a program's channels are turned; a pair's second channel gets minus the sine."""
+    tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
+    channels = tl.arange(0, block_channels)[None, :]
+    half: tl.constexpr = num_turned // 2
+    pairs = tl.where(channels < half, channels, channels - half)
+    angles = (tokens % num_positions)[:, None] * half + pairs
+    is_turned = is_inside & (channels < num_turned)  # all rows have angles, but so none spills
+    signs = tl.where(channels < half, 1.0, -1.0)
+    return tl.load(cosine + angles, is_turned, 1.0), signs * tl.load(sine + angles, is_turned, 0.0)
+
+
 # ---- trainer/kernels/flash_attention_4.py
 # FlashAttention-4 over packed documents, where it is installed.
 
@@ -2361,13 +3028,27 @@ def causal_attention(
     return gathered.transpose(1, 2)
 
 
-def flash_function(options: ModelOptions) -> FlashDocuments | None:
-    """The FlashAttention that the recipe names, or None where PyTorch's own means must do."""
+def flash_for_rows(options: ModelOptions) -> FlashDocuments | None:
+    """The FlashAttention that the recipe names; None where PyTorch is to choose for itself."""
     return flash_attention_3()
 
 
+def flash_for_documents(options: ModelOptions) -> FlashDocuments | None:
+    """The same for packed documents, or the next best; None where FlexAttention must do.
+
+    In rows PyTorch's own choice is faster than its FlashAttention over documents: 2.7 ms for 4.2
+    on an H100 (benchmarks/RESULTS.md). Within documents it has none.
+    """
+    return flash_for_rows(options) or flash_attention_3() or flash_attention_2()
+
+
 def row_attention(options: ModelOptions, *, flash: FlashDocuments | None = None) -> Attention:
-    """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none."""
+    """Each row by itself, by the means that the recipe names; PyTorch chooses where it has none.
+
+    Args:
+        options: name the means.
+        flash: as `flash_for_rows` gives it.
+    """
     if flash is not None:
         return partial(rows_as_documents, flash)
     return causal_attention
@@ -2403,7 +3084,7 @@ def document_attention(
             once or more often.
         shape: B and T.
         longest: the most tokens of a document.
-        flash: as `flash_function` gives it.
+        flash: as `flash_for_documents` gives it.
     """
     if boundaries.is_cuda and flash is not None:
         return partial(_end_to_end, partial(flash_documents, flash, boundaries, longest))
@@ -2474,6 +3155,28 @@ def flash_attention_3() -> FlashDocuments | None:
         gathered: Tensor = library.flash_attn_varlen_func(
             queries, keys, values, causal=True, **spans_of(boundaries, longest)
         )
+        return gathered
+
+    return documents
+
+
+@cache
+def flash_attention_2() -> FlashDocuments | None:
+    """Causal attention within each document by PyTorch's own means; None before PyTorch 2.11."""
+    if importlib.util.find_spec("torch.nn.attention.varlen") is None:
+        return None
+    attend = importlib.import_module("torch.nn.attention.varlen").varlen_attn
+    known = inspect.signature(attend).parameters
+    if "window_size" not in known:
+        return None
+    # Later versions want to be told that query heads share keys; earlier ones see it.
+    shared = {"enable_gqa": True} if "enable_gqa" in known else {}
+
+    def documents(
+        queries: Tensor, keys: Tensor, values: Tensor, boundaries: Tensor, longest: int
+    ) -> Tensor:
+        spans = (boundaries, boundaries, longest, longest)
+        gathered: Tensor = attend(queries, keys, values, *spans, window_size=(-1, 0), **shared)
         return gathered
 
     return documents
@@ -2614,6 +3317,12 @@ class CausalSelfAttention(nn.Module):
         around: Surroundings,
     ) -> tuple[Tensor, Tensor]:
         tables = around.cosine, around.sine
+        if runs_kernels(queries):
+            plain_gain = torch.ones_like(self.q_gain[: keys.size(2)])
+            return (
+                fused_normed_and_turned(queries, *tables, self.q_gain),
+                fused_normed_and_turned(keys, *tables, plain_gain),
+            )
         queries = apply_rotary(rms_norm(queries), *tables)
         keys = apply_rotary(rms_norm(keys), *tables)
         return queries * self.q_gain.to(queries.dtype)[:, None], keys
@@ -2624,6 +3333,10 @@ class CausalSelfAttention(nn.Module):
         values: Tensor,  # (B, T, K, D)
         factors: Tensor | None,  # (B, T, H)
     ) -> Tensor:  # (B, T, H, D)
+        if self.has_xsa and runs_kernels(gathered):
+            if factors is None:
+                factors = torch.ones_like(gathered[..., 0])
+            return fused_gated_without_own_value(gathered, values, factors)
         if self.has_xsa:
             gathered = without_own_value(gathered, values)
         return gathered if factors is None else gathered * factors[..., None]
@@ -2856,7 +3569,8 @@ class Block(nn.Module):
         self.mlp_scale = nn.Parameter(torch.ones(options.model_dim))
         keep, add = torch.ones(options.model_dim), torch.zeros(options.model_dim)
         self.resid_mix = nn.Parameter(torch.stack((keep, add)))
-        self.norm_scale = (layer + 1) ** -0.5
+        # A tensor where code is compiled for all layers alike; else the number is a part of it.
+        self.norm_scale: float | Tensor | None = (layer + 1) ** -0.5
 
     def forward(
         self,
@@ -2894,6 +3608,8 @@ class Block(nn.Module):
 
     def _normed(self, stream: Tensor) -> Tensor:
         normed = rms_norm(stream)
+        if isinstance(self.norm_scale, Tensor):  # in fp32, as a number meets it
+            return (normed.float() * self.norm_scale).to(normed.dtype)
         return normed if self.norm_scale is None else normed * self.norm_scale
 
 
@@ -2927,21 +3643,24 @@ class RoutedLanes(nn.Module):
         self.parallel_post_lambdas = nn.Parameter(torch.ones(options.num_layers, 2, 2))
         self.parallel_resid_lambdas = nn.Parameter(torch.full((options.num_layers, 2), KEEP_INIT))
 
-    def forward(
-        self,
+    def of(self, layer: int) -> tuple[Tensor, Tensor]:  # (2,), (2, 2)
+        """A layer's weights: of each lane, and of sublayer i into lane j."""
+        return self.parallel_resid_lambdas[layer], self.parallel_post_lambdas[layer]
+
+    @staticmethod
+    def use(
         block: Block,
         lanes: Lanes,
         embedded: Tensor,  # (B, T, C)
         around: Surroundings,
-        *,
+        *weights: Tensor,  # as `of` gives them
         deltas: BlockDeltas | None = None,
     ) -> Lanes:
         """Lane i becomes keep_i * lane i + from_attention_i * A + from_feed_forward_i * M."""
         _, normed = block.mix(lanes[0], embedded)
         attended = block.attend(normed, around, deltas=deltas)
         fed = block.feed(lanes[1], deltas=deltas)
-        keep = self.parallel_resid_lambdas[block.layer].to(embedded.dtype)
-        post = self.parallel_post_lambdas[block.layer].to(embedded.dtype)
+        keep, post = (weight.to(embedded.dtype) for weight in weights)
         from_attention, from_feed_forward = post.unbind()
         first, second = (
             keep[index] * lane + from_attention[index] * attended + from_feed_forward[index] * fed
@@ -2965,8 +3684,12 @@ class MergedLanes(nn.Module):
         super().__init__()
         self.lane_merge = nn.Parameter(torch.tensor(MERGE_INIT))
 
-    def forward(
-        self,
+    def of(self, layer: int) -> tuple[()]:
+        """No weights but those of all layers."""
+        return ()
+
+    @staticmethod
+    def use(
         block: Block,
         lanes: Lanes,
         embedded: Tensor,  # (B, T, C)
@@ -3103,6 +3826,20 @@ def num_skips(options: ModelOptions) -> int:
 # The transformer, top to bottom.
 
 
+Result = TypeVar("Result")
+
+
+class Carrier(Protocol):
+    """Carries out a part of a forward pass: a block, a skip, the head."""
+
+    def __call__(self, part: Callable[..., Result], *inputs: object, **more: object) -> Result: ...
+
+
+def carried_out(part: Callable[..., Result], *inputs: object, **more: object) -> Result:
+    """What a part of a forward pass makes of its inputs."""
+    return part(*inputs, **more)
+
+
 class GPT(nn.Module):
     """Token ids and targets in, the loss of each target in nats out.
 
@@ -3117,7 +3854,8 @@ class GPT(nn.Module):
     def __init__(self, options: ModelOptions, num_positions: int) -> None:
         super().__init__()
         self.options = options
-        self.flash = flash_function(options)
+        self.row_flash = flash_for_rows(options)
+        self.document_flash = self.row_flash  # whoever packs rows asks for the best there is
         self.softcap = options.logit_softcap
         self.tok_emb = nn.Embedding(options.vocab_size, options.model_dim)
         self.skip_weights = nn.Parameter(torch.ones(num_skips(options), options.model_dim))
@@ -3125,6 +3863,7 @@ class GPT(nn.Module):
         self.skip_gates = nn.Parameter(torch.zeros(num_skips(options), options.model_dim))
         self.blocks = nn.ModuleList(Block(options, layer) for layer in range(options.num_layers))
         self.lanes = two_lanes(options)
+        self.through: Carrier = carried_out
         self._initialize()
         self.use_positions(num_positions)
         self.use_loops(wanted=True)
@@ -3167,6 +3906,16 @@ class GPT(nn.Module):
     ) -> Tensor:  # (B * T,) fp32, or (B * L,)
         """The cross-entropy of each target, in nats."""
         stream = self.final_stream(input_ids, boundaries=boundaries, deltas=deltas)
+        return self.through(self._losses, stream, target_ids, scored, deltas=deltas)
+
+    def _losses(
+        self,
+        stream: Tensor,  # (B, T, C)
+        target_ids: Tensor,  # (B, T) int64, or (B, L)
+        scored: Tensor | None,  # (L,) int64
+        *,
+        deltas: Deltas | None = None,
+    ) -> Tensor:  # (B * T,) fp32, or (B * L,)
         if scored is not None:
             stream = stream.index_select(1, scored)
         if deltas is None and runs_kernels(stream):
@@ -3234,13 +3983,14 @@ class GPT(nn.Module):
             own_deltas = None if deltas is None else deltas.blocks[place]
             before_skip = stream
             if step.skip is not None:
-                stream = self._with_skip(stream, skips.pop(), step.skip)
+                stream = self.through(with_skip, stream, skips.pop(), *self._skip_rows(step.skip))
             if self.lanes is not None and step.has_two_lanes:
                 lanes = (stream, lanes[1]) if lanes else self.lanes.open(before_skip, stream)
-                lanes = self.lanes(block, lanes, embedded, around, deltas=own_deltas)
+                inputs = block, lanes, embedded, around, *self.lanes.of(step.layer)
+                lanes = self.through(self.lanes.use, *inputs, deltas=own_deltas)
                 stream = lanes[0]
             else:
-                stream = block(stream, embedded, around, deltas=own_deltas)
+                stream = self.through(block, stream, embedded, around, deltas=own_deltas)
             if step.keeps:
                 skips.append(stream)
         if self.lanes is not None and lanes is not None:
@@ -3249,10 +3999,10 @@ class GPT(nn.Module):
 
     def _surroundings(self, input_ids: Tensor, *, boundaries: Tensor | None = None) -> Surroundings:
         num_tokens = input_ids.size(1)
-        attention = row_attention(self.options, flash=self.flash)
+        attention = row_attention(self.options, flash=self.row_flash)
         if boundaries is not None:
             attention = document_attention(
-                boundaries, input_ids.shape, self.longest_document, flash=self.flash
+                boundaries, input_ids.shape, self.longest_document, flash=self.document_flash
             )
         return Surroundings(
             cosine=self.cosine[:num_tokens],
@@ -3260,17 +4010,27 @@ class GPT(nn.Module):
             attention=attention,
         )
 
-    def _with_skip(self, stream: Tensor, skip: Tensor, row: int) -> Tensor:  # (B, T, C)
-        weighted = self.skip_weights[row].to(stream.dtype) * skip
-        if self.skip_gates is None:
-            return stream + weighted
-        own_share = torch.sigmoid(self.skip_gates[row].to(stream.dtype))
-        return torch.lerp(weighted, stream, own_share)
+    def _skip_rows(self, row: int) -> tuple[Tensor, Tensor | None]:  # (C,) each
+        gates = self.skip_gates
+        return self.skip_weights[row], None if gates is None else gates[row]
 
     def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
         embedded = self.tok_emb(input_ids)
         normed = rms_norm(embedded)
         return normed
+
+
+def with_skip(
+    stream: Tensor,  # (B, T, C)
+    skip: Tensor,  # (B, T, C) what an earlier block left
+    weight: Tensor,  # (C,)
+    gate: Tensor | None,  # (C,)
+) -> Tensor:  # (B, T, C)
+    """The stream with a skip added, or mixed in by a gate's share."""
+    weighted = weight.to(stream.dtype) * skip
+    if gate is None:
+        return stream + weighted
+    return torch.lerp(weighted, stream, torch.sigmoid(gate.to(stream.dtype)))
 
 
 # ---- trainer/evaluation/adapters.py
@@ -3291,6 +4051,13 @@ def fresh_norm(rank: int, num_inputs: int) -> float:
     return float((1.0 + (rank / num_inputs) ** 0.5) / 3.0**0.5)
 
 
+def zeros_as_gradients_come(
+    num_documents: int, num_outputs: int, num_inputs: int, device: torch.device
+) -> Tensor:  # (documents, outputs, inputs), the outputs side by side in memory
+    """A factor in the order in which the gradient of x Wᵀ is made: else each is copied into it."""
+    return torch.zeros(num_documents, num_inputs, num_outputs, device=device).transpose(1, 2)
+
+
 class Adapter:
     """A low-rank addition to a layer, one for each document: x ↦ scale (x Aᵀ) Bᵀ, at first 0.
 
@@ -3305,7 +4072,7 @@ class Adapter:
         most, self.rank, self.num_inputs = all_down.shape
         self.scale = options.ttt_lora_alpha / self.rank if options.ttt_lora_alpha else 1.0
         self._all_down = all_down
-        self._all_up = torch.zeros(most, num_outputs, self.rank, device=all_down.device)
+        self._all_up = zeros_as_gradients_come(most, num_outputs, self.rank, all_down.device)
 
     def __call__(self, inputs: Tensor) -> Tensor:  # (B, T, inputs) → (B, T, outputs)
         return self.widened(inputs @ self.down.transpose(1, 2))
@@ -3359,8 +4126,8 @@ class Abreast:
         self, layers: Mapping[str, Tensor], options: EvaluationOptions, device: torch.device
     ) -> None:  # layers: name → a weight (outputs, inputs) of its shape
         rank, num_inputs = options.ttt_lora_rank, next(iter(layers.values())).size(1)
-        self._all_down = torch.zeros(
-            options.ttt_batch_size, rank * len(layers), num_inputs, device=device
+        self._all_down = zeros_as_gradients_come(
+            options.ttt_batch_size, rank * len(layers), num_inputs, device
         )
         parts = self._all_down.chunk(len(layers), dim=1)
         self.adapters = {
@@ -3391,7 +4158,10 @@ class Abreast:
 
 
 class Adapters:
-    """All adapters of a batch of documents, with the optimizer that moves them."""
+    """All adapters of a batch of documents, with the optimizer that moves them.
+
+    What they and the optimizer know lies in the same memory for all batches.
+    """
 
     def __init__(self, model: GPT, options: EvaluationOptions) -> None:
         self.options = options
@@ -3404,6 +4174,9 @@ class Adapters:
             head=self._alone(head),
         )
         self.all = [adapter for group in self.groups for adapter in group.adapters.values()]
+        for group in self.groups:
+            group.keep(options.ttt_batch_size)
+        self._moments = [self._moments_of(part) for part in self.parts()]
         self.renew()
         self.begin(options.ttt_batch_size)
 
@@ -3442,10 +4215,10 @@ class Adapters:
         self._decay_of_those_over()
         for adapter in self.all:
             adapter.forget()
-        for group in self.groups:
-            group.keep(num_documents)
-        self.num_begun = self.num_documents = num_documents
-        self.optimizer = self._new_optimizer()
+        for moment in chain.from_iterable(moments.values() for moments in self._moments):
+            moment.zero_()
+        self.num_begun = num_documents
+        self.read(num_documents)
 
     def keep(self, num_documents: int) -> None:
         """Leave out all but the first documents: the others are over.
@@ -3456,15 +4229,18 @@ class Adapters:
         if num_documents == self.num_documents:
             return
         self._decay_of_those_over()
-        states = [self.optimizer.state[part] for part in self.parts()]
+        self.read(num_documents)
+
+    def read(self, num_documents: int) -> None:
+        """Be the adapters of the first so many documents, with what the optimizer knows of them."""
         for group in self.groups:
             group.keep(num_documents)
         self.num_documents = num_documents
         self.optimizer = self._new_optimizer()
-        for part, state in zip(self.parts(), states, strict=True):
+        for part, moments in zip(self.parts(), self._moments, strict=True):
             self.optimizer.state[part] = {
-                name: tensor[:num_documents] if tensor.ndim else tensor
-                for name, tensor in state.items()
+                name: moment[:num_documents] if moment.ndim else moment
+                for name, moment in moments.items()
             }
 
     def put_first(self, order: Tensor) -> None:  # (B,) int64
@@ -3475,10 +4251,13 @@ class Adapters:
                 if tensor.ndim:
                     tensor.copy_(tensor[order])
 
-    def learn(self) -> None:
-        """One step along the gradients, which are dropped."""
+    def move(self) -> None:
+        """One step along the gradients, which are dropped; the host notes it by `note_step`."""
         self.optimizer.step()
         self.optimizer.zero_grad()
+
+    def note_step(self) -> None:
+        """Documents that are over have missed a step."""
         self.steps_missed += 1
 
     def _decay_of_those_over(self) -> None:
@@ -3490,6 +4269,18 @@ class Adapters:
                 adapter.shrink(over, (1.0 - rate) ** self.steps_missed)
         self.steps_missed = 0
 
+    def _moments_of(self, part: Tensor) -> dict[str, Tensor]:
+        """What Adam notes of a part, by PyTorch's names."""
+        return {
+            "step": torch.zeros((), device=self.device),
+            "exp_avg": torch.zeros_like(part, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(part, requires_grad=False),
+        }
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
     def _new_optimizer(self) -> torch.optim.AdamW:
         return torch.optim.AdamW(
             self.parts(),
@@ -3497,7 +4288,8 @@ class Adapters:
             betas=(self.options.ttt_beta1, self.options.ttt_beta2),
             eps=ADAM_EPS,
             weight_decay=self.options.ttt_weight_decay,
-            fused=self.device.type == "cuda",
+            fused=self._is_on_gpu,
+            capturable=self._is_on_gpu,
         )
 
     def parts(self) -> list[Tensor]:
@@ -3505,102 +4297,11 @@ class Adapters:
         return [part for group in self.groups for part in group.parts()]
 
 
-# ---- trainer/evaluation/global_sgd.py
-# All weights learn from documents that were scored: the pauses of phased test-time training.
+# ---- trainer/evaluation/compiled_passes.py
+# The model with adapters, compiled before anything is scored, for batches and windows of any size.
 
 
-class WeightLearner:
-    """SGD on the weights of a model, in place."""
-
-    def __init__(self, model: GPT, options: EvaluationOptions, group: ProcessGroup) -> None:
-        """Be ready to learn.
-
-        Raises:
-            RecipeError: a step has fewer rows than there are processes.
-        """
-        self.options, self.group = options, group
-        per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
-        if per_step // seq_len < group.world_size:
-            raise RecipeError(
-                f"evaluation.global_ttt_chunk_tokens {per_step} must be at least ttt_eval_seq_len "
-                f"{seq_len} for each of {group.world_size} processes"
-            )
-        twin = twin_of(model)
-        self.weights = list(twin.parameters())
-        self.forward: nn.Module = twin
-        if group.device.type == "cuda" and model.flash is None:
-            # FlexAttention, which then sees to documents, writes out all scores unless compiled.
-            self.forward = torch.compile(twin, dynamic=False, fullgraph=True)  # type: ignore[assignment]
-
-    def learn(
-        self,
-        documents: list[Document],
-        tape: Tensor,  # (N + 1,) int32: all tokens
-    ) -> int:
-        """Learn from documents that all were scored; returns the number of steps."""
-        options = self.options
-        per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
-        places = torch.cat([torch.arange(d.num_targets) + d.start for d in documents])
-        num_chunks = len(places) // per_step
-        chunks = places[: num_chunks * per_step].view(num_chunks, -1, seq_len).to(tape.device)
-        optimizer = torch.optim.SGD(
-            self.weights, lr=options.global_ttt_lr, momentum=options.global_ttt_momentum
-        )
-        for index, rows in enumerate(chunks):
-            falling = 0.5 + 0.5 * math.cos(math.pi * index / num_chunks)
-            optimizer.param_groups[0]["lr"] = options.global_ttt_lr * falling
-            for _ in range(options.global_ttt_epochs):
-                optimizer.zero_grad()
-                self._take_gradients(rows, tape)
-                optimizer.step()
-        return num_chunks * options.global_ttt_epochs
-
-    def _take_gradients(
-        self,
-        rows: Tensor,  # (B, T) int64: places of inputs among the tokens, of all processes
-        tape: Tensor,
-    ) -> None:
-        """Those of the mean loss of these rows, clipped."""
-        own = rows[self.group.rank :: self.group.world_size]
-        losses = losses_of_rows(self.forward, own, tape)
-        torch.autograd.backward(losses.sum() / rows.numel())
-        for weight in self.weights:
-            if weight.grad is not None:
-                self.group.sum_in_place(weight.grad)
-        if self.options.global_ttt_grad_clip > 0:
-            torch.nn.utils.clip_grad_norm_(self.weights, self.options.global_ttt_grad_clip)
-
-
-def losses_of_rows(
-    model: nn.Module,
-    rows: Tensor,  # (B, T) int64: places of inputs among the tokens, documents end to end
-    tape: Tensor,  # (N + 1,) int32
-) -> Tensor:  # (B * T,) fp32
-    """The loss of what follows each input in its document, with what precedes it in the row."""
-    inputs, targets = tape[rows].long(), tape[rows + 1].long()
-    begins = document_boundaries(inputs.cpu().numpy(), rows.size(1))
-    device_type = tape.device.type
-    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
-        losses: Tensor = model(inputs, targets, boundaries=on_device(begins, tape.device))
-    return losses
-
-
-def twin_of(model: GPT) -> GPT:
-    """The same weights in the same memory, but with gradients.
-
-    The model's own need never take any: code that was compiled for it stays as it is.
-    """
-    twin = copy.deepcopy(model).requires_grad_(True)
-    for own, shared in zip(twin.parameters(), model.parameters(), strict=True):
-        own.data = shared.data
-    return twin
-
-
-# ---- trainer/evaluation/test_time_training.py
-# Test-time training: score a chunk, only then learn from it.
-
-
-SECONDS_BETWEEN_LINES = 10.0  # that say how far scoring is
+MOST_GRAPHS = 64  # of one model's parts: some layers may differ in more than their weights
 
 
 class Forward(Protocol):
@@ -3616,6 +4317,92 @@ class Forward(Protocol):
         ...
 
 
+def forward_pass(model: GPT, adapters: Adapters, backend: str | None) -> Forward:
+    """The model with adapters, compiled once for batches, windows and chunks of any size.
+
+    By the block, `through` and the blocks' `norm_scale` are changed: `borrowed` puts them back.
+    """
+    if backend is None:
+        return partial(model, deltas=adapters.deltas)
+    compiled = partial(torch.compile, backend=backend, fullgraph=True)
+    forward = partial(model, deltas=adapters.deltas)
+    for block in model.blocks:
+        if block.norm_scale is not None:
+            block.norm_scale = torch.tensor(block.norm_scale, device=adapters.device)
+    compiled_part = compiled(carried_out)
+    model.through = partial(carried_out_alike, partial(carried_out_at_any_size, compiled_part))
+    compile_now(forward, model, adapters)
+    model.through = partial(carried_out_alike, compiled_part)
+    return forward
+
+
+def compile_now(forward: Forward, model: GPT, adapters: Adapters) -> None:
+    """Send random tokens through the model and back."""
+    options, device = adapters.options, adapters.device
+    shape = options.ttt_batch_size, options.ttt_eval_seq_len
+    tokens = torch.randint(model.options.vocab_size, shape, device=device)
+    scored = torch.arange(options.ttt_chunk_size, device=device)
+    targets = tokens[:, scored]
+    for tensor in (tokens, targets, scored, *adapters.parts()):
+        torch._dynamo.mark_dynamic(tensor, 0)
+    for ids in (tokens, targets):
+        torch._dynamo.mark_dynamic(ids, 1)
+    with (
+        sizes_that_may_differ(),
+        torch._dynamo.config.patch(recompile_limit=MOST_GRAPHS),
+        torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
+    ):
+        losses = forward(tokens, targets, scored=scored)
+    torch.autograd.backward(losses.sum())
+
+
+def sizes_that_may_differ() -> AbstractContextManager[None]:
+    """Within it, code is compiled for sizes that may differ though they are equal by chance."""
+    patched: AbstractContextManager[None] = torch.fx.experimental._config.patch(  # type: ignore[attr-defined]
+        use_duck_shape=False
+    )
+    return patched
+
+
+def carried_out_alike(
+    through: Carrier, part: Callable[..., Result], stream: object, *inputs: object, **more: object
+) -> Result:
+    """Hide what sets the first block's use apart, for which it would be compiled once more.
+
+    Its stream is the embedding itself, and asks for no gradient.
+    """
+    if isinstance(stream, Tensor) and not stream.requires_grad:
+        stream = stream.detach().requires_grad_()
+    return through(part, stream, *inputs, **more)
+
+
+def carried_out_at_any_size(
+    through: Carrier, part: Callable[..., Result], *inputs: object, **more: object
+) -> Result:
+    """Have a part compiled for any number of documents and tokens."""
+    for one in inputs:
+        let_sizes_differ(one)
+    return through(part, *inputs, **more)
+
+
+def let_sizes_differ(one: object) -> None:
+    """Mark what goes from part to part: streams (B, T, C), lanes, and tables of T positions."""
+    if isinstance(one, tuple):
+        for lane in one:
+            let_sizes_differ(lane)
+    elif isinstance(one, Surroundings):
+        for table in (one.cosine, one.sine):
+            torch._dynamo.mark_dynamic(table, 0)
+        for values in ({}).values():
+            let_sizes_differ(values)
+    elif isinstance(one, Tensor) and one.ndim == 3:
+        torch._dynamo.mark_dynamic(one, [0, 1])
+
+
+# ---- trainer/evaluation/chunk_passes.py
+# Passes over a chunk: score it, then learn from it; nothing else of test-time training is here.
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chunk:
     """One forward pass over the documents of a batch that are not over."""
@@ -3626,122 +4413,6 @@ class Chunk:
     slots: Tensor  # (B, L) int64: where their losses go; to the end, N, if a document is over
     goes_on: Tensor  # (B,) bool: documents that go on after this chunk
     is_last: bool  # none goes on
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LearntScores:
-    """What an evaluation leaves that learns on the way."""
-
-    losses: Tensor  # (N,) fp32, nats: of every token but the first, in order; on every process
-    ledger: OrderLedger  # of this process
-    compile_seconds: float  # of the time that all took
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LearningRun:
-    """What scoring and learning work on."""
-
-    forward: Forward
-    adapters: Adapters
-    tape: Tensor  # (N + 1,) int32: all tokens
-    losses: Tensor  # (N + 1,) fp32: receives the scores; the last stands for no target
-    ledger: OrderLedger
-
-
-class ScoringProgress:
-    """Says now and then how far this process is, and what a token has cost it so far."""
-
-    def __init__(self, say: Callable[[str], None], deals: Iterable[list[DocumentBatch]]) -> None:
-        self._say = say
-        self._num_targets = sum(
-            document.num_targets for batch in chain.from_iterable(deals) for document in batch
-        )
-        self._num_scored = 0
-        self._started = self._said = time.perf_counter()
-
-    def over(
-        self,
-        batches: list[DocumentBatch],
-        losses: Tensor,  # (N + 1,) fp32, nats: the scores so far
-    ) -> Iterator[DocumentBatch]:
-        """The batches one by one; which are asked for when those before are scored."""
-        for batch in batches:
-            yield batch
-            self._num_scored += sum(document.num_targets for document in batch)
-            now = time.perf_counter()
-            if now - self._said >= SECONDS_BETWEEN_LINES:
-                self._said = now
-                mean = float(losses.sum()) / max(self._num_scored, 1)
-                self._say(
-                    f"ttt:scored {self._num_scored}/{self._num_targets} loss_so_far:{mean:.4f} "
-                    f"seconds:{now - self._started:.0f}"
-                )
-
-
-def score_with_training(
-    model: GPT,
-    tokens: np.ndarray,  # (N + 1,) uint16
-    recipe: Recipe,
-    group: ProcessGroup,
-    *,
-    backend: str | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> LearntScores:
-    """Score every token but the first, and learn from what was scored.
-
-    The model has learnt nothing when this returns.
-
-    Args:
-        model: knows rows of `ttt_eval_seq_len` tokens.
-        tokens: the whole text.
-        recipe: says how.
-        group: the processes that share the documents.
-        backend: what compiles the forward pass; None: nothing does.
-        say: is told every few seconds how far this process is.
-    """
-    options = recipe.evaluation
-    parts = parts_between_phases(find_documents(tokens), options)
-    deals = [dealt_batches(part, options, group.world_size)[group.rank] for part in parts]
-    with borrowed(model):
-        adapters = Adapters(model, options)
-        started = time.perf_counter()
-        forward = forward_pass(model, adapters, backend)
-        compile_seconds = time.perf_counter() - started
-        run = LearningRun(
-            forward=forward,
-            adapters=adapters,
-            tape=torch.from_numpy(tokens.astype(np.int32)).to(group.device),
-            losses=torch.zeros(tokens.size, device=group.device),
-            ledger=OrderLedger(group, tokens.size - 1),
-        )
-        learner = None
-        if options.phased_ttt_num_phases > 0 and len(parts) > 1:
-            learner = WeightLearner(model, options, group)
-        progress = ScoringProgress(say, deals)
-        for num_scored, batches in enumerate(deals, start=1):
-            score_part(run, progress.over(batches, run.losses))
-            if learner is not None and num_scored < len(parts):
-                group.barrier()  # now all of them are scored
-                scored = list(chain.from_iterable(parts[:num_scored]))
-                num_steps = learner.learn(scored[::-1], run.tape)
-                run.ledger.note_all_weights(scored, num_steps)
-    group.sum_in_place(run.losses)
-    return LearntScores(losses=run.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds)
-
-
-def score_part(run: LearningRun, batches: Iterable[DocumentBatch]) -> None:
-    """Score documents between two phases; adapters begin anew."""
-    run.adapters.renew()
-    for batch in batches:
-        run.adapters.begin(len(batch))
-        run.ledger.note_batch(batch)
-        for chunk in chunks_of(batch, run.adapters.options, run.tape):
-            run.adapters.keep(len(chunk.goes_on))
-            token_losses = score(run.forward, chunk, run.tape, run.losses)
-            run.ledger.note_score(chunk.span, run.losses[chunk.slots].sum())
-            if not chunk.is_last:
-                learn(run.adapters, chunk, token_losses)
-                run.ledger.note_learning(chunk.span)
 
 
 def score(
@@ -3763,8 +4434,14 @@ def score(
 
 def learn(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
     """Move each document's adapters by what its chunk, already scored, has cost on average."""
+    move(adapters, chunk, token_losses)
+    adapters.note_step()
+
+
+def move(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
+    """What of it the device does."""
     torch.autograd.backward((token_losses.mean(dim=1) * chunk.goes_on).sum())
-    adapters.learn()
+    adapters.move()
 
 
 def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) -> Iterator[Chunk]:
@@ -3791,49 +4468,30 @@ def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) ->
         )
 
 
-def forward_pass(model: GPT, adapters: Adapters, backend: str | None) -> Forward:
-    """The model with adapters, compiled once for batches, windows and chunks of any size."""
-    if backend is None:
-        return partial(model, deltas=adapters.deltas)
-    forward = partial(torch.compile(model, backend=backend, fullgraph=True), deltas=adapters.deltas)
-    options, device = adapters.options, adapters.device
-    shape = options.ttt_batch_size, options.ttt_eval_seq_len
-    tokens = torch.randint(model.options.vocab_size, shape, device=device)
-    scored = torch.arange(options.ttt_chunk_size, device=device)
-    targets = tokens[:, scored]
-    for tensor in (tokens, targets, scored, *adapters.parts()):
-        torch._dynamo.mark_dynamic(tensor, 0)
-    for ids in (tokens, targets):
-        torch._dynamo.mark_dynamic(ids, 1)
-    with (
-        sizes_that_may_differ(),
-        torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-    ):
-        losses = forward(tokens, targets, scored=scored)
-    torch.autograd.backward(losses.sum())
-    return forward
+@dataclass(kw_only=True, slots=True)
+class Passes:
+    """Scores chunks, each for good, and then learns from them."""
 
+    forward: Forward
+    adapters: Adapters
+    tape: Tensor  # (N + 1,) int32: all tokens
+    losses: Tensor  # (N + 1,) fp32: receives the scores; the last stands for no target
+    _token_losses: Tensor | None = None  # (B, L) fp32, of the chunk scored last
 
-def sizes_that_may_differ() -> AbstractContextManager[None]:
-    """Within it, code is compiled for sizes that may differ though they are equal by chance."""
-    patched: AbstractContextManager[None] = torch.fx.experimental._config.patch(  # type: ignore[attr-defined]
-        use_duck_shape=False
-    )
-    return patched
+    def score(self, chunk: Chunk) -> None:
+        """Score it with the adapters as they are."""
+        self._token_losses = score(self.forward, chunk, self.tape, self.losses)
 
+    def learn(self, chunk: Chunk) -> None:
+        """Move the adapters by what the chunk, scored last, has cost."""
+        self._move(chunk)
+        self.adapters.note_step()
 
-@contextmanager
-def borrowed(model: GPT) -> Iterator[None]:
-    """Within it, no pass trains the model's own weights; behind it they are what they were."""
-    before = {parameter: parameter.detach().clone() for parameter in model.parameters()}
-    wanted_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    model.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter, wanted in wanted_grad.items():
-            parameter.copy_(before[parameter])
-            parameter.requires_grad_(wanted)
+    def _move(self, chunk: Chunk) -> None:
+        """What of it the device does."""
+        assert self._token_losses is not None
+        move(self.adapters, chunk, self._token_losses)
+        self._token_losses = None
 
 
 # ---- trainer/evaluation/stream.py
@@ -3986,6 +4644,1005 @@ def unstreamed(recipe: Recipe) -> str:
     if recipe.evaluation.phased_ttt_num_phases > 0:
         return "evaluation.phased_ttt_num_phases to 0"
     return "evaluation.ttt_warm_start_a to false"
+
+
+# ---- trainer/optimizer/schedules.py
+# Schedules: pure functions of step and time.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """What the schedules say to the optimizers for one step."""
+
+    momentum: float  # Muon's
+    learning_rate_scale: float = 1.0
+    weight_decay_scale: float = 1.0  # of Muon's
+
+
+def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Pace:
+    """The pace of a step, after so many steps and so much time of the budget."""
+    schedule, optimizer = recipe.schedule, recipe.optimizer
+    so_far = step, elapsed_seconds, budget_seconds
+    return Pace(
+        learning_rate_scale=learning_rate_scale(schedule, *so_far),
+        weight_decay_scale=(1.0),
+        momentum=muon_momentum(optimizer, step),
+    )
+
+
+def share_done(
+    options: ScheduleOptions, step: int, elapsed_seconds: float, budget_seconds: float
+) -> float:
+    """How much of the run lies behind: of its time, or without a time limit of its steps."""
+    if math.isinf(budget_seconds):
+        return step / options.iterations
+    return elapsed_seconds / budget_seconds
+
+
+def loop_budget_seconds(options: ScheduleOptions, seconds_before_loop: float) -> float:
+    """How long the training loop may take under the recipe's clock; infinite without a limit.
+
+    Args:
+        options: the recipe's schedule.
+        seconds_before_loop: from the start of the process, compilation and warm-up included.
+    """
+    if options.max_wallclock_seconds == 0:
+        return math.inf
+    counted_before = 0.0
+    return options.max_wallclock_seconds - options.reserve_seconds - counted_before
+
+
+def learning_rate_scale(
+    options: ScheduleOptions, step: int, elapsed_seconds: float, budget_seconds: float
+) -> float:
+    """The factor on every learning rate: 1, then a straight line towards 0 at the end.
+
+    The line is `warmdown_frac` of the run long, or `warmdown_iters` steps. With a time limit, the
+    end is where the time runs out: the seconds that those steps will take are estimated from the
+    steps so far. A warm-down longer than the whole run decays from its first steps on (#61).
+
+    Args:
+        options: the recipe's schedule.
+        step: steps done.
+        elapsed_seconds: time in the training loop so far.
+        budget_seconds: `loop_budget_seconds`.
+    """
+    if options.warmdown_frac > 0:
+        left = 1.0 - share_done(options, step, elapsed_seconds, budget_seconds)
+        line = left / options.warmdown_frac
+    elif options.warmdown_iters == 0:
+        line = 1.0
+    elif math.isinf(budget_seconds):
+        line = (options.iterations - step) / options.warmdown_iters
+    else:
+        warmdown_seconds = options.warmdown_iters * elapsed_seconds / max(step, 1)
+        line = (budget_seconds - elapsed_seconds) / max(warmdown_seconds, 1e-12)
+    return min(1.0, max(line, options.min_lr))
+
+
+def muon_momentum(options: OptimizerOptions, step: int) -> float:
+    """Muon's momentum: a straight line from its start value over the first steps, then constant."""
+    if options.muon_momentum_warmup_steps == 0:
+        return options.muon_momentum
+    done = min(step / options.muon_momentum_warmup_steps, 1.0)
+    return (1 - done) * options.muon_momentum_warmup_start + done * options.muon_momentum
+
+
+# ---- trainer/optimizer/stages.py
+# The stages of a run: what a forward pass is like, and when.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """What a forward pass is like."""
+
+    seq_len: int  # tokens of a sequence; the most of a document, where those are packed
+    has_loops: bool
+
+
+def stage_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Stage:
+    """The stage of a step, after so many steps and so much time of the budget."""
+    schedule = recipe.schedule
+    done = share_done(schedule, step, elapsed_seconds, budget_seconds)
+    grown = done
+    return Stage(
+        seq_len=seq_len_at(recipe.length_phases, grown), has_loops=has_loops_at(recipe, done)
+    )
+
+
+def seq_len_at(phases: tuple[LengthPhase, ...], done: float) -> int:
+    """The length of sequences when so much of the run is done: a phase's end still belongs to it.
+
+    The last phase goes on to the end of the run, as in #2014.
+    """
+    return next((phase.seq_len for phase in phases if done <= phase.end), phases[-1].seq_len)
+
+
+def has_loops_at(recipe: Recipe, done: float) -> bool:
+    """Whether blocks are looped when so much of the run is done."""
+    return recipe.model.num_loops > 0 and done >= recipe.schedule.enable_looping_at
+
+
+def stages(recipe: Recipe) -> list[Stage]:
+    """All stages that a run may go through, in their order."""
+    schedule, phases = recipe.schedule, recipe.length_phases
+    changes = sorted({0.0, schedule.enable_looping_at, *(phase.end for phase in phases)})
+    moments = [moment for change in changes for moment in (change, math.nextafter(change, 2.0))]
+    pairs = list(zip(moments, moments, strict=True))
+    found = (
+        Stage(seq_len=seq_len_at(phases, grown), has_loops=has_loops_at(recipe, done))
+        for grown, done in pairs
+    )
+    return list(dict.fromkeys(found))
+
+
+class LengthGrowth:
+    """The step at which sequences last grew; learning rates rise anew from there (#2014)."""
+
+    def __init__(self, seq_len: int, warmup_steps: int) -> None:
+        self.seq_len = seq_len
+        self.warmup_steps = warmup_steps
+        self.grew_at = -warmup_steps  # long ago
+
+    def learning_rate_scale(self, step: int) -> float:
+        """The factor on every learning rate: a straight line to 1 in the first steps."""
+        return min((step - self.grew_at + 1) / max(self.warmup_steps, 1), 1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"seq_len": self.seq_len, "grew_at": self.grew_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on from what a checkpoint kept."""
+        self.seq_len, self.grew_at = state_dict["seq_len"], state_dict["grew_at"]
+
+
+# ---- trainer/run_log.py
+# What a run says and leaves: the lines of the public scripts, which verifiers already read.
+
+
+ARTIFACT_NAME = "final_model.int8.ptz"  # in the working directory
+DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its loss was lost
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLog:
+    """Writes to stdout and to the log file; on any process but the first, nowhere."""
+
+    file: TextIO | None
+
+    def write(self, line: str, *, console: bool = True) -> None:
+        if self.file is None:
+            return
+        print(line, file=self.file, flush=True)
+        if console:
+            print(line, flush=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time what happens within, and say how long it took."""
+        started = time.perf_counter()
+        yield
+        self.write(f"phase:{name} seconds:{time.perf_counter() - started:.3f}")
+
+
+def open_run_log(run_id: str, *, is_master: bool) -> RunLog:
+    """The log of a run: logs/<run_id>.txt in the working directory."""
+    if not is_master:
+        return RunLog(file=None)
+    path = Path("logs") / f"{run_id}.txt"
+    path.parent.mkdir(exist_ok=True)
+    print(path, flush=True)
+    return RunLog(file=path.open("a", encoding="utf-8"))
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Within it, write to the path that it gives: the file has its name once all of it is there.
+
+    Raises:
+        TrainerError: the disk refused; nothing of the file stays.
+    """
+    part = path.with_suffix(".partial")
+    try:
+        yield part
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch tells a full disk as the latter
+        part.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise TrainerError(f"{path}: cannot be written ({why}): make room on its disk") from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far training has come."""
+
+    step: int
+    num_steps: int
+    train_seconds: float
+
+    def __str__(self) -> str:
+        train_ms = 1000.0 * self.train_seconds
+        return f"train_time:{train_ms:.0f}ms step_avg:{train_ms / max(self.step, 1):.2f}ms"
+
+    def train_line(self, loss_nats: float) -> str:
+        return f"step:{self.step}/{self.num_steps} train_loss:{loss_nats:.4f} {self}"
+
+    def validation_line(self, loss_nats: float, bits_per_byte: float) -> str:
+        return (
+            f"step:{self.step}/{self.num_steps} val_loss:{loss_nats:.4f} "
+            f"val_bpb:{bits_per_byte:.4f} {self}"
+        )
+
+    def stopping_line(self) -> str:
+        return (
+            f"stopping_early: wallclock_cap train_time:{1000.0 * self.train_seconds:.0f}ms "
+            f"step:{self.step}/{self.num_steps}"
+        )
+
+
+# ---- trainer/phases/prepare.py
+# The beginning of a run: processes joined, the log begun, the model built from the seed.
+
+
+EVALUATION_GRAPHS = 8  # of the forward pass at most, beside those of training's stages
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedRun:
+    """What training and evaluation both start from."""
+
+    recipe: Recipe
+    group: ProcessGroup
+    log: RunLog
+    model: GPT
+    forward: nn.Module  # the model, compiled where the recipe says so
+
+
+def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
+    """Join the other processes, begin the log, build the model from the seed.
+
+    Raises:
+        RecipeError: the micro-batches of a step cannot be dealt out to the processes.
+        LaunchError: there are more processes than GPUs.
+    """
+    group = join_process_group()
+    if recipe.batch.micro_batches_per_step % group.world_size:
+        raise RecipeError(
+            f"micro_batches_per_step {recipe.batch.micro_batches_per_step} must be a multiple of "
+            f"the number of processes, {group.world_size}"
+        )
+    log = open_run_log(recipe.run.run_id, is_master=group.is_master)
+    set_up_device(recipe.device)
+    log_environment(log, group, script)
+    model = build_model(recipe, group)
+    forward: nn.Module = model
+    if is_compiled(recipe, group):
+        torch._dynamo.config.recompile_limit = len(stages(recipe)) + EVALUATION_GRAPHS
+        forward = torch.compile(model, dynamic=False, fullgraph=True)  # type: ignore[assignment]
+    return PreparedRun(recipe=recipe, group=group, log=log, model=model, forward=forward)
+
+
+def is_compiled(recipe: Recipe, group: ProcessGroup) -> bool:
+    """Whether the recipe wants compiled code on this device."""
+    wanted = recipe.device.torch_compile
+    return wanted == "always" or (wanted == "gpu" and group.device.type == "cuda")
+
+
+def set_up_device(options: DeviceOptions) -> None:
+    """On GPUs: TF32 for what is left in fp32, and flash attention or none."""
+    if options.cpu_threads:
+        torch.set_num_threads(options.cpu_threads)
+    if options.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read at the first matrix product
+        torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.enable_flash_sdp(True)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    if torch.cuda.is_available():
+        torch.backends.cuda.enable_math_sdp(False)
+
+
+def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
+    """The model that the seed gives, on this process's device.
+
+    On GPUs embedding tables are bf16, with bf16 optimizer state, as in the public baseline.
+    """
+    random.seed(recipe.run.seed)
+    np.random.seed(recipe.run.seed)
+    torch.manual_seed(recipe.run.seed)
+    model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
+    model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
+    model.document_flash = flash_for_documents(recipe.model)
+    if group.device.type == "cuda":
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                module.to(torch.bfloat16)
+    return model
+
+
+def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:
+    """Begin the log with the source, the versions and the hardware."""
+    source = script.read_text(encoding="utf-8")
+    log.write(source, console=False)
+    log.write("=" * 100, console=False)
+    log.write(f"script_sha256:{hashlib.sha256(source.encode()).hexdigest()}")
+    log.write(f"Running Python {sys.version}")
+    log.write(f"Running PyTorch {torch.__version__}")
+    is_cuda = group.device.type == "cuda"
+    name = torch.cuda.get_device_name(group.device) if is_cuda else platform.machine()
+    log.write(f"device:{group.device.type} {name} threads:{torch.get_num_threads()}")
+
+
+# ---- trainer/evaluation/recorded_passes.py
+# Passes of test-time training as CUDA graphs: recorded once for a shape, played from then on.
+
+
+FREE_SHARE = 0.25  # of the device's memory; with less, what PyTorch keeps for later is given back
+PassShape = tuple[int, int, int]  # B, T, L
+
+
+class Recorder(Protocol):
+    """Records what a function has the device do."""
+
+    def around(self) -> AbstractContextManager[None]:
+        """Within it, everything is done of which something may be recorded."""
+        ...
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Returns what does it again; the work need not be done by recording it.
+
+        What the work makes and does not put into memory from outside is lost when something else
+        that was recorded is played.
+        """
+        ...
+
+
+class CudaRecorder:
+    """Records CUDA graphs that share their memory, and a stream."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Everything on the one stream: autograd goes back to where a tensor was first used."""
+        before = torch.cuda.current_stream()
+        self._stream.wait_stream(before)
+        with torch.cuda.stream(self._stream):
+            yield
+        before.wait_stream(self._stream)
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record only: the device does nothing yet."""
+        free, total = torch.cuda.mem_get_info()
+        if free < FREE_SHARE * total:
+            torch.cuda.empty_cache()  # cannot be done while a graph is recorded
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Threads beside this one, NCCL's among them, may ask the device about other work.
+        graph.capture_begin(self._pool, capture_error_mode="thread_local")
+        try:
+            work()
+        finally:
+            graph.capture_end()
+        return graph.replay
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """A pass of one shape."""
+
+    chunk: Chunk  # the first, from whose memory it reads
+    score: Callable[[], None]
+    learn: Callable[[], None]
+
+    def read(self, chunk: Chunk) -> None:
+        """Be about another chunk of the same shape."""
+        for own, other in (
+            (self.chunk.places, chunk.places),
+            (self.chunk.slots, chunk.slots),
+            (self.chunk.goes_on, chunk.goes_on),
+        ):
+            own.copy_(other)
+
+
+@dataclass(kw_only=True, slots=True)
+class RecordedPasses(Passes):
+    """Passes that are recorded when their shape comes for the second time.
+
+    The first time, they are done as ever: whatever is prepared for a shape is ready then.
+    """
+
+    recorder: Recorder
+    longest_window: int  # of passes that are recorded
+    _done_once: dict[PassShape, Chunk] = field(default_factory=dict)
+    _recordings: dict[PassShape, Recording] = field(default_factory=dict)
+    _playing: Recording | None = None
+
+    def score(self, chunk: Chunk) -> None:
+        """Score it with the adapters as they are."""
+        self._playing = self._recording_for(chunk)
+        if self._playing is None:
+            Passes.score(self, chunk)
+            return
+        self._playing.read(chunk)
+        self._playing.score()
+
+    def learn(self, chunk: Chunk) -> None:
+        """Move the adapters by what the chunk, scored last, has cost."""
+        if self._playing is None:
+            Passes.learn(self, chunk)
+            return
+        self._playing.learn()
+        self.adapters.note_step()
+
+    def _recording_for(self, chunk: Chunk) -> Recording | None:
+        num_documents, window = chunk.places.shape
+        if window > self.longest_window:
+            return None
+        shape = num_documents, window, chunk.scored.numel()
+        if shape in self._done_once:
+            self._record_all()
+        elif shape not in self._recordings:
+            self._done_once[shape] = chunk
+        return self._recordings.get(shape)
+
+    def _record_all(self) -> None:
+        """Record every shape that was done once, the largest first: others fit in its memory."""
+        num_documents = self.adapters.num_documents
+        for shape in sorted(self._done_once, key=num_tokens, reverse=True):
+            self._recordings[shape] = self._record(self._done_once.pop(shape))
+        self.adapters.read(num_documents)
+
+    def _record(self, chunk: Chunk) -> Recording:
+        """Learning reads what scoring leaves behind: nothing may be recorded in between."""
+        self.adapters.read(len(chunk.places))
+        scoring = self.recorder(partial(Passes.score, self, chunk))
+        learning = self.recorder(partial(self._move, chunk))
+        return Recording(chunk=chunk, score=scoring, learn=learning)
+
+
+def num_tokens(shape: PassShape) -> int:
+    """Of all windows."""
+    return shape[0] * shape[1]
+
+
+# ---- trainer/evaluation/global_sgd.py
+# All weights learn from documents that were scored: the pauses of phased test-time training.
+
+
+class WeightLearner:
+    """SGD on the weights of a model, in place."""
+
+    def __init__(self, model: GPT, options: EvaluationOptions, group: ProcessGroup) -> None:
+        """Be ready to learn.
+
+        Raises:
+            RecipeError: a step has fewer rows than there are processes.
+        """
+        self.options, self.group = options, group
+        per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
+        if per_step // seq_len < group.world_size:
+            raise RecipeError(
+                f"evaluation.global_ttt_chunk_tokens {per_step} must be at least ttt_eval_seq_len "
+                f"{seq_len} for each of {group.world_size} processes"
+            )
+        twin = twin_of(model)
+        self.weights = list(twin.parameters())
+        self.forward: nn.Module = twin
+        if group.device.type == "cuda" and model.document_flash is None:
+            # FlexAttention, which then sees to documents, writes out all scores unless compiled.
+            self.forward = torch.compile(twin, dynamic=False, fullgraph=True)  # type: ignore[assignment]
+
+    def learn(
+        self,
+        documents: list[Document],
+        tape: Tensor,  # (N + 1,) int32: all tokens
+    ) -> int:
+        """Learn from documents that all were scored; returns the number of steps."""
+        options = self.options
+        per_step, seq_len = options.global_ttt_chunk_tokens, options.ttt_eval_seq_len
+        places = torch.cat([torch.arange(d.num_targets) + d.start for d in documents])
+        num_chunks = len(places) // per_step
+        chunks = places[: num_chunks * per_step].view(num_chunks, -1, seq_len).to(tape.device)
+        optimizer = torch.optim.SGD(
+            self.weights, lr=options.global_ttt_lr, momentum=options.global_ttt_momentum
+        )
+        for index, rows in enumerate(chunks):
+            falling = 0.5 + 0.5 * math.cos(math.pi * index / num_chunks)
+            optimizer.param_groups[0]["lr"] = options.global_ttt_lr * falling
+            for _ in range(options.global_ttt_epochs):
+                optimizer.zero_grad()
+                self._take_gradients(rows, tape)
+                optimizer.step()
+        return num_chunks * options.global_ttt_epochs
+
+    def _take_gradients(
+        self,
+        rows: Tensor,  # (B, T) int64: places of inputs among the tokens, of all processes
+        tape: Tensor,
+    ) -> None:
+        """Those of the mean loss of these rows, clipped."""
+        own = rows[self.group.rank :: self.group.world_size]
+        losses = losses_of_rows(self.forward, own, tape)
+        torch.autograd.backward(losses.sum() / rows.numel())
+        for weight in self.weights:
+            if weight.grad is not None:
+                self.group.sum_in_place(weight.grad)
+        if self.options.global_ttt_grad_clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.weights, self.options.global_ttt_grad_clip)
+
+
+def losses_of_rows(
+    model: nn.Module,
+    rows: Tensor,  # (B, T) int64: places of inputs among the tokens, documents end to end
+    tape: Tensor,  # (N + 1,) int32
+) -> Tensor:  # (B * T,) fp32
+    """The loss of what follows each input in its document, with what precedes it in the row."""
+    inputs, targets = tape[rows].long(), tape[rows + 1].long()
+    begins = document_boundaries(inputs.cpu().numpy(), rows.size(1))
+    device_type = tape.device.type
+    with torch.autocast(device_type, torch.bfloat16, enabled=device_type == "cuda"):
+        losses: Tensor = model(inputs, targets, boundaries=on_device(begins, tape.device))
+    return losses
+
+
+def twin_of(model: GPT) -> GPT:
+    """The same weights in the same memory, but with gradients.
+
+    The model's own need never take any: code that was compiled for it stays as it is.
+    """
+    twin = copy.deepcopy(model).requires_grad_(True)
+    twin.through = carried_out
+    for own, shared in zip(twin.parameters(), model.parameters(), strict=True):
+        own.data = shared.data
+    return twin
+
+
+# ---- trainer/evaluation/test_time_training.py
+# Test-time training: score a chunk, only then learn from it.
+
+
+SECONDS_BETWEEN_LINES = 10.0  # that say how far scoring is
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearntScores:
+    """What an evaluation leaves that learns on the way."""
+
+    losses: Tensor  # (N,) fp32, nats: of every token but the first, in order; on every process
+    ledger: OrderLedger  # of this process
+    compile_seconds: float  # of the time that all took
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningRun:
+    """What scoring and learning work on."""
+
+    passes: Passes
+    ledger: OrderLedger
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conduct:
+    """How scoring goes on: no score hangs on it, but for rounding."""
+
+    backend: str | None = None  # what compiles the forward pass; None: nothing does
+    recorder: Recorder | None = None  # what records passes over short windows; None: nothing does
+    say: Callable[[str], None] = lambda line: None  # is told now and then how far this process is
+
+
+class ScoringProgress:
+    """Says now and then how far this process is, and what a token has cost it so far."""
+
+    def __init__(self, say: Callable[[str], None], deals: Iterable[list[DocumentBatch]]) -> None:
+        self._say = say
+        self._num_targets = sum(
+            document.num_targets for batch in chain.from_iterable(deals) for document in batch
+        )
+        self._num_scored = 0
+        self._started = self._said = time.perf_counter()
+
+    def over(
+        self,
+        batches: list[DocumentBatch],
+        losses: Tensor,  # (N + 1,) fp32, nats: the scores so far
+    ) -> Iterator[DocumentBatch]:
+        """The batches one by one; which are asked for when those before are scored."""
+        for batch in batches:
+            yield batch
+            self._num_scored += sum(document.num_targets for document in batch)
+            now = time.perf_counter()
+            if now - self._said >= SECONDS_BETWEEN_LINES:
+                self._said = now
+                mean = float(losses.sum()) / max(self._num_scored, 1)
+                self._say(
+                    f"ttt:scored {self._num_scored}/{self._num_targets} loss_so_far:{mean:.4f} "
+                    f"seconds:{now - self._started:.0f}"
+                )
+
+
+def score_with_training(
+    model: GPT,
+    tokens: np.ndarray,  # (N + 1,) uint16
+    recipe: Recipe,
+    group: ProcessGroup,
+    *,
+    conduct: Conduct = Conduct(),
+) -> LearntScores:
+    """Score every token but the first, and learn from what was scored.
+
+    The model has learnt nothing when this returns.
+
+    Args:
+        model: knows rows of `ttt_eval_seq_len` tokens.
+        tokens: the whole text.
+        recipe: says how.
+        group: the processes that share the documents.
+        conduct: how, which changes no score.
+    """
+    options = recipe.evaluation
+    parts = parts_between_phases(find_documents(tokens), options)
+    deals = [dealt_batches(part, options, group.world_size)[group.rank] for part in parts]
+    around = nullcontext() if conduct.recorder is None else conduct.recorder.around()
+    with borrowed(model), around:
+        adapters = Adapters(model, options)
+        started = time.perf_counter()
+        forward = forward_pass(model, adapters, conduct.backend)
+        compile_seconds = time.perf_counter() - started
+        passes = passes_over(tokens, forward, adapters, conduct)
+        run = LearningRun(passes=passes, ledger=OrderLedger(group, tokens.size - 1))
+        learner = None
+        if options.phased_ttt_num_phases > 0 and len(parts) > 1:
+            learner = WeightLearner(model, options, group)
+        progress = ScoringProgress(conduct.say, deals)
+        for num_scored, batches in enumerate(deals, start=1):
+            score_part(run, progress.over(batches, passes.losses))
+            if learner is not None and num_scored < len(parts):
+                group.barrier()  # now all of them are scored
+                scored = list(chain.from_iterable(parts[:num_scored]))
+                num_steps = learner.learn(scored[::-1], passes.tape)
+                run.ledger.note_all_weights(scored, num_steps)
+    group.sum_in_place(passes.losses)
+    return LearntScores(
+        losses=passes.losses[:-1], ledger=run.ledger, compile_seconds=compile_seconds
+    )
+
+
+def passes_over(
+    tokens: np.ndarray,  # (N + 1,) uint16
+    forward: Forward,
+    adapters: Adapters,
+    conduct: Conduct,
+) -> Passes:
+    """Passes of which none has been made."""
+    tape = torch.from_numpy(tokens.astype(np.int32)).to(adapters.device)
+    losses = torch.zeros(tokens.size, device=adapters.device)
+    if conduct.recorder is None:
+        return Passes(forward=forward, adapters=adapters, tape=tape, losses=losses)
+    return RecordedPasses(
+        forward=forward,
+        adapters=adapters,
+        tape=tape,
+        losses=losses,
+        recorder=conduct.recorder,
+        longest_window=adapters.options.ttt_recorded_window,
+    )
+
+
+def score_part(run: LearningRun, batches: Iterable[DocumentBatch]) -> None:
+    """Score documents between two phases; adapters begin anew."""
+    passes, adapters = run.passes, run.passes.adapters
+    adapters.renew()
+    for batch in batches:
+        adapters.begin(len(batch))
+        run.ledger.note_batch(batch)
+        for chunk in chunks_of(batch, adapters.options, passes.tape):
+            adapters.keep(len(chunk.goes_on))
+            passes.score(chunk)
+            run.ledger.note_score(chunk.span, passes.losses[chunk.slots].sum())
+            if not chunk.is_last:
+                passes.learn(chunk)
+                run.ledger.note_learning(chunk.span)
+
+
+@contextmanager
+def borrowed(model: GPT) -> Iterator[None]:
+    """Within it, no pass trains the model's own weights; behind it they are what they were."""
+    before = {parameter: parameter.detach().clone() for parameter in model.parameters()}
+    scales = [(block, block.norm_scale) for block in model.blocks]
+    wanted_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    model.requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.through = carried_out
+        for block, scale in scales:
+            block.norm_scale = scale
+        for parameter, wanted in wanted_grad.items():
+            parameter.copy_(before[parameter])
+            parameter.requires_grad_(wanted)
+
+
+# ---- trainer/phases/score.py
+# The validation set scored, by a model that stays as it is or learns on the way.
+
+
+def score_model(
+    run: PreparedRun, windows: Windows, *, learns: bool = False
+) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
+    """Score the model as it is, or as it learns on the way: figures, and the loss of every token.
+
+    Test-time training scores to the last token, as its public form does.
+    """
+    recipe = run.recipe
+    tokens = load_validation_tokens(
+        recipe.run.data_path,
+        1 if learns else windows.seq_len,
+        keep_tail=learns,
+    )
+    check_token_ids(tokens, recipe.model.vocab_size)
+    pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
+    run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
+    run.model.use_positions(windows.seq_len)
+    run.model.eval()
+    if learns:
+        losses = learnt_losses(run, tokens)
+    else:
+        losses = score_tokens(run.forward, tokens, windows, run.group)
+    run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
+    run.model.train()
+    return score_over(losses, scored_bytes(recipe, tokens)), losses
+
+
+def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,) fp32 nats
+    """The loss of every token but the first, from a model that learns from what was scored.
+
+    Where losses are asked for, what was scored and learnt when is written beside them.
+    """
+    recipe, group, say = run.recipe, run.group, run.log.write
+    is_recorded = group.device.type == "cuda" and recipe.evaluation.ttt_recorded_window > 0
+    how = Conduct(
+        backend="inductor" if is_compiled(recipe, group) else None,
+        recorder=CudaRecorder() if is_recorded else None,
+        say=say,
+    )
+    scores = score_with_training(run.model, tokens, recipe, group, conduct=how)
+    say(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
+    if path := os.environ.get("PGOLF_TOKEN_LOSSES"):
+        scores.ledger.write(ledger_path(Path(path), group.rank))
+        group.barrier()
+    return scores.losses
+
+
+def scored_bytes(recipe: Recipe, tokens: np.ndarray) -> int:
+    """How many bytes all tokens but the first stand for.
+
+    Raises:
+        DataError: tokenizer or sidecar are missing or do not fit.
+    """
+    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
+    return count_bytes(table, tokens[:-1], tokens[1:])
+
+
+# ---- trainer/phases/evaluate.py
+# From the artifact's file to its score, or to its predictions for a harness that asks.
+
+
+def evaluate_artifact(run: PreparedRun) -> None:
+    """Load the artifact from its file and score it on the whole validation set.
+
+    Raises:
+        DataError: artifact, tokenizer or validation data are missing, damaged or do not fit.
+    """
+    with run.log.phase("load"):
+        load_artifact(run.model, run.recipe.quantization)
+    windows, learns = evaluation_windows(run.recipe), run.recipe.evaluation.ttt_enabled
+    run.log.write(
+        f"eval_mode:{'test_time_training' if learns else 'windows'} "
+        f"seq_len:{windows.seq_len} stride:{windows.stride}"
+    )
+    started = time.perf_counter()
+    with run.log.phase("evaluate"):
+        score, losses = score_model(run, windows, learns=learns)
+    eval_ms = 1000.0 * (time.perf_counter() - started)
+    if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
+        write_token_losses(losses, Path(path))
+        log_order(run, Path(path))
+    options = run.recipe.quantization
+    label = f"final_int{options.matrix_bits}_{options.compressor}_roundtrip"
+    nats, bpb = score.loss_nats, score.bits_per_byte
+    run.log.write(f"{label} val_loss:{nats:.4f} val_bpb:{bpb:.4f} eval_time:{eval_ms:.0f}ms")
+    run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
+
+
+def log_order(run: PreparedRun, losses: Path) -> None:
+    """Check what all processes noted beside the losses, and say what it was.
+
+    Raises:
+        DataError: something was learnt from before it was scored, or scored twice or never.
+    """
+    order = check_order(losses)
+    run.log.write(
+        f"order_ledger:scored_once:{order.num_targets} then_learnt:{order.num_learnt} "
+        f"phases:{order.num_phases} all_weights_steps:{order.num_all_weights_steps}"
+    )
+
+
+def stream_artifact(run: PreparedRun) -> None:
+    """Load the artifact from its file and predict what the harness asks for.
+
+    Raises:
+        DataError: the artifact is missing, damaged or does not fit, or there is no harness.
+        RecipeError: the recipe cannot be streamed.
+    """
+    if setting := unstreamed(run.recipe):
+        raise RecipeError(f"what documents share is not streamed; set {setting}")
+    load_artifact(run.model, run.recipe.quantization)
+    run.model.use_positions(evaluation_windows(run.recipe).seq_len)
+    run.model.eval()
+    answer_stream(run.model, run.recipe)
+
+
+def load_artifact(model: GPT, options: QuantizationOptions) -> None:
+    """Put the artifact's weights into the model.
+
+    Raises:
+        DataError: there is no artifact, or it belongs to another model.
+    """
+    try:
+        stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes(), options)
+        state = restore_calibrated(stored, options)
+        model.load_state_dict(state)
+    except OSError:
+        raise DataError(f"{ARTIFACT_NAME}: no such file here; run the verb train first") from None
+    except RuntimeError:
+        raise DataError(f"{ARTIFACT_NAME}: belongs to a model of another shape") from None
+
+
+# ---- trainer/quantization/calibration.py
+# What the matrices of a model are multiplied with: their Hessians, from passes over tokens.
+
+
+class HessianSums:
+    """Sums of X'X over inputs X, one a matrix, and how many inputs went into them."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.num_inputs: dict[str, int] = {}
+
+    def add(self, name: str, inputs: Tensor) -> None:  # (..., C)
+        """Take in what a matrix was multiplied with."""
+        rows = inputs.detach().flatten(0, -2).float()
+        if name not in self.sums:
+            self.sums[name] = rows.new_zeros(rows.size(1), rows.size(1))
+            self.num_inputs[name] = 0
+        with torch.autocast(rows.device.type, enabled=False):
+            self.sums[name].addmm_(rows.T, rows)
+        self.num_inputs[name] += rows.size(0)
+
+    def means(self, group: ProcessGroup) -> dict[str, Tensor]:  # name → (C, C) fp32
+        """The mean of x'x over the inputs of all processes."""
+        for total in self.sums.values():
+            group.sum_in_place(total)
+        return {
+            name: total / (self.num_inputs[name] * group.world_size)
+            for name, total in self.sums.items()
+        }
+
+
+def collect_hessians(
+    model: nn.Module,
+    passes: Iterable[Tensor],
+    *,
+    head: str,
+    group: ProcessGroup,
+) -> dict[str, Tensor]:  # name → (C, C) fp32
+    """The Hessian of every linear layer's weight, and of the head.
+
+    Args:
+        model: its linear layers are watched while passes are drawn; a layer that is gone through
+            several times counts each.
+        passes: forward passes, each giving what the head sees, (..., C).
+        head: the name of the weight that this is multiplied with.
+        group: the processes, each with passes of its own, equally many.
+    """
+    sums = HessianSums()
+    with linear_inputs(model, sums.add):
+        for head_inputs in passes:
+            sums.add(head, head_inputs)
+    return sums.means(group)
+
+
+@contextmanager
+def linear_inputs(model: nn.Module, watch: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Within it, `watch` is given the name and the inputs of each linear layer that is used."""
+
+    def hook_of(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda layer, inputs: watch(name, inputs[0])
+
+    hooks = [
+        layer.register_forward_pre_hook(hook_of(f"{path}.weight"))
+        for path, layer in model.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+# ---- trainer/phases/pack.py
+# From the trained model to the artifact's file; the only phase that writes one.
+
+
+def calibrate(run: PreparedRun, batches: Iterator[ReadyBatch]) -> Hessians:
+    """What each matrix is multiplied with, on the training tokens that come next.
+
+    Every sequence stands by itself, packed documents or not, as in the public scripts.
+    """
+    recipe, model, group = run.recipe, run.model, run.group
+    num_batches = math.ceil(recipe.quantization.gptq_calibration_batches / group.world_size)
+    seq_len = recipe.batch.train_seq_len
+
+    def head_inputs() -> Iterator[torch.Tensor]:
+        is_cuda = group.device.type == "cuda"
+        for batch in islice(batches, num_batches):
+            rows = batch.on(group.device, seq_len).input_ids.view(-1, seq_len)
+            with torch.no_grad(), torch.autocast(group.device.type, torch.bfloat16, is_cuda):
+                yield model.final_stream(rows)
+
+    model.use_positions(seq_len)
+    head = "tok_emb.weight"
+    hessians = collect_hessians(model, head_inputs(), head=head, group=group)
+    model.use_positions(recipe.batch.row_tokens, seq_len)
+    run.log.write(f"gptq:collected {len(hessians)} hessians micro_batches:{num_batches}")
+    return hessians
+
+
+def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
+    """Quantise, compress, write, and say how many bytes that makes."""
+    if not run.group.is_master:
+        return
+    state, options = run.model.state_dict(), run.recipe.quantization
+    code_bytes = script.stat().st_size
+    artifact = packed_state(run, hessians, code_bytes)
+    with written_whole(Path(ARTIFACT_NAME)) as part:
+        part.write_bytes(artifact.compressed)
+    model_bytes, payload = sum(one.nbytes for one in state.values()), artifact.payload_bytes
+    form = f"int{options.matrix_bits}+{options.compressor}"
+    for line in (
+        f"Serialized model: {model_bytes} bytes",
+        f"Code size: {code_bytes} bytes",
+        f"Total submission size: {model_bytes + code_bytes} bytes",
+        f"Serialized model {form}: {artifact.num_bytes} bytes (payload:{payload} "
+        f"raw_torch:{artifact.raw_bytes} payload_ratio:{model_bytes / payload:.2f}x)",
+        f"Total submission size {form}: {artifact.num_bytes + code_bytes} bytes",
+    ):
+        run.log.write(line)
+
+
+def packed_state(run: PreparedRun, hessians: Hessians, code_bytes: int) -> PackedArtifact:
+    """The model as an artifact; where the recipe gives a total, as fine as that allows.
+
+    Raises:
+        RecipeError: the total cannot be kept to.
+    """
+    state, options = run.model.state_dict(), run.recipe.quantization
+    if options.fit_total_bytes > 0:
+        store = partial(quantize_calibrated, state, hessians)
+        fitted = fit_artifact(store, options, options.fit_total_bytes - code_bytes)
+        run.log.write(
+            f"size_law:clips_times:{fitted.clip_factor:.5f} predicted:{fitted.predicted_bytes} "
+            f"packed:{len(fitted.artifact.compressed)}"
+        )
+        return fitted.artifact
+    return pack_artifact(quantize_calibrated(state, hessians, options), options)
 
 
 # ---- trainer/optimizer/muon.py
@@ -4164,88 +5821,6 @@ def filled_up(matrices: Tensor, number: int) -> Tensor:  # (N, R, C) → (number
     return F.pad(matrices, (0, 0, 0, 0, 0, number - len(matrices)))
 
 
-# ---- trainer/optimizer/schedules.py
-# Schedules: pure functions of step and time.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """What the schedules say to the optimizers for one step."""
-
-    momentum: float  # Muon's
-    learning_rate_scale: float = 1.0
-    weight_decay_scale: float = 1.0  # of Muon's
-
-
-def pace_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Pace:
-    """The pace of a step, after so many steps and so much time of the budget."""
-    schedule, optimizer = recipe.schedule, recipe.optimizer
-    so_far = step, elapsed_seconds, budget_seconds
-    return Pace(
-        learning_rate_scale=learning_rate_scale(schedule, *so_far),
-        weight_decay_scale=(1.0),
-        momentum=muon_momentum(optimizer, step),
-    )
-
-
-def share_done(
-    options: ScheduleOptions, step: int, elapsed_seconds: float, budget_seconds: float
-) -> float:
-    """How much of the run lies behind: of its time, or without a time limit of its steps."""
-    if math.isinf(budget_seconds):
-        return step / options.iterations
-    return elapsed_seconds / budget_seconds
-
-
-def loop_budget_seconds(options: ScheduleOptions, seconds_before_loop: float) -> float:
-    """How long the training loop may take under the recipe's clock; infinite without a limit.
-
-    Args:
-        options: the recipe's schedule.
-        seconds_before_loop: from the start of the process, compilation and warm-up included.
-    """
-    if options.max_wallclock_seconds == 0:
-        return math.inf
-    counted_before = 0.0
-    return options.max_wallclock_seconds - options.reserve_seconds - counted_before
-
-
-def learning_rate_scale(
-    options: ScheduleOptions, step: int, elapsed_seconds: float, budget_seconds: float
-) -> float:
-    """The factor on every learning rate: 1, then a straight line towards 0 at the end.
-
-    The line is `warmdown_frac` of the run long, or `warmdown_iters` steps. With a time limit, the
-    end is where the time runs out: the seconds that those steps will take are estimated from the
-    steps so far. A warm-down longer than the whole run decays from its first steps on (#61).
-
-    Args:
-        options: the recipe's schedule.
-        step: steps done.
-        elapsed_seconds: time in the training loop so far.
-        budget_seconds: `loop_budget_seconds`.
-    """
-    if options.warmdown_frac > 0:
-        left = 1.0 - share_done(options, step, elapsed_seconds, budget_seconds)
-        line = left / options.warmdown_frac
-    elif options.warmdown_iters == 0:
-        line = 1.0
-    elif math.isinf(budget_seconds):
-        line = (options.iterations - step) / options.warmdown_iters
-    else:
-        warmdown_seconds = options.warmdown_iters * elapsed_seconds / max(step, 1)
-        line = (budget_seconds - elapsed_seconds) / max(warmdown_seconds, 1e-12)
-    return min(1.0, max(line, options.min_lr))
-
-
-def muon_momentum(options: OptimizerOptions, step: int) -> float:
-    """Muon's momentum: a straight line from its start value over the first steps, then constant."""
-    if options.muon_momentum_warmup_steps == 0:
-        return options.muon_momentum
-    done = min(step / options.muon_momentum_warmup_steps, 1.0)
-    return (1 - done) * options.muon_momentum_warmup_start + done * options.muon_momentum
-
-
 # ---- trainer/optimizer/parameter_groups.py
 # Which tensor is trained by which rule, and how fast.
 
@@ -4384,774 +5959,6 @@ def _by_shape(matrices: list[Tensor]) -> list[list[Tensor]]:
     for matrix in matrices:
         by_shape[matrix.shape].append(matrix)
     return list(by_shape.values())
-
-
-# ---- trainer/optimizer/stages.py
-# The stages of a run: what a forward pass is like, and when.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """What a forward pass is like."""
-
-    seq_len: int  # tokens of a sequence; the most of a document, where those are packed
-    has_loops: bool
-
-
-def stage_at(recipe: Recipe, step: int, elapsed_seconds: float, budget_seconds: float) -> Stage:
-    """The stage of a step, after so many steps and so much time of the budget."""
-    schedule = recipe.schedule
-    done = share_done(schedule, step, elapsed_seconds, budget_seconds)
-    grown = done
-    return Stage(
-        seq_len=seq_len_at(recipe.length_phases, grown), has_loops=has_loops_at(recipe, done)
-    )
-
-
-def seq_len_at(phases: tuple[LengthPhase, ...], done: float) -> int:
-    """The length of sequences when so much of the run is done: a phase's end still belongs to it.
-
-    The last phase goes on to the end of the run, as in #2014.
-    """
-    return next((phase.seq_len for phase in phases if done <= phase.end), phases[-1].seq_len)
-
-
-def has_loops_at(recipe: Recipe, done: float) -> bool:
-    """Whether blocks are looped when so much of the run is done."""
-    return recipe.model.num_loops > 0 and done >= recipe.schedule.enable_looping_at
-
-
-def stages(recipe: Recipe) -> list[Stage]:
-    """All stages that a run may go through, in their order."""
-    schedule, phases = recipe.schedule, recipe.length_phases
-    changes = sorted({0.0, schedule.enable_looping_at, *(phase.end for phase in phases)})
-    moments = [moment for change in changes for moment in (change, math.nextafter(change, 2.0))]
-    pairs = list(zip(moments, moments, strict=True))
-    found = (
-        Stage(seq_len=seq_len_at(phases, grown), has_loops=has_loops_at(recipe, done))
-        for grown, done in pairs
-    )
-    return list(dict.fromkeys(found))
-
-
-class LengthGrowth:
-    """The step at which sequences last grew; learning rates rise anew from there (#2014)."""
-
-    def __init__(self, seq_len: int, warmup_steps: int) -> None:
-        self.seq_len = seq_len
-        self.warmup_steps = warmup_steps
-        self.grew_at = -warmup_steps  # long ago
-
-    def learning_rate_scale(self, step: int) -> float:
-        """The factor on every learning rate: a straight line to 1 in the first steps."""
-        return min((step - self.grew_at + 1) / max(self.warmup_steps, 1), 1.0)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {"seq_len": self.seq_len, "grew_at": self.grew_at}
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Go on from what a checkpoint kept."""
-        self.seq_len, self.grew_at = state_dict["seq_len"], state_dict["grew_at"]
-
-
-# ---- trainer/recipe_checks.py
-# From settings to a recipe: each value parsed and held to its bounds, then against the others.
-
-
-def build_recipe(
-    settings: Mapping[str, object], origins: Mapping[str, str] | None = None
-) -> Recipe:
-    """A recipe from settings; an option that is left out keeps its default.
-
-    Args:
-        settings: known path → value; a number may be a string, as the environment gives it.
-        origins: path → where that setting was made, for messages.
-
-    Raises:
-        RecipeError: with all mistakes, one a line, each naming its origin and its path.
-    """
-    values: dict[str, dict[str, Any]] = {section: {} for section in section_types()}
-    mistakes: list[str] = []
-    known = options_by_path()
-    places = origins or {}
-    for path, raw in settings.items():
-        section, _, name = path.partition(".")
-        try:
-            values[section][name] = parse_value(known[path], raw)
-        except RecipeError as mistake:
-            place = places.get(path, "recipe")
-            mistakes.append(f"{place if place.endswith(path) else f'{place}: {path}'}: {mistake}")
-    if mistakes:
-        raise RecipeError("\n".join(mistakes))
-    parts = section_types()
-    recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
-    if found := list(contradictions(recipe)):
-        raise RecipeError("\n".join(f"{place_of(what, places)}: {what}" for what in found))
-    return recipe
-
-
-def place_of(contradiction: str, origins: Mapping[str, str]) -> str:
-    """Where the options were set that a contradiction names, if anywhere."""
-    words = set(contradiction.replace(".", " ").replace(",", " ").split())
-    places = [place for path, place in origins.items() if path.split(".")[1] in words]
-    return ", ".join(dict.fromkeys(places)) or "recipe"
-
-
-def parse_value(option: Field[Any], raw: object) -> Value:
-    """One option's value, converted to its type and held to its bounds.
-
-    Raises:
-        RecipeError: the value is of another type or out of bounds.
-    """
-    if words := get_args(option.type):
-        if raw not in words:
-            raise RecipeError(f"expected one of {', '.join(words)}, not {raw!r}")
-        return str(raw)
-    value = convert(option.type, raw)
-    if isinstance(value, str):
-        return value
-    at_least, above = option.metadata["at_least"], option.metadata["above"]
-    if at_least is not None and value < at_least:
-        raise RecipeError(f"must be at least {at_least}, not {value}")
-    if above is not None and value <= above:
-        raise RecipeError(f"must be above {above}, not {value}")
-    return value
-
-
-def convert(kind: object, raw: object) -> Value:
-    """A value of one of the types that options have.
-
-    Raises:
-        RecipeError: it cannot be read as one.
-    """
-    text = str(raw).strip().lower()
-    try:
-        if kind is bool:
-            return {"1": True, "true": True, "0": False, "false": False}[text]
-        if kind is str and isinstance(raw, str):
-            return raw
-        if kind is int and not isinstance(raw, bool | float):
-            return int(text)
-        if kind is float and math.isfinite(float(text)):
-            return float(text)
-    except (KeyError, ValueError):
-        pass
-    wanted: dict[object, str] = {
-        bool: "0 or 1",
-        str: "text",
-        int: "a whole number",
-        float: "a number",
-    }
-    raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
-
-
-def contradictions(recipe: Recipe) -> Iterator[str]:
-    """What is wrong between options that are each right on their own."""
-    yield from batch_contradictions(recipe.batch)
-    yield from shape_contradictions(recipe.model)
-    yield from block_contradictions(recipe.model)
-    yield from optimizer_contradictions(recipe.optimizer)
-    yield from schedule_contradictions(recipe)
-    yield from quantization_contradictions(recipe.quantization)
-    yield from evaluation_contradictions(recipe)
-
-
-def batch_contradictions(batch: BatchOptions) -> Iterator[str]:
-    """What cannot be dealt out evenly."""
-    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
-    if rest > 0 or micro_batch_tokens % batch.train_seq_len > 0:
-        yield (
-            f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
-            f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
-            f"{batch.train_seq_len}"
-        )
-    if batch.val_batch_size < batch.micro_batches_per_step * batch.train_seq_len:
-        yield (
-            f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
-            f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}"
-        )
-
-
-def shape_contradictions(model: ModelOptions) -> Iterator[str]:
-    """What does not divide."""
-    if model.model_dim % model.num_heads > 0:
-        yield f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}"
-    if model.head_dim % 2 > 0:
-        yield (f"model.model_dim / num_heads = {model.head_dim} must be even for rotary positions")
-    if model.num_heads % model.num_kv_heads > 0:
-        yield (
-            f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
-            f"{model.num_kv_heads}"
-        )
-    if model.rope_dims > 0 and (model.rope_dims % 2 > 0 or model.rope_dims > model.head_dim):
-        yield (
-            f"model.rope_dims {model.rope_dims} must be even and at most model_dim / num_heads = "
-            f"{model.head_dim}"
-        )
-    gates = (model.attn_out_gate_enabled, model.sparse_attn_gate_enabled, model.gated_attn_enabled)
-    if sum(gates) > 1:
-        yield (
-            "model.attn_out_gate_enabled, sparse_attn_gate_enabled, gated_attn_enabled: "
-            "set one at most"
-        )
-    if model.logit_softcap > 40 or model.vocab_size > 16_384:
-        yield (
-            f"model.logit_softcap {model.logit_softcap} must be at most 40 and vocab_size "
-            f"{model.vocab_size} at most 16384 where fused_ce_enabled"
-        )
-
-
-def block_contradictions(model: ModelOptions) -> Iterator[str]:
-    """What names blocks that the model does not have, or cannot use so."""
-    last = model.num_layers - 1
-    if model.num_loops > 0 and not model.loop_start <= model.loop_end <= last:
-        yield (
-            f"model.num_loops {model.num_loops} repeats the blocks loop_start {model.loop_start} "
-            f"to loop_end {model.loop_end}: set both, from 0 to {last}"
-        )
-    end_of_loop = model.loop_end if model.num_loops > 0 else 0
-    if model.parallel_start_layer > 0 and not end_of_loop < model.parallel_start_layer <= last:
-        yield (
-            f"model.parallel_start_layer {model.parallel_start_layer} must be at most {last}, and "
-            f"above loop_end {end_of_loop} where blocks are looped"
-        )
-
-
-def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
-    """What no optimizer can do."""
-    if optimizer.muon_momentum >= 1:
-        yield f"optimizer.muon_momentum {optimizer.muon_momentum} must be below 1"
-    if optimizer.ema_decay > 0 and (optimizer.ema_decay >= 1):
-        yield (
-            f"optimizer.ema_decay {optimizer.ema_decay} must be below 1, and 0 where swa_enabled"
-        )
-    if optimizer.muon_backend_steps > 5:
-        yield (
-            f"optimizer.muon_backend_steps {optimizer.muon_backend_steps}: polar_express has "
-            "coefficients for 5"
-        )
-
-
-def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
-    """What no clock can keep."""
-    schedule = recipe.schedule
-    if recipe.device.deterministic and schedule.max_wallclock_seconds > 0:
-        yield "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time"
-    if recipe.run.stop_after_seconds > 0:
-        yield "run.stop_after_seconds needs checkpoints to go on from: set checkpoint_every"
-
-
-def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
-    """What no codes can hold."""
-    if options.matrix_bits > 8:
-        yield f"quantization.matrix_bits {options.matrix_bits} must be at most 8"
-    if options.embed_bits not in (0, 2, 3, 4, 5, 6, 7, 8):
-        yield f"quantization.embed_bits {options.embed_bits} must be 2 to 8, or 0"
-
-
-def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
-    """What no window can hold."""
-    options = recipe.evaluation
-    yield from test_time_contradictions(options)
-    eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
-    if options.eval_stride > eval_seq_len:
-        yield (
-            f"evaluation.eval_stride {options.eval_stride} must be at most the length of "
-            f"the windows, {eval_seq_len}"
-        )
-
-
-def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
-    """What nothing can learn from."""
-    seq_len = options.ttt_eval_seq_len
-    if options.ttt_chunk_size > seq_len:
-        yield (
-            f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
-            f"ttt_eval_seq_len {seq_len}"
-        )
-    if options.phased_ttt_num_phases > 0 and options.global_ttt_chunk_tokens % seq_len > 0:
-        yield (
-            f"evaluation.global_ttt_chunk_tokens {options.global_ttt_chunk_tokens} must be a "
-            f"multiple of ttt_eval_seq_len {seq_len}"
-        )
-
-
-# ---- trainer/public_names.py
-# What public scripts call our options in the environment, and how their command lines read.
-
-
-# Another word for an option: name → path.
-ALIASES = {
-    "QAT": "quantization.qat_enabled",  # #50
-    "SW_EVAL_BATCH": "evaluation.eval_batch_seqs",  # #65
-    "NEGATIVE_SLOPE": "model.leaky_relu_slope",  # #1204
-    "MUON_WD": "optimizer.muon_weight_decay",  # #162
-    "ADAM_WD": "optimizer.adam_weight_decay",  # #549
-    "EMBED_WD": "optimizer.embed_weight_decay",  # #1218
-    "VAL_BATCH_TOKENS": "batch.val_batch_size",  # #1218
-    "GPTQ_RESERVE_SECONDS": "schedule.reserve_seconds",  # #1218
-}
-# Another word for an option's value too: name → path, and what each value means there.
-TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {
-    "USE_INT6": ("quantization.matrix_bits", {"0": 8, "1": 6}),  # #63
-    "USE_ZSTD": ("quantization.compressor", {"0": "zlib", "1": "zstd"}),  # #63
-}
-# What the trainer lacks, because no record used it: name → the one value that goes without.
-WITHOUT = {
-    "LORA_RANK": "0",
-    "LORA_LR": "0.01",
-    "ZSTD_LEVEL": "22",  # #63: the level that the compressor always takes
-    "EMBEDDING_DIM": "512",  # #1218: the model's own, without a projection
-    "ATTN_OUT_GATE_SRC": "proj",  # #1667
-    "ROPE_YARN": "0",  # #1530
-    "LQER_ASYM_ENABLED": "1",  # #1851: factors in two and four bits
-    "LQER_FACTOR_BITS": "4",
-    "AWQ_LITE_BITS": "8",  # #1945
-    "TTT_GRAD_STEPS": "1",  # #1530
-    "TTT_OPTIMIZER": "adam",
-    "TTT_EVAL_BATCHES": "",
-    "PHASED_TTT_ENABLED": "1",  # #1610: where there are phases
-    "GLOBAL_TTT_BATCH_SEQS": "32",  # of a process at once: all that it has of a step
-    "GLOBAL_TTT_RESPECT_DOC_BOUNDARIES": "1",
-    "GLOBAL_TTT_WARMUP_CHUNKS": "0",
-}
-
-
-def public_names(paths: Iterable[str] | None = None) -> dict[str, str]:
-    """Every public name of these options, or of all → its path."""
-    chosen = list(options_by_path() if paths is None else paths)
-    own = {path.split(".")[1].upper(): path for path in chosen}
-    others = ALIASES | {name: path for name, (path, _) in TRANSLATIONS.items()}
-    return own | {name: path for name, path in others.items() if path in chosen}
-
-
-def translated(name: str, value: object) -> object:
-    """An option's value, as said under one of its public names or its path.
-
-    Raises:
-        RecipeError: the value means nothing under that name.
-    """
-    if name not in TRANSLATIONS:
-        return value
-    path, meanings = TRANSLATIONS[name]
-    if str(value) not in meanings:
-        raise RecipeError(f"expected {' or '.join(meanings)}, not {value!r}; or set {path}")
-    return meanings[str(value)]
-
-
-def environment_settings(environment: Mapping[str, str]) -> dict[str, object]:
-    """The settings that an environment makes by public names: option path → value.
-
-    Raises:
-        RecipeError: one asks for what the trainer lacks, or means nothing.
-    """
-    names = public_names()
-    return {
-        names[name]: translated(name, text)
-        for name, text in without_what_is_off(environment).items()
-        if name in names
-    }
-
-
-def refuse_what_is_built_in(environment: Mapping[str, str], built_in: Mapping[str, Value]) -> None:
-    """See to it that an environment leaves alone what a script was written for.
-
-    Args:
-        environment: public names and texts; those of no option do not count.
-        built_in: path → the only value that the script has code for.
-
-    Raises:
-        RecipeError: another value is wanted; with all that are, one a line.
-    """
-    mistakes = []
-    said = without_what_is_off(environment)
-    for name, path in public_names(built_in).items():
-        if name in said and not means(translated(name, said[name]), built_in[path]):
-            text = said[name]
-            mistakes.append(
-                f"{name}={text}: this script has no code for it, it was written for "
-                f"{path} {built_in[path]!r}; write another with pgolf-train --set {path}={text}"
-            )
-    if mistakes:
-        raise RecipeError("\n".join(mistakes))
-
-
-def means(raw: object, value: Value) -> bool:
-    """Whether what an environment says is an option's value."""
-    try:
-        return convert(type(value), raw) == value
-    except RecipeError:
-        return False
-
-
-def without_what_is_off(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment, less what only says that a technique is not wanted which we lack.
-
-    #50, known by its LORA_RANK, counts passes through all blocks as NUM_LOOPS, where later scripts
-    count more passes through a few: its NUM_LOOPS=1 is none.
-
-    Raises:
-        RecipeError: such a technique is wanted; with all that are, one a line.
-    """
-    if "LORA_RANK" in environment and environment.get("NUM_LOOPS") == "1":
-        environment = {name: text for name, text in environment.items() if name != "NUM_LOOPS"}
-    mistakes = [
-        f"{name}={environment[name]}: the trainer has no such technique; leave it at {off}"
-        for name, off in WITHOUT.items()
-        if environment.get(name, off) != off
-    ]
-    if mistakes:
-        raise RecipeError("\n".join(mistakes))
-    return {name: text for name, text in environment.items() if name not in WITHOUT}
-
-
-# ---- trainer/quantization/gptq.py
-# Rounding whose later columns make up for the errors of earlier ones (GPTQ, arXiv 2210.17323).
-
-
-DAMPING = 0.01  # of the mean diagonal, added to it: the public scripts' (#1019 on)
-BLOCK_COLUMNS = 128
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
-    """The values that weights may take: a step times a whole number up to the largest."""
-
-    steps: Tensor  # (R, 1) fp32, or (R, C) where columns differ
-    largest: Tensor  # (1,) or (C,) fp32
-
-
-def row_grid(step: Tensor, bits: int) -> Grid:  # (R,)
-    """A step for each row, codes of so many bits."""
-    return Grid(steps=step.float()[:, None], largest=step.new_tensor([max_code(bits)]).float())
-
-
-def sigma_steps(
-    matrix: Tensor,  # (R, C)
-    bits: int,
-    clip_sigmas: float,
-) -> Tensor:  # (R,) fp16
-    """Steps with which codes end at so many standard deviations of their row (SDClip, #1394).
-
-    Fewer deviations make finer steps, and codes that carry more bits: `size_law.py`.
-    """
-    step = clip_sigmas * matrix.float().std(dim=1) / max_code(bits)
-    return step.half().clamp_min(SMALLEST_STEP)
-
-
-def nearest_codes(matrix: Tensor, grid: Grid) -> Tensor:  # (R, C) → (R, C) int8
-    """Each weight at the nearest value of its grid."""
-    codes = (matrix.float() / grid.steps).round()
-    return codes.clamp(-grid.largest, grid.largest).to(torch.int8)
-
-
-def gptq_codes(
-    matrix: Tensor,  # (R, C)
-    hessian: Tensor,  # (C, C)
-    grid: Grid,
-) -> Tensor:  # (R, C) int8
-    """Codes whose rows do no more to the layer's outputs than the nearest ones.
-
-    Compensation is greedy, so that now and then the nearest codes do better; rows for which they
-    do keep them.
-    """
-    nearest = nearest_codes(matrix, grid)
-    compensated = compensated_codes(matrix.float(), hessian.float(), grid)
-    errors = [output_error(matrix, hessian, codes, grid) for codes in (compensated, nearest)]
-    return torch.where((errors[0] <= errors[1])[:, None], compensated, nearest)
-
-
-def output_error(
-    matrix: Tensor,  # (R, C)
-    hessian: Tensor,  # (C, C)
-    codes: Tensor,  # (R, C) int8
-    grid: Grid,
-) -> Tensor:  # (R,)
-    """What rounding does to the squares of the layer's outputs, row by row: e H e'."""
-    error = matrix.float() - codes.float() * grid.steps
-    return ((error @ hessian.float()) * error).sum(dim=1)
-
-
-def compensated_codes(
-    matrix: Tensor,  # (R, C) fp32
-    hessian: Tensor,  # (C, C) fp32
-    grid: Grid,
-) -> Tensor:  # (R, C) int8
-    """Round column by column, most used inputs first, and spread each error over those to come.
-
-    With U'U the inverse of the Hessian, U upper triangular, an error e in column j is taken up by
-    the later columns as e U[j, j+1:] / U[j, j]. Columns are done in blocks: within one at once,
-    beyond it when the block is done.
-    """
-    order = hessian.diagonal().argsort(descending=True, stable=True)
-    factor = inverse_factor(hessian[order][:, order])
-    steps = grid.steps.expand_as(matrix).T[order]
-    largest = grid.largest.expand(len(order))[order]
-    weights = matrix.T[order].contiguous()  # (C, R): a column of the matrix is a row here
-    codes = torch.empty_like(weights, dtype=torch.int8)
-    errors = torch.empty_like(weights)
-    for start in range(0, len(order), BLOCK_COLUMNS):
-        stop = min(start + BLOCK_COLUMNS, len(order))
-        for column in range(start, stop):
-            step, end = steps[column], largest[column]
-            code = (weights[column] / step).round().clamp(-end, end)
-            codes[column] = code.to(torch.int8)
-            errors[column] = (weights[column] - code * step) / factor[column, column]
-            after = slice(column + 1, stop)
-            weights[after].addr_(factor[column, after], errors[column], alpha=-1.0)
-        weights[stop:].addmm_(factor[start:stop, stop:].T, errors[start:stop], alpha=-1.0)
-    in_place = torch.empty_like(codes)
-    in_place[order] = codes
-    return in_place.T.contiguous()
-
-
-def inverse_factor(hessian: Tensor) -> Tensor:  # (C, C) → (C, C) fp32, upper triangular
-    """U with U'U the inverse of the damped Hessian; an input that is never on counts by itself.
-
-    In fp64: the Hessian of few tokens is near to singular.
-    """
-    damped = hessian.double()
-    diagonal = damped.diagonal()
-    diagonal[diagonal == 0] = 1.0
-    diagonal += DAMPING * diagonal.mean()
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor.float()
-
-
-# ---- trainer/quantization/fine_columns.py
-# Eight bits for the few columns of which the outputs hear most (AWQ-lite, #1945).
-
-
-FINE_BITS = 8
-COLUMNS = ":columns:"
-
-
-def with_fine_columns(
-    grid: Grid,
-    fine_step: Tensor,  # (R,) fp16
-    num_columns: int,
-    fine: list[slice],
-) -> Grid:
-    """The grid with steps and codes of eight bits in some columns."""
-    steps = grid.steps.repeat(1, num_columns)
-    largest = grid.largest.repeat(num_columns)
-    for columns in fine:
-        steps[:, columns] = fine_step.float()[:, None]
-        largest[columns] = max_code(FINE_BITS)
-    return Grid(steps=steps, largest=largest)
-
-
-# ---- trainer/quantization/calibrated_rounding.py
-# A model's tensors in their stored form, rounded as calibration says.
-
-
-Hessians = Mapping[str, Tensor]  # name of a matrix (R, C) → (C, C) fp32
-
-
-def quantize_calibrated(
-    state: Mapping[str, Tensor], hessians: Hessians, options: QuantizationOptions
-) -> dict[str, StoredTensor]:
-    """Store a model's tensors; large matrices as GPTQ codes on SDClip grids.
-
-    A matrix without a Hessian is no linear layer's but a table: its rows are rounded to nearest.
-    """
-    matrices = {n: t.detach() for n, t in state.items() if is_rounded(n, t, options)}
-    fine: dict[str, list[slice]] = {}
-    stored: dict[str, StoredTensor] = {}
-    for name, tensor in state.items():
-        if name not in matrices:
-            stored[name] = store_tensor(name, tensor.detach().cpu(), options)
-            continue
-        parts = round_matrix(name, tensor, hessians.get(name), fine.get(name, []), options)
-        stored |= parts
-    return stored
-
-
-def round_matrix(
-    name: str,
-    matrix: Tensor,  # (R, C)
-    hessian: Tensor | None,  # (C, C)
-    fine: list[slice],  # columns that get more bits
-    options: QuantizationOptions,
-) -> dict[str, StoredTensor]:
-    """One matrix: its codes, and those of fine columns apart."""
-    bits, sigmas = code_bits(name, options), clip_sigmas(name, options)
-    step, fine_step = (sigma_steps(matrix, width, sigmas) for width in (bits, FINE_BITS))
-    grid = row_grid(step, bits)
-    if fine:
-        grid = with_fine_columns(grid, fine_step, matrix.size(1), fine)
-    codes = nearest_codes(matrix, grid) if hessian is None else gptq_codes(matrix, hessian, grid)
-    codes = codes.cpu()
-    parts = {}
-    for columns in fine:
-        parts[f"{name}{COLUMNS}{columns.start}"] = StoredTensor(
-            values=codes[:, columns].clone(), scale=fine_step.cpu(), dtype=matrix.dtype
-        )
-        codes[:, columns] = 0
-    parts[name] = StoredTensor(values=codes, scale=step.cpu(), dtype=matrix.dtype, bits=bits)
-    return parts
-
-
-def clip_sigmas(name: str, options: QuantizationOptions) -> float:
-    """After how many standard deviations a matrix's grids end."""
-    if name.startswith("tok_emb"):
-        return options.embed_clip_sigmas
-    own = 0.0
-    if ".mlp." in name:
-        own = options.mlp_clip_sigmas
-    if ".attn." in name:
-        own = options.attn_clip_sigmas
-    return own or options.matrix_clip_sigmas
-
-
-def restore_calibrated(
-    stored: Mapping[str, StoredTensor], options: QuantizationOptions
-) -> dict[str, Tensor]:
-    """The tensors that the stored ones stand for, with all that is stored apart put back."""
-    state = dequantize_state(stored)
-    return state
-
-
-# ---- trainer/quantization/calibration.py
-# What the matrices of a model are multiplied with: their Hessians, from passes over tokens.
-
-
-class HessianSums:
-    """Sums of X'X over inputs X, one a matrix, and how many inputs went into them."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.num_inputs: dict[str, int] = {}
-
-    def add(self, name: str, inputs: Tensor) -> None:  # (..., C)
-        """Take in what a matrix was multiplied with."""
-        rows = inputs.detach().flatten(0, -2).float()
-        if name not in self.sums:
-            self.sums[name] = rows.new_zeros(rows.size(1), rows.size(1))
-            self.num_inputs[name] = 0
-        with torch.autocast(rows.device.type, enabled=False):
-            self.sums[name].addmm_(rows.T, rows)
-        self.num_inputs[name] += rows.size(0)
-
-    def means(self, group: ProcessGroup) -> dict[str, Tensor]:  # name → (C, C) fp32
-        """The mean of x'x over the inputs of all processes."""
-        for total in self.sums.values():
-            group.sum_in_place(total)
-        return {
-            name: total / (self.num_inputs[name] * group.world_size)
-            for name, total in self.sums.items()
-        }
-
-
-def collect_hessians(
-    model: nn.Module,
-    passes: Iterable[Tensor],
-    *,
-    head: str,
-    group: ProcessGroup,
-) -> dict[str, Tensor]:  # name → (C, C) fp32
-    """The Hessian of every linear layer's weight, and of the head.
-
-    Args:
-        model: its linear layers are watched while passes are drawn; a layer that is gone through
-            several times counts each.
-        passes: forward passes, each giving what the head sees, (..., C).
-        head: the name of the weight that this is multiplied with.
-        group: the processes, each with passes of its own, equally many.
-    """
-    sums = HessianSums()
-    with linear_inputs(model, sums.add):
-        for head_inputs in passes:
-            sums.add(head, head_inputs)
-    return sums.means(group)
-
-
-@contextmanager
-def linear_inputs(model: nn.Module, watch: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Within it, `watch` is given the name and the inputs of each linear layer that is used."""
-
-    def hook_of(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda layer, inputs: watch(name, inputs[0])
-
-    hooks = [
-        layer.register_forward_pre_hook(hook_of(f"{path}.weight"))
-        for path, layer in model.named_modules()
-        if isinstance(layer, nn.Linear)
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-# ---- trainer/run_log.py
-# What a run says and leaves: the lines of the public scripts, which verifiers already read.
-
-
-ARTIFACT_NAME = "final_model.int8.ptz"  # in the working directory
-DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its loss was lost
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunLog:
-    """Writes to stdout and to the log file; on any process but the first, nowhere."""
-
-    file: TextIO | None
-
-    def write(self, line: str, *, console: bool = True) -> None:
-        if self.file is None:
-            return
-        print(line, file=self.file, flush=True)
-        if console:
-            print(line, flush=True)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what happens within, and say how long it took."""
-        started = time.perf_counter()
-        yield
-        self.write(f"phase:{name} seconds:{time.perf_counter() - started:.3f}")
-
-
-def open_run_log(run_id: str, *, is_master: bool) -> RunLog:
-    """The log of a run: logs/<run_id>.txt in the working directory."""
-    if not is_master:
-        return RunLog(file=None)
-    path = Path("logs") / f"{run_id}.txt"
-    path.parent.mkdir(exist_ok=True)
-    print(path, flush=True)
-    return RunLog(file=path.open("a", encoding="utf-8"))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far training has come."""
-
-    step: int
-    num_steps: int
-    train_seconds: float
-
-    def __str__(self) -> str:
-        train_ms = 1000.0 * self.train_seconds
-        return f"train_time:{train_ms:.0f}ms step_avg:{train_ms / max(self.step, 1):.2f}ms"
-
-    def train_line(self, loss_nats: float) -> str:
-        return f"step:{self.step}/{self.num_steps} train_loss:{loss_nats:.4f} {self}"
-
-    def validation_line(self, loss_nats: float, bits_per_byte: float) -> str:
-        return (
-            f"step:{self.step}/{self.num_steps} val_loss:{loss_nats:.4f} "
-            f"val_bpb:{bits_per_byte:.4f} {self}"
-        )
-
-    def stopping_line(self) -> str:
-        return (
-            f"stopping_early: wallclock_cap train_time:{1000.0 * self.train_seconds:.0f}ms "
-            f"step:{self.step}/{self.num_steps}"
-        )
 
 
 # ---- trainer/checkpoint.py
@@ -5531,144 +6338,21 @@ def _is_logged(step: int, schedule: ScheduleOptions) -> bool:
     return step <= ALWAYS_LOGGED_STEPS or (every > 0 and step % every == 0)
 
 
-# ---- trainer/train_gpt.py
-# The training script: what ships is what ran.
+# ---- trainer/phases/train.py
+# Training as a phase of a run: what it is given, and what the log says of it.
 
 
-VERBS = ("train", "evaluate")
-STREAM_VERB = "stream"
-EVALUATION_GRAPHS = 8  # of the forward pass at most, beside those of training's stages
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedRun:
-    """What training and evaluation both start from."""
-
-    recipe: Recipe
-    group: ProcessGroup
-    log: RunLog
-    model: GPT
-    forward: nn.Module  # the model, compiled where the recipe says so
-
-
-def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Value]) -> int:
-    """Run the verbs of the command line; returns the exit code.
-
-    Args:
-        settings: the recipe, option path → value.
-        script: the source that is running, for the log and for the count of code bytes.
-        built_in: likewise the options that the script was written for, which cannot be changed.
-    """
-    try:
-        verbs = sys.argv[1:] or VERBS
-        if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
-            expected = " or ".join((*VERBS, STREAM_VERB))
-            raise RecipeError(f"no verb {min(unknown)!r}; expected {expected}")
-        refuse_what_is_built_in(os.environ, built_in)
-        recipe = build_recipe({**settings, **environment_settings(os.environ)})
-        run = prepare_run(recipe, script)
-        if "train" in verbs:
-            train_and_pack(run, script)
-        run.group.barrier()
-        if "evaluate" in verbs:
-            evaluate_artifact(run)
-        if STREAM_VERB in verbs:
-            stream_artifact(run)
-    except PausedError:
-        return 0  # the log says so; torchrun would report a failure at length
-    except TrainerError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
-    finally:
-        leave_process_group()
-    return 0
-
-
-def prepare_run(recipe: Recipe, script: Path) -> PreparedRun:
-    """Join the other processes, begin the log, build the model from the seed.
+def train_model(run: PreparedRun, training: TrainingRun) -> Progress:
+    """Train to the end of the recipe's schedule; returns how far that was.
 
     Raises:
-        RecipeError: the micro-batches of a step cannot be dealt out to the processes.
-        LaunchError: there are more processes than GPUs.
+        PausedError: this process's share of the time is over.
     """
-    group = join_process_group()
-    if recipe.batch.micro_batches_per_step % group.world_size:
-        raise RecipeError(
-            f"micro_batches_per_step {recipe.batch.micro_batches_per_step} must be a multiple of "
-            f"the number of processes, {group.world_size}"
-        )
-    log = open_run_log(recipe.run.run_id, is_master=group.is_master)
-    set_up_device(recipe.device)
-    log_environment(log, group, script)
-    model = build_model(recipe, group)
-    forward: nn.Module = model
-    if is_compiled(recipe, group):
-        torch._dynamo.config.recompile_limit = len(stages(recipe)) + EVALUATION_GRAPHS
-        forward = torch.compile(model, dynamic=False, fullgraph=True)  # type: ignore[assignment]
-    return PreparedRun(recipe=recipe, group=group, log=log, model=model, forward=forward)
-
-
-def is_compiled(recipe: Recipe, group: ProcessGroup) -> bool:
-    """Whether the recipe wants compiled code on this device."""
-    wanted = recipe.device.torch_compile
-    return wanted == "always" or (wanted == "gpu" and group.device.type == "cuda")
-
-
-def set_up_device(options: DeviceOptions) -> None:
-    """On GPUs: TF32 for what is left in fp32, and flash attention or none."""
-    if options.cpu_threads:
-        torch.set_num_threads(options.cpu_threads)
-    if options.deterministic:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read at the first matrix product
-        torch.use_deterministic_algorithms(True)
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cuda.enable_flash_sdp(True)
-    torch.backends.cuda.enable_cudnn_sdp(False)
-    torch.backends.cuda.enable_mem_efficient_sdp(False)
-    if torch.cuda.is_available():
-        torch.backends.cuda.enable_math_sdp(False)
-
-
-def build_model(recipe: Recipe, group: ProcessGroup) -> GPT:
-    """The model that the seed gives, on this process's device.
-
-    On GPUs embedding tables are bf16, with bf16 optimizer state, as in the public baseline.
-    """
-    random.seed(recipe.run.seed)
-    np.random.seed(recipe.run.seed)
-    torch.manual_seed(recipe.run.seed)
-    model = GPT(recipe.model, num_positions=recipe.batch.train_seq_len).to(group.device)
-    model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
-    if group.device.type == "cuda":
-        for module in model.modules():
-            if isinstance(module, nn.Embedding):
-                module.to(torch.bfloat16)
-    return model
-
-
-def train_and_pack(run: PreparedRun, script: Path) -> None:
-    """Train, then write the artifact. Validation data stay closed unless the recipe asks.
-
-    Raises:
-        DataError: training data or tokenizer are missing, damaged or do not fit the recipe.
-        RecipeError: the artifact cannot be compressed as the recipe says.
-    """
-    recipe, log = run.recipe, run.log
-    check_codec(recipe.quantization.compressor)
-    load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
-    training = begin_training(run)
     log_training_setup(training)
-    with log.phase("warm_up"):
+    with run.log.phase("warm_up"):
         warm_up(training)
-    with log.phase("training"):
-        progress = train(training, partial(log_validation, run))
-    hessians: Hessians = {}
-    with log.phase("calibration"):
-        hessians = calibrate(run, training.batches(progress.step))
-    log_peak_memory(log, run.group)
-    with log.phase("serialise"):
-        write_artifact(run, script, hessians)
+    with run.log.phase("training"):
+        return train(training, partial(log_validation, run))
 
 
 def begin_training(run: PreparedRun) -> TrainingRun:
@@ -5703,205 +6387,6 @@ def log_validation(run: PreparedRun, progress: Progress) -> None:
     run.log.write(progress.validation_line(score.loss_nats, score.bits_per_byte))
 
 
-def calibrate(run: PreparedRun, batches: Iterator[ReadyBatch]) -> Hessians:
-    """What each matrix is multiplied with, on the training tokens that come next.
-
-    Every sequence stands by itself, packed documents or not, as in the public scripts.
-    """
-    recipe, model, group = run.recipe, run.model, run.group
-    num_batches = math.ceil(recipe.quantization.gptq_calibration_batches / group.world_size)
-    seq_len = recipe.batch.train_seq_len
-
-    def head_inputs() -> Iterator[torch.Tensor]:
-        is_cuda = group.device.type == "cuda"
-        for batch in islice(batches, num_batches):
-            rows = batch.on(group.device, seq_len).input_ids.view(-1, seq_len)
-            with torch.no_grad(), torch.autocast(group.device.type, torch.bfloat16, is_cuda):
-                yield model.final_stream(rows)
-
-    model.use_positions(seq_len)
-    head = "tok_emb.weight"
-    hessians = collect_hessians(model, head_inputs(), head=head, group=group)
-    model.use_positions(recipe.batch.row_tokens, seq_len)
-    run.log.write(f"gptq:collected {len(hessians)} hessians micro_batches:{num_batches}")
-    return hessians
-
-
-def write_artifact(run: PreparedRun, script: Path, hessians: Hessians) -> None:
-    """Quantise, compress, write, and say how many bytes that makes."""
-    if not run.group.is_master:
-        return
-    state, options = run.model.state_dict(), run.recipe.quantization
-    code_bytes = script.stat().st_size
-    artifact = packed_state(run, hessians, code_bytes)
-    Path(ARTIFACT_NAME).write_bytes(artifact.compressed)
-    model_bytes = sum(tensor.nbytes for tensor in state.values())
-    payload, artifact_bytes = artifact.payload_bytes, len(artifact.compressed)
-    form = f"int{options.matrix_bits}+{options.compressor}"
-    for line in (
-        f"Serialized model: {model_bytes} bytes",
-        f"Code size: {code_bytes} bytes",
-        f"Total submission size: {model_bytes + code_bytes} bytes",
-        f"Serialized model {form}: {artifact_bytes} bytes (payload:{payload} "
-        f"raw_torch:{artifact.raw_bytes} payload_ratio:{model_bytes / payload:.2f}x)",
-        f"Total submission size {form}: {artifact_bytes + code_bytes} bytes",
-    ):
-        run.log.write(line)
-
-
-def packed_state(run: PreparedRun, hessians: Hessians, code_bytes: int) -> PackedArtifact:
-    """The model as an artifact; where the recipe gives a total, as fine as that allows.
-
-    Raises:
-        RecipeError: the total cannot be kept to.
-    """
-    state, options = run.model.state_dict(), run.recipe.quantization
-    if options.fit_total_bytes > 0:
-        store = partial(quantize_calibrated, state, hessians)
-        fitted = fit_artifact(store, options, options.fit_total_bytes - code_bytes)
-        run.log.write(
-            f"size_law:clips_times:{fitted.clip_factor:.5f} predicted:{fitted.predicted_bytes} "
-            f"packed:{len(fitted.artifact.compressed)}"
-        )
-        return fitted.artifact
-    return pack_artifact(quantize_calibrated(state, hessians, options), options)
-
-
-def evaluate_artifact(run: PreparedRun) -> None:
-    """Load the artifact from its file and score it on the whole validation set.
-
-    Raises:
-        DataError: artifact, tokenizer or validation data are missing, damaged or do not fit.
-    """
-    with run.log.phase("load"):
-        load_artifact(run.model, run.recipe.quantization)
-    windows, learns = evaluation_windows(run.recipe), run.recipe.evaluation.ttt_enabled
-    run.log.write(
-        f"eval_mode:{'test_time_training' if learns else 'windows'} "
-        f"seq_len:{windows.seq_len} stride:{windows.stride}"
-    )
-    started = time.perf_counter()
-    with run.log.phase("evaluate"):
-        score, losses = score_model(run, windows, learns=learns)
-    eval_ms = 1000.0 * (time.perf_counter() - started)
-    if (path := os.environ.get("PGOLF_TOKEN_LOSSES")) and run.group.is_master:
-        write_token_losses(losses, Path(path))
-        log_order(run, Path(path))
-    options = run.recipe.quantization
-    label = f"final_int{options.matrix_bits}_{options.compressor}_roundtrip"
-    nats, bpb = score.loss_nats, score.bits_per_byte
-    run.log.write(f"{label} val_loss:{nats:.4f} val_bpb:{bpb:.4f} eval_time:{eval_ms:.0f}ms")
-    run.log.write(f"{label}_exact val_loss:{nats:.8f} val_bpb:{bpb:.8f}")
-
-
-def log_order(run: PreparedRun, losses: Path) -> None:
-    """Check what all processes noted beside the losses, and say what it was.
-
-    Raises:
-        DataError: something was learnt from before it was scored, or scored twice or never.
-    """
-    order = check_order(losses)
-    run.log.write(
-        f"order_ledger:scored_once:{order.num_targets} then_learnt:{order.num_learnt} "
-        f"phases:{order.num_phases} all_weights_steps:{order.num_all_weights_steps}"
-    )
-
-
-def stream_artifact(run: PreparedRun) -> None:
-    """Load the artifact from its file and predict what the harness asks for.
-
-    Raises:
-        DataError: the artifact is missing, damaged or does not fit, or there is no harness.
-        RecipeError: the recipe cannot be streamed.
-    """
-    if setting := unstreamed(run.recipe):
-        raise RecipeError(f"what documents share is not streamed; set {setting}")
-    load_artifact(run.model, run.recipe.quantization)
-    run.model.use_positions(evaluation_windows(run.recipe).seq_len)
-    run.model.eval()
-    answer_stream(run.model, run.recipe)
-
-
-def load_artifact(model: GPT, options: QuantizationOptions) -> None:
-    """Put the artifact's weights into the model.
-
-    Raises:
-        DataError: there is no artifact, or it belongs to another model.
-    """
-    try:
-        stored = unpack_artifact(Path(ARTIFACT_NAME).read_bytes(), options)
-        state = restore_calibrated(stored, options)
-        model.load_state_dict(state)
-    except OSError:
-        raise DataError(f"{ARTIFACT_NAME}: no such file here; run the verb train first") from None
-    except RuntimeError:
-        raise DataError(f"{ARTIFACT_NAME}: belongs to a model of another shape") from None
-
-
-def score_model(
-    run: PreparedRun, windows: Windows, *, learns: bool = False
-) -> tuple[Score, torch.Tensor]:  # …, (N,) fp32 nats
-    """Score the model as it is, or as it learns on the way: figures, and the loss of every token.
-
-    Test-time training scores to the last token, as its public form does.
-    """
-    recipe = run.recipe
-    tokens = load_validation_tokens(
-        recipe.run.data_path,
-        1 if learns else windows.seq_len,
-        keep_tail=learns,
-    )
-    check_token_ids(tokens, recipe.model.vocab_size)
-    pattern = Path(recipe.run.data_path) / "fineweb_val_*.bin"
-    run.log.write(f"val_loader:shards pattern={pattern} tokens:{tokens.size - 1}")
-    run.model.use_positions(windows.seq_len)
-    run.model.eval()
-    if learns:
-        losses = learnt_losses(run, tokens)
-    else:
-        losses = score_tokens(run.forward, tokens, windows, run.group)
-    run.model.use_positions(recipe.batch.row_tokens, recipe.batch.train_seq_len)
-    run.model.train()
-    return score_over(losses, scored_bytes(recipe, tokens)), losses
-
-
-def learnt_losses(run: PreparedRun, tokens: np.ndarray) -> torch.Tensor:  # (N,) fp32 nats
-    """The loss of every token but the first, from a model that learns from what was scored.
-
-    Where losses are asked for, what was scored and learnt when is written beside them.
-    """
-    backend, say = "inductor" if is_compiled(run.recipe, run.group) else None, run.log.write
-    scores = score_with_training(run.model, tokens, run.recipe, run.group, backend=backend, say=say)
-    say(f"ttt:compiled seconds:{scores.compile_seconds:.1f}")
-    if path := os.environ.get("PGOLF_TOKEN_LOSSES"):
-        scores.ledger.write(ledger_path(Path(path), run.group.rank))
-        run.group.barrier()
-    return scores.losses
-
-
-def scored_bytes(recipe: Recipe, tokens: np.ndarray) -> int:
-    """How many bytes all tokens but the first stand for.
-
-    Raises:
-        DataError: tokenizer or sidecar are missing or do not fit.
-    """
-    table = load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
-    return count_bytes(table, tokens[:-1], tokens[1:])
-
-
-def log_environment(log: RunLog, group: ProcessGroup, script: Path) -> None:
-    """Begin the log with the source, the versions and the hardware."""
-    source = script.read_text(encoding="utf-8")
-    log.write(source, console=False)
-    log.write("=" * 100, console=False)
-    log.write(f"script_sha256:{hashlib.sha256(source.encode()).hexdigest()}")
-    log.write(f"Running Python {sys.version}")
-    log.write(f"Running PyTorch {torch.__version__}")
-    is_cuda = group.device.type == "cuda"
-    name = torch.cuda.get_device_name(group.device) if is_cuda else platform.machine()
-    log.write(f"device:{group.device.type} {name} threads:{torch.get_num_threads()}")
-
-
 def log_training_setup(training: TrainingRun) -> None:
     """Say what is about to be trained, on what, and how."""
     recipe, log, world_size = training.recipe, training.log, training.group.world_size
@@ -5933,6 +6418,417 @@ def log_peak_memory(log: RunLog, group: ProcessGroup) -> None:
         allocated = torch.cuda.max_memory_allocated() // 1024**2
         reserved = torch.cuda.max_memory_reserved() // 1024**2
         log.write(f"peak memory allocated: {allocated} MiB reserved: {reserved} MiB")
+
+
+# ---- trainer/recipe_checks.py
+# From settings to a recipe: each value parsed and held to its bounds, then against the others.
+
+
+def build_recipe(
+    settings: Mapping[str, object], origins: Mapping[str, str] | None = None
+) -> Recipe:
+    """A recipe from settings; an option that is left out keeps its default.
+
+    Args:
+        settings: known path → value; a number may be a string, as the environment gives it.
+        origins: path → where that setting was made, for messages.
+
+    Raises:
+        RecipeError: with all mistakes, one a line, each naming its origin and its path.
+    """
+    values: dict[str, dict[str, Any]] = {section: {} for section in section_types()}
+    mistakes: list[str] = []
+    known = options_by_path()
+    places = origins or {}
+    for path, raw in settings.items():
+        section, _, name = path.partition(".")
+        try:
+            values[section][name] = parse_value(known[path], raw)
+        except RecipeError as mistake:
+            place = places.get(path, "recipe")
+            mistakes.append(f"{place if place.endswith(path) else f'{place}: {path}'}: {mistake}")
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+    parts = section_types()
+    recipe = Recipe(**{section: parts[section](**options) for section, options in values.items()})
+    if found := list(contradictions(recipe)):
+        raise RecipeError("\n".join(f"{place_of(what, places)}: {what}" for what in found))
+    return recipe
+
+
+def place_of(contradiction: str, origins: Mapping[str, str]) -> str:
+    """Where the options were set that a contradiction names, if anywhere."""
+    words = set(contradiction.replace(".", " ").replace(",", " ").split())
+    places = [place for path, place in origins.items() if path.split(".")[1] in words]
+    return ", ".join(dict.fromkeys(places)) or "recipe"
+
+
+def parse_value(option: Field[Any], raw: object) -> Value:
+    """One option's value, converted to its type and held to its bounds.
+
+    Raises:
+        RecipeError: the value is of another type or out of bounds.
+    """
+    if words := get_args(option.type):
+        if raw not in words:
+            raise RecipeError(f"expected one of {', '.join(words)}, not {raw!r}")
+        return str(raw)
+    value = convert(option.type, raw)
+    if isinstance(value, str):
+        return value
+    at_least, above = option.metadata["at_least"], option.metadata["above"]
+    if at_least is not None and value < at_least:
+        raise RecipeError(f"must be at least {at_least}, not {value}")
+    if above is not None and value <= above:
+        raise RecipeError(f"must be above {above}, not {value}")
+    return value
+
+
+def convert(kind: object, raw: object) -> Value:
+    """A value of one of the types that options have.
+
+    Raises:
+        RecipeError: it cannot be read as one.
+    """
+    text = str(raw).strip().lower()
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[text]
+        if kind is str and isinstance(raw, str):
+            return raw
+        if kind is int and not isinstance(raw, bool | float):
+            return int(text)
+        if kind is float and math.isfinite(float(text)):
+            return float(text)
+    except (KeyError, ValueError):
+        pass
+    wanted: dict[object, str] = {
+        bool: "0 or 1",
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+    }
+    raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
+
+
+def contradictions(recipe: Recipe) -> Iterator[str]:
+    """What is wrong between options that are each right on their own."""
+    yield from batch_contradictions(recipe.batch)
+    yield from shape_contradictions(recipe.model)
+    yield from block_contradictions(recipe.model)
+    yield from optimizer_contradictions(recipe.optimizer)
+    yield from schedule_contradictions(recipe)
+    yield from quantization_contradictions(recipe.quantization)
+    yield from evaluation_contradictions(recipe)
+
+
+def batch_contradictions(batch: BatchOptions) -> Iterator[str]:
+    """What cannot be dealt out evenly."""
+    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
+    if rest > 0 or micro_batch_tokens % batch.train_seq_len > 0:
+        yield (
+            f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
+            f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
+            f"{batch.train_seq_len}"
+        )
+    if batch.val_batch_size < batch.micro_batches_per_step * batch.train_seq_len:
+        yield (
+            f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
+            f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}"
+        )
+
+
+def shape_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What does not divide."""
+    if model.model_dim % model.num_heads > 0:
+        yield f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}"
+    if model.head_dim % 2 > 0:
+        yield (f"model.model_dim / num_heads = {model.head_dim} must be even for rotary positions")
+    if model.num_heads % model.num_kv_heads > 0:
+        yield (
+            f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
+            f"{model.num_kv_heads}"
+        )
+    if model.rope_dims > 0 and (model.rope_dims % 2 > 0 or model.rope_dims > model.head_dim):
+        yield (
+            f"model.rope_dims {model.rope_dims} must be even and at most model_dim / num_heads = "
+            f"{model.head_dim}"
+        )
+    gates = (model.attn_out_gate_enabled, model.sparse_attn_gate_enabled, model.gated_attn_enabled)
+    if sum(gates) > 1:
+        yield (
+            "model.attn_out_gate_enabled, sparse_attn_gate_enabled, gated_attn_enabled: "
+            "set one at most"
+        )
+    if model.logit_softcap > 40 or model.vocab_size > 16_384:
+        yield (
+            f"model.logit_softcap {model.logit_softcap} must be at most 40 and vocab_size "
+            f"{model.vocab_size} at most 16384 where fused_ce_enabled"
+        )
+
+
+def block_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What names blocks that the model does not have, or cannot use so."""
+    last = model.num_layers - 1
+    if model.num_loops > 0 and not model.loop_start <= model.loop_end <= last:
+        yield (
+            f"model.num_loops {model.num_loops} repeats the blocks loop_start {model.loop_start} "
+            f"to loop_end {model.loop_end}: set both, from 0 to {last}"
+        )
+    end_of_loop = model.loop_end if model.num_loops > 0 else 0
+    if model.parallel_start_layer > 0 and not end_of_loop < model.parallel_start_layer <= last:
+        yield (
+            f"model.parallel_start_layer {model.parallel_start_layer} must be at most {last}, and "
+            f"above loop_end {end_of_loop} where blocks are looped"
+        )
+
+
+def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
+    """What no optimizer can do."""
+    if optimizer.muon_momentum >= 1:
+        yield f"optimizer.muon_momentum {optimizer.muon_momentum} must be below 1"
+    if optimizer.ema_decay > 0 and (optimizer.ema_decay >= 1):
+        yield (
+            f"optimizer.ema_decay {optimizer.ema_decay} must be below 1, and 0 where swa_enabled"
+        )
+    if optimizer.muon_backend_steps > 5:
+        yield (
+            f"optimizer.muon_backend_steps {optimizer.muon_backend_steps}: polar_express has "
+            "coefficients for 5"
+        )
+
+
+def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no clock can keep."""
+    schedule = recipe.schedule
+    if recipe.device.deterministic and schedule.max_wallclock_seconds > 0:
+        yield "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time"
+    if recipe.run.stop_after_seconds > 0:
+        yield "run.stop_after_seconds needs checkpoints to go on from: set checkpoint_every"
+
+
+def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
+    """What no codes can hold."""
+    if options.matrix_bits > 8:
+        yield f"quantization.matrix_bits {options.matrix_bits} must be at most 8"
+    if options.embed_bits not in (0, 2, 3, 4, 5, 6, 7, 8):
+        yield f"quantization.embed_bits {options.embed_bits} must be 2 to 8, or 0"
+
+
+def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no window can hold."""
+    options = recipe.evaluation
+    yield from test_time_contradictions(options)
+    eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
+    if options.eval_stride > eval_seq_len:
+        yield (
+            f"evaluation.eval_stride {options.eval_stride} must be at most the length of "
+            f"the windows, {eval_seq_len}"
+        )
+
+
+def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
+    """What nothing can learn from."""
+    seq_len = options.ttt_eval_seq_len
+    if options.ttt_chunk_size > seq_len:
+        yield (
+            f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
+            f"ttt_eval_seq_len {seq_len}"
+        )
+    if options.phased_ttt_num_phases > 0 and options.global_ttt_chunk_tokens % seq_len > 0:
+        yield (
+            f"evaluation.global_ttt_chunk_tokens {options.global_ttt_chunk_tokens} must be a "
+            f"multiple of ttt_eval_seq_len {seq_len}"
+        )
+
+
+# ---- trainer/public_names.py
+# What public scripts call our options in the environment, and how their command lines read.
+
+
+# Another word for an option: name → path.
+ALIASES = {
+    "QAT": "quantization.qat_enabled",  # #50
+    "SW_EVAL_BATCH": "evaluation.eval_batch_seqs",  # #65
+    "NEGATIVE_SLOPE": "model.leaky_relu_slope",  # #1204
+    "MUON_WD": "optimizer.muon_weight_decay",  # #162
+    "ADAM_WD": "optimizer.adam_weight_decay",  # #549
+    "EMBED_WD": "optimizer.embed_weight_decay",  # #1218
+    "VAL_BATCH_TOKENS": "batch.val_batch_size",  # #1218
+    "GPTQ_RESERVE_SECONDS": "schedule.reserve_seconds",  # #1218
+}
+# Another word for an option's value too: name → path, and what each value means there.
+TRANSLATIONS: dict[str, tuple[str, dict[str, Value]]] = {
+    "USE_INT6": ("quantization.matrix_bits", {"0": 8, "1": 6}),  # #63
+    "USE_ZSTD": ("quantization.compressor", {"0": "zlib", "1": "zstd"}),  # #63
+}
+# What the trainer lacks, because no record used it: name → the one value that goes without.
+WITHOUT = {
+    "LORA_RANK": "0",
+    "LORA_LR": "0.01",
+    "ZSTD_LEVEL": "22",  # #63: the level that the compressor always takes
+    "EMBEDDING_DIM": "512",  # #1218: the model's own, without a projection
+    "ATTN_OUT_GATE_SRC": "proj",  # #1667
+    "ROPE_YARN": "0",  # #1530
+    "LQER_ASYM_ENABLED": "1",  # #1851: factors in two and four bits
+    "LQER_FACTOR_BITS": "4",
+    "AWQ_LITE_BITS": "8",  # #1945
+    "TTT_GRAD_STEPS": "1",  # #1530
+    "TTT_OPTIMIZER": "adam",
+    "TTT_EVAL_BATCHES": "",
+    "PHASED_TTT_ENABLED": "1",  # #1610: where there are phases
+    "GLOBAL_TTT_BATCH_SEQS": "32",  # of a process at once: all that it has of a step
+    "GLOBAL_TTT_RESPECT_DOC_BOUNDARIES": "1",
+    "GLOBAL_TTT_WARMUP_CHUNKS": "0",
+}
+
+
+def public_names(paths: Iterable[str] | None = None) -> dict[str, str]:
+    """Every public name of these options, or of all → its path."""
+    chosen = list(options_by_path() if paths is None else paths)
+    own = {path.split(".")[1].upper(): path for path in chosen}
+    others = ALIASES | {name: path for name, (path, _) in TRANSLATIONS.items()}
+    return own | {name: path for name, path in others.items() if path in chosen}
+
+
+def translated(name: str, value: object) -> object:
+    """An option's value, as said under one of its public names or its path.
+
+    Raises:
+        RecipeError: the value means nothing under that name.
+    """
+    if name not in TRANSLATIONS:
+        return value
+    path, meanings = TRANSLATIONS[name]
+    if str(value) not in meanings:
+        raise RecipeError(f"expected {' or '.join(meanings)}, not {value!r}; or set {path}")
+    return meanings[str(value)]
+
+
+def environment_settings(environment: Mapping[str, str]) -> dict[str, object]:
+    """The settings that an environment makes by public names: option path → value.
+
+    Raises:
+        RecipeError: one asks for what the trainer lacks, or means nothing.
+    """
+    names = public_names()
+    return {
+        names[name]: translated(name, text)
+        for name, text in without_what_is_off(environment).items()
+        if name in names
+    }
+
+
+def refuse_what_is_built_in(environment: Mapping[str, str], built_in: Mapping[str, Value]) -> None:
+    """See to it that an environment leaves alone what a script was written for.
+
+    Args:
+        environment: public names and texts; those of no option do not count.
+        built_in: path → the only value that the script has code for.
+
+    Raises:
+        RecipeError: another value is wanted; with all that are, one a line.
+    """
+    mistakes = []
+    said = without_what_is_off(environment)
+    for name, path in public_names(built_in).items():
+        if name in said and not means(translated(name, said[name]), built_in[path]):
+            text = said[name]
+            mistakes.append(
+                f"{name}={text}: this script has no code for it, it was written for "
+                f"{path} {built_in[path]!r}; write another with pgolf-train --set {path}={text}"
+            )
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+
+
+def means(raw: object, value: Value) -> bool:
+    """Whether what an environment says is an option's value."""
+    try:
+        return convert(type(value), raw) == value
+    except RecipeError:
+        return False
+
+
+def without_what_is_off(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment, less what only says that a technique is not wanted which we lack.
+
+    #50, known by its LORA_RANK, counts passes through all blocks as NUM_LOOPS, where later scripts
+    count more passes through a few: its NUM_LOOPS=1 is none.
+
+    Raises:
+        RecipeError: such a technique is wanted; with all that are, one a line.
+    """
+    if "LORA_RANK" in environment and environment.get("NUM_LOOPS") == "1":
+        environment = {name: text for name, text in environment.items() if name != "NUM_LOOPS"}
+    mistakes = [
+        f"{name}={environment[name]}: the trainer has no such technique; leave it at {off}"
+        for name, off in WITHOUT.items()
+        if environment.get(name, off) != off
+    ]
+    if mistakes:
+        raise RecipeError("\n".join(mistakes))
+    return {name: text for name, text in environment.items() if name not in WITHOUT}
+
+
+# ---- trainer/train_gpt.py
+# The training script: what ships is what ran.
+
+
+VERBS = ("train", "evaluate")
+STREAM_VERB = "stream"
+
+
+def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Value]) -> int:
+    """Run the verbs of the command line; returns the exit code.
+
+    Args:
+        settings: the recipe, option path → value.
+        script: the source that is running, for the log and for the count of code bytes.
+        built_in: likewise the options that the script was written for, which cannot be changed.
+    """
+    try:
+        verbs = sys.argv[1:] or VERBS
+        if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
+            raise RecipeError(f"no verb {min(unknown)!r}; expected train, evaluate or stream")
+        refuse_what_is_built_in(os.environ, built_in)
+        recipe = build_recipe({**settings, **environment_settings(os.environ)})
+        run = prepare_run(recipe, script)
+        if "train" in verbs:
+            train_and_pack(run, script)
+        run.group.barrier()
+        if "evaluate" in verbs:
+            evaluate_artifact(run)
+        if STREAM_VERB in verbs:
+            stream_artifact(run)
+    except PausedError:
+        return 0  # the log says so; torchrun would report a failure at length
+    except (TrainerError, OSError) as error:  # the latter is mostly a full disk
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", TrainerError.exit_code)
+    finally:
+        leave_process_group()
+    return 0
+
+
+def train_and_pack(run: PreparedRun, script: Path) -> None:
+    """Train, then write the artifact. Validation data stay closed unless the recipe asks.
+
+    Raises:
+        DataError: training data or tokenizer are missing, damaged or do not fit the recipe.
+        RecipeError: the artifact cannot be compressed as the recipe says.
+    """
+    recipe, log = run.recipe, run.log
+    check_codec(recipe.quantization.compressor)
+    load_byte_table(recipe.run.tokenizer_path, recipe.model.vocab_size)
+    training = begin_training(run)
+    progress = train_model(run, training)
+    hessians: Hessians = {}
+    with log.phase("calibration"):
+        hessians = calibrate(run, training.batches(progress.step))
+    log_peak_memory(log, run.group)
+    with log.phase("serialise"):
+        write_artifact(run, script, hessians)
 
 
 if __name__ == "__main__":
