@@ -2,12 +2,14 @@
 
 import re
 
+from verifier.claims.seed_by_seed import HEADLINE_TOLERANCE_BPB
 from verifier.findings import CheckResult, Finding
 from verifier.intake.submission import FileKind, SubmissionFile
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
 _SCORE = re.compile(r"(?i)bpb[^\n]{0,40}?\d\.\d\d")
+_FIGURE = re.compile(r"(?<![\d.])\d{1,3}\.\d{3,17}(?![\d.])")
 ASKED_FOR = {
     FileKind.README: "README.md",
     FileKind.METADATA: "submission.json",
@@ -43,7 +45,21 @@ def _without_score(case: PaperCase) -> list[Finding]:
             findings.append(Finding(message="states no score", file=str(texts[0].path)))
     if logs and not any(_SCORE.search(log.file.text or "") for log in logs):
         findings.append(Finding(message="carries no score", file=str(logs[0].file.path)))
+    elif logs and _is_claimed_of_nothing_logged(case):
+        message = "ends without a score, and the claimed one stands in no log"
+        findings.append(Finding(message=message, file=str(logs[0].file.path)))
     return findings
+
+
+def _is_claimed_of_nothing_logged(case: PaperCase) -> bool:
+    """Whether no log ends with a score and none of the claimed figures stands anywhere in one."""
+    claims = case.claims
+    stated = [] if claims.headline_bpb is None else [claims.headline_bpb]
+    stated += [seed.stated.val_bpb for seed in claims.seeds if seed.stated and seed.stated.val_bpb]
+    if not stated or any(log.log.finals or log.log.unread for log in claims.logs):
+        return False
+    figures = (f for log in claims.logs for f in _FIGURE.findall(log.file.text or ""))
+    return not any(abs(float(f) - bpb) <= HEADLINE_TOLERANCE_BPB for f in figures for bpb in stated)
 
 
 def _script_flaws(case: PaperCase, num_files: int) -> list[Finding]:
