@@ -13,6 +13,8 @@ The ways in which real submissions broke the four conditions, as read in their c
   and that token, or spread over the token's bytes: there is no distribution over the vocabulary.
 - Whether an expert speaks at a position depends on what kind of token stands there, in Python or
   in native code, or the better of two predictions is kept.
+- Of several weights those are packed that score best on the validation tokens, or the better of two
+  passes is reported.
 - Statistics for quantisation are gathered on validation tokens, or on training tokens after the
   training clock.
 

@@ -1,6 +1,7 @@
 """Expressions, followed by their marks; what a call means stands in calls.py."""
 
 import ast
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -186,7 +187,8 @@ class Expressions(Places):
         value = self.evaluate(node.operand, scope)
         known = constants.truth(value.constant)
         if isinstance(node.op, ast.Not):
-            return Value(marks=set(value.marks), constant=UNKNOWN if known is None else not known)
+            constant = UNKNOWN if known is None else not known
+            return Value(marks=set(value.marks), constant=constant, compared=value.compared)
         if isinstance(node.op, ast.USub) and isinstance(value.constant, int | float):
             return Value(marks=set(value.marks), constant=-value.constant)
         return Value(marks=set(value.marks))
@@ -204,6 +206,7 @@ class Expressions(Places):
         known = all(value.constant is not UNKNOWN for value in values)
         joined = join(values)
         joined.constant = values[-1].constant if known else UNKNOWN
+        joined.compared = frozenset[str]().union(*(value.compared for value in values))
         return joined
 
     def _compare(self, node: ast.Compare, scope: Scope) -> Value:
@@ -216,7 +219,9 @@ class Expressions(Places):
         if len(values) == 2:
             one, other = (self._comparable(value) for value in values)
             constant = constants.fold(node.ops[0], one, other)
-        return Value(marks=marks, constant=constant)
+        is_of_sizes = isinstance(node.ops[0], SIZE_TESTS) and not any(map(_is_threshold, values))
+        compared = frozenset(marks) if is_of_sizes else frozenset[str]()
+        return Value(marks=marks, constant=constant, compared=compared)
 
     @staticmethod
     def _comparable(value: Value) -> object:
@@ -234,7 +239,8 @@ class Expressions(Places):
         if known is not None:
             return self.evaluate(node.body if known else node.orelse, scope)
         values = [self.evaluate(part, scope) for part in (node.body, node.orelse)]
-        return join(values)
+        chosen = self.choice(node, test.compared)
+        return join(values).view(chosen) if chosen else join(values)
 
     def _sequence(self, node: ast.Tuple | ast.List | ast.Set, scope: Scope) -> Value:
         return Value(items=[self.evaluate(item, scope) for item in node.elts])
@@ -317,6 +323,12 @@ class Expressions(Places):
         ast.Starred: _starred,
         ast.Call: _call,
     }
+
+
+def _is_threshold(value: Value) -> bool:
+    """Whether a size is known beforehand; infinity is what the best of several begins with."""
+    constant = value.constant
+    return constant is not UNKNOWN and not (isinstance(constant, float) and math.isinf(constant))
 
 
 def _is_share(counted: set[str], total: set[str]) -> bool:

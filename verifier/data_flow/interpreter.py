@@ -135,6 +135,7 @@ class Interpreter(Calls):
         self.assigned = outer
         if self.gates:
             value = value.view(self.gating(value))
+        value = self.as_chosen(value)
         if off_the_end := taken_off(node.value):
             value = replace(value, taken_off=off_the_end)
         for target in node.targets:
@@ -212,6 +213,7 @@ class Interpreter(Calls):
         gate = self._gate(node, test) | better
         before = dict(scope.names)
         self.gates.append(gate)
+        self.choices.append((len(self.calls), self.choice(node, test.compared)))
         on_outcome = self.is_repeated and _asks_outcome(node.test, test)
         with self.inside_branch(test, on_outcome=on_outcome) as branch:
             leaves = self.execute(node.body, scope)
@@ -223,6 +225,7 @@ class Interpreter(Calls):
         if not self.is_repeated:
             self.trace.alternatives |= {branch: otherwise, otherwise: branch}
         self.gates.pop()
+        self.choices.pop()
         if leaves and not leaves_otherwise and gate:
             self.gates.append(gate)  # the rest of the block runs only where the test failed
         if leaves and isinstance(node.body[-1], ast.Break):

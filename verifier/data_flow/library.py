@@ -10,6 +10,7 @@ from verifier.data_flow import constants
 from verifier.data_flow.probabilities import Probabilities
 from verifier.data_flow.values import (
     BUCKETS,
+    CHOSEN,
     COPY,
     COUNT,
     DISPUTED,
@@ -185,7 +186,8 @@ class Library(Probabilities):
         return Value()
 
     def _load(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
-        receiver.absorb(set().union(*(value.lineage() for value in arguments.all)))
+        loaded = set().union(*(value.lineage() for value in arguments.all), self.decided_by)
+        receiver.absorb(loaded | {m for m in arguments.marks() if m.startswith(CHOSEN)})
         return Value()
 
     def _deepcopy(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
@@ -277,7 +279,8 @@ class Library(Probabilities):
         return Value(marks=marks)
 
     def _save(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
-        self.storage.absorb(arguments.marks())
+        # The best so far is often kept beside what is handed in, and never read.
+        self.storage.absorb(arguments.marks() - self.decided_by)
         for value in arguments.positional[1:2]:
             value.absorb(arguments.marks())
         return Value()

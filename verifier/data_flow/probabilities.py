@@ -116,6 +116,8 @@ class Probabilities(Expressions):
             return Value(marks=marks | {self.oddity(node, BEST, marks)})
         if len(values) == 2 and COUNT in marks and all(LOSS in v.marks for v in values):
             return Value(marks=marks | self.mixture(node, *map(self._exponential, values)))
+        if len(values) > 1 and all(PIECE_LENGTH in value.marks for value in values):
+            marks |= self.choice(node, marks)  # the better BPB of two passes
         return Value(marks=marks | self.hindsight(node, values))
 
     def _keeps_best(self, node: ast.Call, values: list[Value]) -> bool:

@@ -2,8 +2,9 @@
 
 import ast
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import replace
 
 from verifier.data_flow.settings import HOLE, Settings
 from verifier.data_flow.trace import (
@@ -18,6 +19,7 @@ from verifier.data_flow.trace import (
     Update,
 )
 from verifier.data_flow.values import (
+    CHOSEN,
     COPY,
     DORMANT,
     GRADIENT,
@@ -59,6 +61,7 @@ class Recorder:
         self.changing_attributes: set[str] = set()
         self.storage = Value()  # what was written to files and read back
         self.gates: list[frozenset[str]] = []  # token classes that decided we are here
+        self.choices: list[tuple[int, set[str]]] = []  # by whole passes' scores: calls, marks
         self.calls: list[ast.AST] = []
         self.call_names: list[str] = []
         self.dormant: list[bool] = []  # by call: whether an expert's strength is zero there
@@ -118,6 +121,40 @@ class Recorder:
             return {mark for mark in marks if mark.startswith(HINDSIGHT)}
         return marks
 
+    def choice(self, node: ast.AST, compared: Set[str]) -> set[str]:
+        """The mark of a decision by how a pass over the validation tokens went, once it is over."""
+        is_of_scores = {LOSS, VALIDATION} <= compared
+        is_of_scores = is_of_scores and any(mark.startswith(SCORE) for mark in compared)
+        if not is_of_scores or self._is_within_pass(compared):
+            return set()
+        return {self.oddity(node, CHOSEN, set(compared))}
+
+    def _is_within_pass(self, marks: Set[str]) -> bool:
+        """Whether an open loop goes over the tokens of these scores: they are the past."""
+        if any(loop.mark in marks for loop in self._loops):
+            return True
+        here = self.call_names[-1] if self.call_names else ""
+        advancing = {loop.mark for loop in self._loops if loop.advances_by_itself}
+        scores = (s for s in self.trace.of_kind(Score) if s.mark in marks and s.function == here)
+        return any(loop.mark in advancing for score in scores for loop in score.loops)
+
+    @property
+    def decided_by(self) -> set[str]:
+        """All choices on whose outcome the present step is done."""
+        return set().union(*(marks for _, marks in self.choices))
+
+    def as_chosen(self, value: Value) -> Value:
+        """What is assigned where a choice decided; figures and constants choose nothing."""
+        depth = len(self.calls)  # what a function called here assigns is its own
+        marks = set().union(*(marks for calls, marks in self.choices if calls == depth))
+        if not marks or value.constant is not UNKNOWN:
+            return value
+        if value.items is not None:
+            return replace(value, items=[self.as_chosen(item) for item in value.items])
+        if any(mark.startswith(SCORE) for mark in value.all_marks()):
+            return value
+        return value.view(marks)
+
     def score(self, node: ast.AST, marks: set[str], *, is_derived: bool = False) -> set[str]:
         """A loss is made: note it if it is one of validation tokens; the marks it carries on."""
         if VALIDATION not in marks:
@@ -172,7 +209,7 @@ class Recorder:
         text = HOLE.join(value.text for value in values)
         if not any(word in text.lower() for word in ("bpb", "bits_per_byte", "bits/byte")):
             return
-        marks = set().union(*(value.marks for value in values))
+        marks = set().union(*(value.marks for value in values)) - self.decided_by
         if any(mark.startswith(SCORE) for mark in marks):
             is_claim = self.settings.is_claiming(text)
             self._add(Report, node, marks, is_claim=is_claim, is_named="val_bpb" in text)
@@ -191,9 +228,9 @@ class Recorder:
         return sum(isinstance(other.value, str) and text in other.value for other in literals)
 
     def saved_objects(self) -> frozenset[str]:
-        """The modules whose weights, or copies of them, were written to a file."""
+        """The modules whose weights, or copies of them, went into a file; choices among them."""
         marks = (mark.removeprefix(COPY) for mark in self.storage.all_marks())
-        return frozenset(mark for mark in marks if mark.startswith((OBJECT, LEAF)))
+        return frozenset(mark for mark in marks if mark.startswith((OBJECT, LEAF, CHOSEN)))
 
     def model_call(self, node: ast.AST, marks: set[str]) -> None:
         """Data runs through a model: note it inside a function that calibrates."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from verifier.data_flow.unprinted import UnprintedLine
-from verifier.data_flow.values import COPY, OBJECT
+from verifier.data_flow.values import CHOSEN, COPY, OBJECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Trace:
     stopped: str | None = None
     ended_branches: set[int] = field(default_factory=set)  # left for good before their end
     alternatives: dict[int, int] = field(default_factory=dict)  # two sides, one of which is taken
-    saved: frozenset[str] = frozenset()  # the objects whose weights went into a file
+    saved: frozenset[str] = frozenset()  # objects whose weights went into a file, and their choices
     reserves_time: bool = False  # part of the training budget is kept for calibration
     unprinted: tuple[UnprintedLine, ...] = ()  # lines of the claimed run that other code printed
 
@@ -120,6 +120,12 @@ class Trace:
         claimed = self.claimed_marks()
         oddities = self.of_kind(Oddity)
         return [odd for odd in oddities if odd.mark.startswith(prefix) and odd.mark in claimed]
+
+    def choices(self) -> list[Oddity]:
+        """Decisions by validation scores on which the claim depends, or weights that were saved."""
+        oddities = self.of_kind(Oddity)
+        decisive = self.claimed_marks() | self.saved
+        return [odd for odd in oddities if odd.mark.startswith(CHOSEN) and odd.mark in decisive]
 
     def claimed_marks(self) -> frozenset[str]:
         """All that the claimed BPB depends on; where no line is the claim, any named val_bpb."""

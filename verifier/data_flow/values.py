@@ -52,6 +52,7 @@ GATE: Final = "gate:"
 NATIVE_CALL: Final = "native call:"
 HINDSIGHT: Final = "hindsight:"
 BEST: Final = "best of rounds:"
+CHOSEN: Final = "chosen:"  # by how a whole pass over the validation tokens went
 UP_TO: Final = "up to:"
 FROM: Final = "from:"
 LIMIT: Final = "limit:"  # a setting that ends evaluation early, with its value
@@ -79,6 +80,7 @@ class Value:
     text: str = ""  # of a string or f-string, as far as it is literal
     name: str = ""  # dotted, of what a library provides
     taken_off: str = ""  # of a difference: the code of what was subtracted
+    compared: frozenset[str] = frozenset()  # of a yes or no: the marks of the sizes behind it
     items: "list[Value] | None" = None  # of a tuple or list whose length is known
     element: "Value | None" = None  # any element of a collection
     attributes: "dict[str, Value] | None" = None

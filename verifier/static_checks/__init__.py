@@ -3,6 +3,7 @@
 from verifier.findings import by_rule
 from verifier.static_checks import (
     byte_accounting_bug,
+    chosen_on_validation,
     claim_contradicts_log,
     claims_disagree,
     code_differs_between_seeds,
@@ -69,6 +70,7 @@ STATIC_CHECKS: dict[str, StaticCheck] = by_rule(
     disclaimed_record,
     train_then_score,
     multi_epoch_rescore,
+    chosen_on_validation,
     window_fitted_delta,
     target_in_gate,
     symmetric_convolution,
