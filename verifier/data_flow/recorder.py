@@ -71,10 +71,15 @@ class Recorder:
         self.assigned: ast.expr | None = None  # where the value goes that is being made
         self.pending: set[str] | None = None  # marks of the last loss differentiated
         self._loops: list[Loop] = []
+        self._scored_in: dict[str, tuple[str, frozenset[str]]] = {}  # function and loops by mark
         self._told: dict[ast.expr, bool] = {}
         self._lines = {name: module.text.splitlines() for name, module in modules.items()}
         self._numbers = itertools.count()
         self._steps = 0
+
+    @property
+    def _function(self) -> str:
+        return self.call_names[-1] if self.call_names else ""
 
     def step(self) -> None:
         """Count one expression or statement.
@@ -133,10 +138,12 @@ class Recorder:
         """Whether an open loop goes over the tokens of these scores: they are the past."""
         if any(loop.mark in marks for loop in self._loops):
             return True
-        here = self.call_names[-1] if self.call_names else ""
         advancing = {loop.mark for loop in self._loops if loop.advances_by_itself}
-        scores = (s for s in self.trace.of_kind(Score) if s.mark in marks and s.function == here)
-        return any(loop.mark in advancing for score in scores for loop in score.loops)
+        places = (self._scored_in[mark] for mark in marks if mark in self._scored_in)
+        return any(
+            function == self._function and not advancing.isdisjoint(loops)
+            for function, loops in places
+        )
 
     @property
     def decided_by(self) -> set[str]:
@@ -160,6 +167,7 @@ class Recorder:
         if VALIDATION not in marks:
             return marks | {LOSS}
         mark = self.new_mark(SCORE)
+        self._scored_in[mark] = self._function, frozenset(loop.mark for loop in self._loops)
         self._add(Score, node, marks, mark=mark, is_derived=is_derived)
         return marks | {LOSS, mark}
 
@@ -257,7 +265,7 @@ class Recorder:
                 loops=tuple(self._loops),
                 branches=frozenset(self.branches),
                 marks=frozenset(marks),
-                function=self.call_names[-1] if self.call_names else "",
+                function=self._function,
                 **more,
             )
         )
