@@ -11,11 +11,28 @@ from verifier.rulebook import load_rulebook
 BOOK = load_rulebook("10min_16mb")
 
 
-def is_disclaimed(folder: Path, title: str, name: str) -> bool:
+def is_disclaimed(folder: Path, title: str, name: str, more: str = "") -> bool:
     (folder / "README.md").write_text(f"# {title}\n\nval_bpb 1.2\n")
-    (folder / "submission.json").write_text(json.dumps({"name": name, "val_bpb": 1.2}, indent=1))
+    metadata = {"name": name, "val_bpb": 1.2} | json.loads(f"{{{more}}}")
+    (folder / "submission.json").write_text(json.dumps(metadata, indent=1))
     rules = pipeline.audit(folder, BOOK).rules
     return bool(next(rule for rule in rules if rule.rule == "disclaimed_record").findings)
+
+
+@pytest.mark.parametrize(
+    ("readme", "metadata", "disclaims"),
+    [
+        ("It is not claimed as a new SOTA over #1.", {}, True),
+        ("", {"record_claim": False}, True),
+        ("", {"record_claim": True}, False),
+        ("It is claimed as a new record.", {}, False),
+    ],
+)
+def test_words_and_fields_disclaim(
+    tmp_path: Path, readme: str, metadata: dict[str, bool], disclaims: bool
+) -> None:
+    name = json.dumps(metadata)[1:-1]
+    assert is_disclaimed(tmp_path, f"Title\n\n{readme}", "layers", name) == disclaims
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from verifier.static_checks.base import PaperCase
 _DISCLAIMS = re.compile(
     r"(?i)(?<!prior )(?<!earlier )(?<!previous )"
     r"\bnon[-_ ]record[-_ ](?:submission|track|entry|attempt|experiment|result|exploration)"
-    r"|\b(?:not|isn't) (?:a |claiming (?:a )?|intended as a )?(?:new )?(?:sota|record)\b"
+    r"|\b(?:not|isn't) (?:a |claim(?:ing|ed as) (?:a )?|intended as a )?(?:new )?(?:sota|record)\b"
     r"|\b(?:does|do|did)(?: not|n't) (?:beat|improve (?:on|over)|surpass) "
     r"(?:the )?(?:current |merged )*(?:sota|record|leaderboard)\b"
     r"|\bnot (?:statistically )?significant\b"
+    r"|\"(?:is_)?record(?:_claim)?\": *false"
     # A title: `# [Non-Record] …`, `"name": "Non-record: …"`.
     r"|^(?:#{1,6}|\"(?:name|title|submission_name)\":)[ \t\"*\[(]{1,6}non[-_ ]record(?![a-z])"
 )

@@ -43,7 +43,30 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
                     evidence=f"seeds {one.seed} and {other.seed}; for example {min(mine & others)}",
                 )
             )
+        elif _ends_alike(one, other, int(rule.parameters["fewest_decimals"])):
+            findings.append(_same_end(one, other))
     return CheckResult(findings=tuple(findings))
+
+
+def _ends_alike(one: LogClaim, other: LogClaim, fewest_decimals: int) -> bool:
+    """Whether both end with one loss and one BPB, printed to more digits than chance agrees to."""
+    mine, its = one.log.headline, other.log.headline
+    if mine is None or its is None or mine.val_loss is None:
+        return False
+    decimals = (mine.loss_decimals, mine.bpb_decimals, its.loss_decimals, its.bpb_decimals)
+    is_same = (mine.val_loss, mine.val_bpb) == (its.val_loss, its.val_bpb)
+    return is_same and min(decimals) >= fewest_decimals
+
+
+def _same_end(one: LogClaim, other: LogClaim) -> Finding:
+    final = one.log.headline
+    return Finding(
+        message=f"ends with the loss and the BPB of {other.file.path}, to the last digit: a re-run "
+        "is required",
+        file=str(one.file.path),
+        line=final.line if final else None,
+        evidence=f"seeds {one.seed} and {other.seed}: {final.val_loss if final else None}",
+    )
 
 
 def _copies(case: PaperCase) -> list[Finding]:
