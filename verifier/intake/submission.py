@@ -248,6 +248,11 @@ def _decoded(content: BoundedContent) -> str | None:
     return window.decode("utf-8-sig", "replace")
 
 
+def kind_by_name(path: PurePosixPath) -> FileKind:
+    """What a file that was not read would be."""
+    return _kind(path, None)
+
+
 def _kind(path: PurePosixPath, text: str | None) -> FileKind:
     name, suffix = path.name.lower(), path.suffix.lower()
     if suffix == ".py":

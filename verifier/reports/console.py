@@ -29,20 +29,27 @@ def print_verdict(verdict: VerdictFile, console: Console) -> None:
 
 def print_overview(verdicts: Sequence[VerdictFile], console: Console) -> None:
     """Many submissions, a line each, the gravest first, and among those the best claim."""
+    if verdicts:
+        console.print(_overview_table(verdicts))
+    console.print(figures.verdict_counts(verdicts))
+
+
+def _overview_table(verdicts: Sequence[VerdictFile]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("verdict", no_wrap=True)
     table.add_column("submission", overflow="fold", ratio=2)
+    table.add_column("track", overflow="fold")
     table.add_column("claimed BPB", justify="right")
     table.add_column("broken", overflow="fold", ratio=3)
     for verdict in sorted(verdicts, key=figures.gravity_and_claim):
         table.add_row(
             Text(verdict.verdict, style=VERDICT_STYLES[verdict.verdict]),
             Text(visible(verdict.submission)),
+            Text(visible(verdict.track)),
             figures.bpb(verdict.claims.val_bpb),
             Text(", ".join(figures.broken_names(verdict))),
         )
-    console.print(table)
-    console.print(figures.verdict_counts(verdicts))
+    return table
 
 
 def _parts(verdict: VerdictFile, width: int) -> list[RenderableType]:

@@ -4,7 +4,7 @@ import re
 
 from verifier.claims.seed_by_seed import HEADLINE_TOLERANCE_BPB
 from verifier.findings import CheckResult, Finding
-from verifier.intake.submission import FileKind, SubmissionFile
+from verifier.intake.submission import FileKind, SubmissionFile, kind_by_name
 from verifier.schemas.rule_yaml import Rule
 from verifier.static_checks.base import PaperCase
 
@@ -24,15 +24,26 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     for kind in map(FileKind, case.track.required_files):
         files = case.submission.of_kind(kind)
         if not files:
-            findings.append(Finding(message=f"{ASKED_FOR[kind]} is missing"))
+            findings.append(_missing(case, kind))
         elif kind is FileKind.SCRIPT:
             findings += _script_flaws(case, len(files))
         elif all(_flaws(case, file) for file in files):
             findings += _flaws(case, files[0])
     if case.submission.metadata is None and case.submission.of_kind(FileKind.METADATA):
         metadata = case.submission.of_kind(FileKind.METADATA)[0]
-        findings.append(Finding(message="cannot be read as JSON", file=str(metadata.path)))
+        why = "; ".join(p.message for p in case.submission.problems if p.path == metadata.path)
+        message = f"cannot be read as JSON{': ' if why else ''}{why}"
+        findings.append(Finding(message=message, file=str(metadata.path)))
     return CheckResult(findings=(*findings, *_without_score(case)))
+
+
+def _missing(case: PaperCase, kind: FileKind) -> Finding:
+    """A file of that name may be there, and not have been read."""
+    for problem in case.submission.problems:
+        if kind_by_name(problem.path) is kind:
+            message = f"{ASKED_FOR[kind]} is missing: what is here {problem.message}"
+            return Finding(message=message, file=str(problem.path))
+    return Finding(message=f"{ASKED_FOR[kind]} is missing")
 
 
 def _without_score(case: PaperCase) -> list[Finding]:

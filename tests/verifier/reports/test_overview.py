@@ -34,13 +34,22 @@ def test_the_gravest_come_first_and_among_them_the_best_claim():
     names = re.findall(r"^ (?:rejected|inconclusive) +(\w+)", text.getvalue(), re.MULTILINE)
     assert names == ["better", "worse", "silent", "open"]
     assert "4 submissions: 3 rejected, 1 inconclusive, 0 accepted" in text.getvalue()
+    assert re.search(rf"better +{MANY[0].track} +1.1", text.getvalue())
     assert "failed_run" in text.getvalue() and "population_deviation" not in text.getvalue()
+
+
+def test_where_nothing_could_be_read_there_is_no_table():
+    text = io.StringIO()
+    print_overview([], Console(file=text, width=100))
+    assert text.getvalue() == "0 submissions: 0 rejected, 0 inconclusive, 0 accepted\n"
 
 
 def test_the_index_leads_to_every_report(tmp_path):
     folders = ["submissions/demo", "submissions/demo_baseline"]
     CliRunner().invoke(cli, ["check", *folders, "--out", str(tmp_path), "--format", "json"])
-    links = re.findall(r'<a href="(.*?)"', (tmp_path / "index.html").read_text())
+    page = (tmp_path / "index.html").read_text()
+    links = re.findall(r'<a href="(.*?)"', page)
+    assert page.count("<td>demo</td>") == 2
     assert len(links) == 2 and all((tmp_path / link).is_file() for link in links)
 
 
