@@ -152,7 +152,7 @@ def _require_reachable(paths: tuple[Path, ...]) -> None:
             if not folder.stat().st_mode & 0o001:
                 raise SandboxUnavailableError(
                     f"{folder}: closed to other users, so the command cannot reach {path}; "
-                    "open it (chmod o+x), choose another --out or --data, or do not run as root"
+                    "open it (chmod o+x), keep runs and data elsewhere, or do not run as root"
                 )
 
 

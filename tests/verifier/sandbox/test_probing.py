@@ -1,5 +1,6 @@
 """Answers are folded into grades, and no grade is better than what was seen."""
 
+import tempfile
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.bubblewrap import Bubblewrap
 from verifier.sandbox.conformance.checks import AT_START, Answer
+from verifier.sandbox.conformance.planting import planted_around
 from verifier.sandbox.plain_process import PlainProcess
 from verifier.sandbox.probing import grade_guarantees
 
@@ -61,3 +63,15 @@ def test_a_sandbox_that_cannot_run_its_probes_is_none(folder):
 
     with pytest.raises(SandboxUnavailableError, match="could not run its own probes"):
         Mute().guarantees(folder)
+
+
+def test_a_folder_whose_sockets_have_too_long_a_name_is_told_and_left_empty(tmp_path, monkeypatch):
+    deep = tmp_path / ("t" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with (
+        pytest.raises(SandboxUnavailableError, match="set a shorter TMPDIR"),
+        planted_around(tmp_path / "folder", sees_host_paths=True),
+    ):
+        pass
+    assert not list(deep.iterdir())

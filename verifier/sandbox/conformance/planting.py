@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from verifier.errors import SandboxUnavailableError
 from verifier.sandbox.conformance.inside.planted import (
     DATA,
     DATA_FILES,
@@ -25,6 +26,8 @@ from verifier.sandbox.scratch import remove_tree
 from verifier.sandbox.visible_system import gpu_nodes
 
 DATA_INSIDE = "/pgolf/probe_data"
+MAX_ADDRESS_BYTES = 107
+"""unix(7): `sun_path` has 108, the last of them a zero."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +119,11 @@ def _bystander(marker: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _local_server(address: str) -> Iterator[None]:
+    if len(os.fsencode(address)) > MAX_ADDRESS_BYTES:
+        raise SandboxUnavailableError(
+            f"{address}: too long for a socket's address, which has {MAX_ADDRESS_BYTES} bytes at "
+            "most; set a shorter TMPDIR"
+        )
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
