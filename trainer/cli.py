@@ -144,7 +144,7 @@ def train(**options: Unpack[TrainOptions]) -> None:
         raise StoppedError(
             f"stopped; finished seeds, artifacts and checkpoints are kept in "
             f"{request.folder.folder}: "
-            "the same command with --resume in place of --overwrite goes on from them"
+            "the same command with --resume, and without --overwrite, goes on from them"
         ) from None
     click.echo(results_table(results))
     click.echo(f"written: {request.folder.folder}")
@@ -301,7 +301,7 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(
             f"pgolf-train: {where}{error.strerror or error}; make room or choose another --out, "
-            "then go on with --resume in place of --overwrite",
+            "then go on with --resume, and without --overwrite",
             err=True,
         )
         sys.exit(TrainerError.exit_code)

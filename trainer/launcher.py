@@ -180,7 +180,7 @@ def goes_on(run: SeedRun) -> str:
     """What to say when the time is over."""
     return (
         f"seed {run.seed}: the time of --stop-after is over; "
-        "the same command with --resume in place of --overwrite goes on from here"
+        "the same command with --resume, and without --overwrite, goes on from here"
     )
 
 

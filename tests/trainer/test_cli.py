@@ -253,7 +253,7 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_written(
             ["demo", "--set", "run.data_path=absent"],
             "absent: no such data; say with --data DIR where yours are",
         ),
-        (["demo", "--data", "rule"], "rule: no such folder; did you mean rules?"),
+        (["demo", "--data", "rule"], "rule: no such folder\n"),  # rules/ holds no data
         (["demo", "--data", "rules"], "no token shards here"),
         (["demo", "--data", "/nowhere"], "/nowhere: no such folder"),
         (["demo", "--seeds", "1,x"], "expected whole numbers"),
@@ -273,6 +273,12 @@ def test_data_that_do_not_fit_are_refused_before_anything_is_written(
 def test_a_mistake_on_the_command_line_is_exit_code_2(arguments, complaint):
     ran = pgolf_train(*arguments)
     assert ran.returncode == 2 and complaint in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_a_data_folder_of_nearly_that_name_is_named(tiny_yaml, tiny_data, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "words")
+    ran = pgolf_train(tiny_yaml, "--data", tmp_path / "wrods", "--out", tmp_path / "out")
+    assert ran.returncode == 2 and f"did you mean {tmp_path / 'words'}?" in ran.stderr
 
 
 def test_a_total_that_the_script_alone_takes_is_refused_before_training(tmp_path):

@@ -25,7 +25,8 @@ def find_datasets(folder: Path) -> list[DatasetLocation]:
         DataError: there are none.
     """
     if not folder.is_dir():
-        near = difflib.get_close_matches(str(folder), map(str, folder.parent.glob("*/")), n=1)
+        beside = [path for path in folder.parent.glob("*/") if (path / "datasets").is_dir()]
+        near = difflib.get_close_matches(str(folder), map(str, beside), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise DataError(f"{folder}: no such folder{hint}")
     places = [folder] if has_shards(folder) else [*folder.glob("datasets/*"), *folder.glob("*")]
