@@ -163,7 +163,6 @@ def check(submissions: tuple[str, ...], **options: Any) -> None:
 @submission_argument
 @rule_options
 @run_options
-@click.option("--plan-only", is_flag=True, help="Print the plan as JSON and stop.")
 @output_options(*VERDICT_FORMS)
 def run(submission: str, **options: Any) -> None:
     """Execute the plan for SUBMISSION and record it; give no verdict.

@@ -30,6 +30,12 @@ def test_without_runs_every_rung_is_bounded_alone(told, make_submission):
     assert all("at most" in costs[rung] for rung in ("rehearsal", "floor", "probe", "rerun"))
 
 
+def test_whoever_asks_for_a_verdict_may_ask_for_its_plan(pgolf, make_submission):
+    submission = make_submission()
+    planned, of_run = (pgolf(verb, submission, "--plan-only") for verb in ("verify", "run"))
+    assert planned.exit_code == 0 and planned.stdout == of_run.stdout
+
+
 @pytest.mark.parametrize("is_offered", [True, False])
 def test_a_stream_is_bounded_by_its_sessions_where_one_is_offered(
     told, make_submission, is_offered

@@ -95,6 +95,7 @@ run_options = stack(
         "--env", "environment", multiple=True, metavar="K=V", help="Set for the script; repeatable."
     ),
     click.option("--out", type=click.Path(path_type=Path), help="The run directory."),
+    click.option("--plan-only", is_flag=True, help="Print the plan as JSON and stop."),
     click.option(
         "--resume", is_flag=True, help="Go on with a run directory; repeat no finished seed."
     ),

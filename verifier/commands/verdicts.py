@@ -44,6 +44,8 @@ def verify(submission: str, options: Options, probes: "ProbesAhead | None") -> i
     from verifier.runs.machine.host import find_gpus, meets
 
     rulebook = _rulebook(submission, options)
+    if options["plan_only"]:
+        return _show_plan(submission, rulebook, options)
     hardware = rulebook.track.hardware
     fits = meets(hardware, find_gpus())
     rung = options["rung"] or ("rerun" if fits else "paper")
@@ -66,16 +68,21 @@ def run(submission: str, options: Options, probes: "ProbesAhead | None") -> int:
     """Execute and record; no verdict, so 0 means that the evidence is complete."""
     rulebook = _rulebook(submission, options)
     if options["plan_only"]:
-        paper = pipeline.audit(submission_path(submission), rulebook)
-        with _inputs(paper, rulebook, plan_options(submission, options), options) as inputs:
-            plan = pipeline.plan_run(paper, inputs.rulebook, inputs.options)
-        click.echo(json.dumps(plan.model_dump(mode="json"), indent=2))  # ASCII, so that none acts
-        if not options["quiet"]:
-            promise = (paper.submission.contract or {}).get("documents")
-            click.echo(_costs(plan, rulebook, promise), err=True)
-        return 0
+        return _show_plan(submission, rulebook, options)
     _, folder = _execute(submission, rulebook, options, probes)
     click.echo(f"{folder}: evidence complete; `pgolf-verify judge {folder}` gives the verdict")
+    return 0
+
+
+def _show_plan(submission: str, rulebook: Rulebook, options: Options) -> int:
+    """Seeds, command and minutes a rung; nothing is run."""
+    paper = pipeline.audit(submission_path(submission), rulebook)
+    with _inputs(paper, rulebook, plan_options(submission, options), options) as inputs:
+        plan = pipeline.plan_run(paper, inputs.rulebook, inputs.options)
+    click.echo(json.dumps(plan.model_dump(mode="json"), indent=2))  # ASCII, so that none acts
+    if not options["quiet"]:
+        promise = (paper.submission.contract or {}).get("documents")
+        click.echo(_costs(plan, rulebook, promise), err=True)
     return 0
 
 
