@@ -1,6 +1,7 @@
 """One code path for one process and for eight: with one process, communication does nothing."""
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from trainer.errors import LaunchError
 KEPT: list[object] = []
 """Groups outlive the models that they serve. If a model's reducer held the last reference, it would
 wait for gloo's thread and keep the interpreter's lock, and the thread may wait for that lock: a run
-that never ends (seen with PyTorch 2.13). A reference of Python's lets go of the lock first."""
+that never ends (seen with PyTorch 2.13)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +164,19 @@ def leave_process_group() -> None:
     """Take leave of the other processes, if there are any."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end_process(exit_code: int) -> int:
+    """The exit code, of one process; of several, each ends here with it.
+
+    Gloo's threads outlive the group that a replicated model was in. If one of them asks for the
+    interpreter's lock while that ends, the process is aborted ("terminate called").
+    """
+    if KEPT:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code
 
 
 def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:

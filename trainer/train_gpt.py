@@ -21,11 +21,11 @@ from trainer.phases.evaluate import evaluate_artifact, stream_artifact
 from trainer.phases.pack import calibrate, write_artifact
 from trainer.phases.prepare import PreparedRun, prepare_run
 from trainer.phases.train import begin_training, log_peak_memory, train_model
-from trainer.process_group import leave_process_group
+from trainer.process_group import end_process, leave_process_group
 from trainer.public_names import environment_settings, refuse_what_is_built_in
 from trainer.quantization.calibrated_rounding import Hessians
 from trainer.quantization.codecs import check_codec
-from trainer.recipe import Value
+from trainer.recipe import Recipe, Value
 from trainer.recipe_checks import build_recipe
 
 VERBS = ("train", "evaluate")
@@ -40,28 +40,33 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
         script: the source that is running, for the log and for the count of code bytes.
         built_in: likewise the options that the script was written for, which cannot be changed.
     """
+    exit_code = 0
     try:
-        verbs = sys.argv[1:] or VERBS
-        if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
-            raise RecipeError(f"no verb {min(unknown)!r}; expected train, evaluate or stream")
         refuse_what_is_built_in(os.environ, built_in)
-        recipe = build_recipe({**settings, **environment_settings(os.environ)})
-        run = prepare_run(recipe, script)
-        if "train" in verbs:
-            train_and_pack(run, script)
-        run.group.barrier()
-        if "evaluate" in verbs:
-            evaluate_artifact(run)
-        if STREAM_VERB in verbs:
-            stream_artifact(run)
+        run_verbs(build_recipe({**settings, **environment_settings(os.environ)}), script)
     except PausedError:
-        return 0  # the log says so; torchrun would report a failure at length
+        pass  # the log says so; torchrun would report a failure at length
     except (TrainerError, OSError) as error:  # the latter is mostly a full disk
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", TrainerError.exit_code)
+        exit_code = getattr(error, "exit_code", TrainerError.exit_code)
     finally:
         leave_process_group()
-    return 0
+    return end_process(exit_code)
+
+
+def run_verbs(recipe: Recipe, script: Path) -> None:
+    """Train, evaluate or stream, as the command line says; without a word the first two."""
+    verbs = sys.argv[1:] or VERBS
+    if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
+        raise RecipeError(f"no verb {min(unknown)!r}; expected train, evaluate or stream")
+    run = prepare_run(recipe, script)
+    if "train" in verbs:
+        train_and_pack(run, script)
+    run.group.barrier()
+    if "evaluate" in verbs:
+        evaluate_artifact(run)
+    if STREAM_VERB in verbs:
+        stream_artifact(run)
 
 
 def train_and_pack(run: PreparedRun, script: Path) -> None:
