@@ -138,9 +138,12 @@ class ModelOptions:
     fused_mlp_enabled: bool = option(False)  # the activation where a product ends (#1105)
     fused_qk_enabled: bool = option(False)  # norm, rotation and gain of queries and keys
     fused_xsa_enabled: bool = option(False)  # XSA and the gate on heads
-    # The embedding mixed in again, and the norm after it; scales of outputs within their weights.
-    fused_mix_enabled: bool = option(False)
-    # On GPUs the residual stream in bf16: half of its bytes. Autocast leaves it in fp32, as norms.
+    fused_mix_enabled: bool = option(False)  # the embedding mixed in again, and the norm after it
+    # attn_scale and mlp_scale within the projections before them: their gradients come from the
+    # matrices' then, not from a sum over all tokens.
+    folded_scales_enabled: bool = option(False)
+    # On GPUs the residual stream in bf16, half of its bytes, as in public scripts: their embeddings
+    # are in bf16. Else it is in fp32, as the embeddings are here.
     bf16_stream_enabled: bool = option(False)
 
     @property

@@ -173,7 +173,8 @@ def flash_documents(
     *heads: Tensor,  # (1, N, H, D) queries, (1, N, K, D) keys and values
 ) -> Tensor:  # (1, N, H, D)
     """FlashAttention over packed documents, in one row."""
-    queries, keys, values = (one[0].to(heads[-1].dtype) for one in heads)
+    # Not one[0]: its gradient would be written into a tensor of zeros, that of a view is a view.
+    queries, keys, values = (one.squeeze(0).to(heads[-1].dtype) for one in heads)
     return flash(queries, keys, values, boundaries, longest)[None]
 
 

@@ -62,7 +62,7 @@ class Block(nn.Module):
         self, normed: Tensor, around: Surroundings, *, deltas: BlockDeltas | None = None
     ) -> Tensor:  # (B, T, C)
         """What attention adds to a stream."""
-        if self.options.fused_mix_enabled and deltas is None:
+        if self.options.folded_scales_enabled and deltas is None:
             folded: Tensor = self.attn(normed, around, scale=self.attn_scale)
             return folded
         gathered: Tensor = self.attn(normed, around, deltas=deltas)
@@ -71,7 +71,7 @@ class Block(nn.Module):
     def feed(self, stream: Tensor, *, deltas: BlockDeltas | None = None) -> Tensor:  # (B, T, C)
         """What the feed-forward layer adds to a stream."""
         normed = self._normed(stream)
-        if self.options.fused_mix_enabled and deltas is None:
+        if self.options.folded_scales_enabled and deltas is None:
             folded: Tensor = self.mlp(normed, scale=self.mlp_scale)
             return folded
         fed: Tensor = self.mlp(normed)

@@ -45,5 +45,9 @@ def product_type(inputs: Tensor) -> torch.dtype:
 
 
 def rms_norm(inputs: Tensor) -> Tensor:
-    """Scale the last dimension to a root mean square of one; no weight."""
-    return F.rms_norm(inputs, (inputs.size(-1),))
+    """Scale the last dimension to a root mean square of one; no weight, the type of the inputs.
+
+    Under autocast PyTorch 2.11 and before, as public scripts had it, keep that type too; later ones
+    make it fp32, and with it all that is computed from it.
+    """
+    return F.rms_norm(inputs, (inputs.size(-1),)).to(inputs.dtype)

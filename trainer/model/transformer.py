@@ -246,14 +246,15 @@ class GPT(nn.Module):
 
     def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
         embedded = self.tok_emb(input_ids)
+        if self.options.bf16_stream_enabled:
+            embedded = embedded.to(product_type(embedded))
         if self.bigram_hash is not None:
             embedded = embedded + self.bigram_hash(input_ids)
         if self.smeargate is not None:
             embedded = self.smeargate(embedded)
         if self.smear_gate is not None:
             embedded = self.smear_gate(embedded, input_ids)
-        normed = rms_norm(embedded)
-        return normed.to(product_type(normed)) if self.options.bf16_stream_enabled else normed
+        return rms_norm(embedded)
 
 
 def with_skip(

@@ -26,6 +26,7 @@ OPTIONS = ModelOptions(
     parallel_start_layer=2,
 )
 SWITCHES = [f"fused_{name}_enabled" for name in ("ce", "mlp", "qk", "xsa", "mix")]
+SWITCHES += ["folded_scales_enabled"]
 KERNELS = ["head_losses", "fused_feed_forward", "fused_normed_and_turned"]
 KERNELS += ["fused_gated_without_own_value", "fused_mixed_and_normed"]
 

@@ -110,8 +110,7 @@ def test_adapters_that_add_nothing_change_nothing_and_others_do(options):
 
 @pytest.mark.parametrize("options", STACKS)
 def test_scales_within_weights_change_neither_losses_nor_gradients(options):
-    """On a CPU nothing else of `fused_mix_enabled` is at work."""
-    models = [trained_looking(**options, fused_mix_enabled=folds) for folds in (False, True)]
+    models = [trained_looking(**options, folded_scales_enabled=folds) for folds in (False, True)]
     ids = torch.randint(50, (2, 9))
     losses = [model(ids, ids) for model in models]
     torch.testing.assert_close(*losses)
