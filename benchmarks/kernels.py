@@ -35,8 +35,14 @@ from trainer.kernels.own_value_gate.reference import gated_without_own_value  # 
 from trainer.kernels.own_value_gate.triton_kernel import (  # noqa: E402
     fused_gated_without_own_value,
 )
-from trainer.kernels.query_key_rotation.reference import normed_and_turned  # noqa: E402
-from trainer.kernels.query_key_rotation.triton_kernel import fused_normed_and_turned  # noqa: E402
+from trainer.kernels.query_key_rotation.reference import (  # noqa: E402
+    heads_of_joint,
+    normed_and_turned,
+)
+from trainer.kernels.query_key_rotation.triton_kernel import (  # noqa: E402
+    fused_heads_of_joint,
+    fused_normed_and_turned,
+)
 from trainer.kernels.residual_norm.reference import mixed_and_normed  # noqa: E402
 from trainer.kernels.residual_norm.triton_kernel import fused_mixed_and_normed  # noqa: E402
 from trainer.kernels.softcapped_cross_entropy.reference import (  # noqa: E402
@@ -134,6 +140,14 @@ def cases() -> Iterator[Case]:
         plain=lambda heads, gains: normed_and_turned(heads, *halves, gains),
         inputs=[random(*rows, NUM_HEADS, HEAD_DIM), random(NUM_HEADS)],
         moved_elements=5 * per_heads,
+    )
+    yield Case(
+        name="query_key_rotation",
+        shape=f"{NUM_TOKENS}x({NUM_HEADS}+2x{NUM_KV_HEADS})x{HEAD_DIM}",
+        fused=lambda joint, gains: fused_heads_of_joint(joint, *tables, gains),
+        plain=lambda joint, gains: heads_of_joint(joint, *halves, gains),
+        inputs=[random(*rows, NUM_HEADS + 2 * NUM_KV_HEADS, HEAD_DIM), random(NUM_HEADS)],
+        moved_elements=5 * per_heads + 9 * per_heads * NUM_KV_HEADS // NUM_HEADS,
     )
     yield Case(
         name="own_value_gate",

@@ -137,6 +137,8 @@ class ModelOptions:
     fused_ce_enabled: bool = option(False)  # the loss and its gradient (#1787)
     fused_mlp_enabled: bool = option(False)  # the activation where a product ends (#1105)
     fused_qk_enabled: bool = option(False)  # norm, rotation and gain of queries and keys
+    # In training one product for queries, keys and values, and those kernels' work in one.
+    fused_qkv_enabled: bool = option(False)
     fused_xsa_enabled: bool = option(False)  # XSA and the gate on heads
     fused_mix_enabled: bool = option(False)  # the embedding mixed in again, and the norm after it
     # attn_scale and mlp_scale within the projections before them: their gradients come from the

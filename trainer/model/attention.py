@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from trainer.kernels.own_value_gate.reference import without_own_value
 from trainer.kernels.own_value_gate.triton_kernel import fused_gated_without_own_value
-from trainer.kernels.query_key_rotation.triton_kernel import fused_normed_and_turned
+from trainer.kernels.query_key_rotation.triton_kernel import (
+    fused_heads_of_joint,
+    fused_normed_and_turned,
+)
 from trainer.kernels.triton_jit import runs_kernels
 from trainer.model.attention_kernels import Attention
-from trainer.model.deltas import BlockDeltas, plus
-from trainer.model.linear import CastedLinear, rms_norm
+from trainer.model.deltas import AttentionDeltas, BlockDeltas, plus
+from trainer.model.linear import CastedLinear, product_type, rms_norm
 from trainer.model.rotary import apply_rotary
 from trainer.recipe import ModelOptions
 
@@ -63,20 +66,43 @@ class CausalSelfAttention(nn.Module):
         scale: Tensor | None = None,  # (C,) of the outputs
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
-        projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
         added = None if deltas is None or deltas.attention is None else deltas.attention(inputs)
-        if added is not None:
-            projected = added.onto_heads(projected)
-        queries, keys, values = map(self._heads, projected)
-        if around.value_embeddings is not None and self.layer in around.value_embeddings:
-            values = values + self._heads(around.value_embeddings[self.layer])
-        queries, keys = self._turned(queries, keys, around)
+        queries, keys, values = self._projected(inputs, around, added)
         gathered = around.attention(queries, keys, values)
         factors = None
         if self.gate is not None and self.attn_gate_w is not None:
             factors = self.gate.factors(self.attn_gate_w, inputs)
         merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2), scale)
         return merged if added is None else plus(merged, added.out)
+
+    def _projected(
+        self,
+        inputs: Tensor,  # (B, T, C)
+        around: Surroundings,
+        added: AttentionDeltas | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (B, T, H, D), (B, T, K, D) twice
+        embedded = None
+        if around.value_embeddings is not None:
+            embedded = around.value_embeddings.get(self.layer)
+        # Without gradients there is nothing to add up, and calibration watches the layers.
+        if self.options.fused_qkv_enabled and torch.is_grad_enabled() and runs_kernels(inputs):
+            if added is None and embedded is None:
+                return self._joint(inputs, around)
+        projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
+        if added is not None:
+            projected = added.onto_heads(projected)
+        queries, keys, values = map(self._heads, projected)
+        if embedded is not None:
+            values = values + self._heads(embedded)
+        return *self._turned(queries, keys, around), values
+
+    def _joint(
+        self, inputs: Tensor, around: Surroundings
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (B, T, H, D), (B, T, K, D) twice
+        inputs = inputs.to(product_type(inputs))
+        weights = [layer.used_weight(inputs.dtype) for layer in (self.c_q, self.c_k, self.c_v)]
+        joint = self._heads(F.linear(inputs, torch.cat(weights)))
+        return fused_heads_of_joint(joint, around.cosine, around.sine, self.q_gain)
 
     def _turned(
         self,

@@ -59,8 +59,9 @@ def after_backward(
 ) -> tuple[list[Tensor], Counter[str]]:
     """The outputs, and what the backward pass called of PyTorch; gradients are at the leaves."""
     outputs, upstream = forward(function, leaves)
+    pairs = [pair for pair in zip(outputs, upstream, strict=True) if pair[0].requires_grad]
     with Calls() as calls:
-        torch.autograd.backward(outputs, upstream)
+        torch.autograd.backward(*zip(*pairs, strict=True))
     return [output.detach() for output in outputs], calls.numbers
 
 

@@ -2,8 +2,11 @@ import pytest
 import torch
 from assert_matches_reference import TOLERANCES, assert_matches_reference, backward_calls
 
-from trainer.kernels.query_key_rotation.reference import normed_and_turned
-from trainer.kernels.query_key_rotation.triton_kernel import fused_normed_and_turned
+from trainer.kernels.query_key_rotation.reference import heads_of_joint, normed_and_turned
+from trainer.kernels.query_key_rotation.triton_kernel import (
+    fused_heads_of_joint,
+    fused_normed_and_turned,
+)
 from trainer.model.linear import rms_norm
 from trainer.model.rotary import apply_rotary, rotary_tables
 
@@ -23,23 +26,38 @@ def test_outputs_and_gradients_are_the_references(device, shape, rope_dims, dtyp
     assert_matches_reference(*case(device, shape, rope_dims), dtype)
 
 
-def case(device, shape, rope_dims):
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(
+    ("shape", "num_kv_heads", "rope_dims"),
+    [((2, 5, 4, 16), 2, 4), ((1, 70, 2, 24), 2, 24), ((3, 33, 3, 8), 1, 2)],
+)
+def test_so_are_those_of_joint_heads(device, shape, num_kv_heads, rope_dims, dtype):
+    assert_matches_reference(*case(device, shape, rope_dims, num_kv_heads=num_kv_heads), dtype)
+
+
+def case(device, shape, rope_dims, num_kv_heads=0):
     """Kernel, reference and inputs."""
     torch.manual_seed(0)
-    heads = torch.randn(shape, dtype=torch.float64, device=device)
-    gains = torch.randn(shape[2], dtype=torch.float64, device=device)
+    *rows, num_heads, num_channels = shape
+    joint = *rows, num_heads + 2 * num_kv_heads, num_channels
+    heads = torch.randn(joint, dtype=torch.float64, device=device)
+    gains = torch.randn(num_heads, dtype=torch.float64, device=device)
     tables = [table.to(device) for table in rotary_tables(shape[1], rope_dims, base=100.0)]
+    fused, reference = fused_normed_and_turned, normed_and_turned
+    if num_kv_heads:
+        fused, reference = fused_heads_of_joint, heads_of_joint
 
     def kernel(heads, gains):
-        return fused_normed_and_turned(heads, *tables, gains)
+        return fused(heads, *tables, gains)
 
     def plain(heads, gains):
-        return normed_and_turned(heads, *(table.double() for table in tables), gains)
+        return reference(heads, *(table.double() for table in tables), gains)
 
     return kernel, plain, [heads, gains]
 
 
-def test_gains_that_nobody_asks_for_are_not_summed(device):
-    calls = backward_calls(*case(device, (2, 5, 3, 16), 4))
+@pytest.mark.parametrize("num_kv_heads", [0, 1])
+def test_gains_that_nobody_asks_for_are_not_summed(device, num_kv_heads):
+    calls = backward_calls(*case(device, (2, 5, 3, 16), 4, num_kv_heads))
     sums = {asked: calls[asked]["sum"] for asked in calls}
     assert sums == {(True, False): 0, (False, True): 1, (True, True): 1}

@@ -1,6 +1,6 @@
 """Norm, turn and gain, one after the other.
 
-B batch, T tokens, H heads, D channels of a head, R of them turned.
+B batch, T tokens, H query heads, K key-value heads, D channels of a head, R of them turned.
 """
 
 import torch
@@ -23,3 +23,21 @@ def normed_and_turned(
     cosine, sine = cosine[:, None], sine[:, None]
     turned = (first * cosine + second * sine, second * cosine - first * sine)
     return torch.cat((*turned, normed[..., num_turned:]), dim=-1) * gains[:, None]
+
+
+def heads_of_joint(
+    joint: Tensor,  # (B, T, H + 2 K, D)
+    cosine: Tensor,  # (T, R/2)
+    sine: Tensor,  # (T, R/2)
+    gains: Tensor,  # (H,)
+) -> tuple[Tensor, Tensor, Tensor]:  # (B, T, H, D), (B, T, K, D) twice
+    """Queries as above, keys likewise without a gain, values as they are."""
+    num_kv_heads = (joint.size(2) - len(gains)) // 2
+    numbers = [len(gains), num_kv_heads, num_kv_heads]
+    queries, keys, values = joint.split_with_sizes(numbers, dim=2)
+    plain_gains = torch.ones_like(gains[:num_kv_heads])
+    return (
+        normed_and_turned(queries, cosine, sine, gains),
+        normed_and_turned(keys, cosine, sine, plain_gains),
+        values,
+    )
