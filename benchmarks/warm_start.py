@@ -18,10 +18,13 @@ logarithm by which it alone would shrink A from the first document to the last: 
 ttt_weight_decay x steps, 0.11 and 0.22 in #1886 with 1.0 and 2.0 (1,100 steps in its longest part).
 
 With --phase, SGD moves all weights half way through, by the documents scored so far, and adapters
-begin anew; on GPUs with the fused loss or without, as --set FUSED_CE_ENABLED=0 says.
+begin anew; on GPUs with the fused loss or without, as --set FUSED_CE_ENABLED=0 says. With
+--artifact FOLDER its final_model is scored and nothing trained: seeds are those of adapters, and
+--iterations still says how much of the training text it has seen.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -48,6 +51,7 @@ from trainer.evaluation.global_sgd import WeightLearner  # noqa: E402
 from trainer.evaluation.test_time_training import borrowed  # noqa: E402
 from trainer.model.deltas import AttentionDeltas, BlockDeltas, Deltas  # noqa: E402
 from trainer.model.transformer import GPT  # noqa: E402
+from trainer.phases.evaluate import load_artifact  # noqa: E402
 from trainer.phases.prepare import PreparedRun, prepare_run  # noqa: E402
 from trainer.phases.train import begin_training  # noqa: E402
 from trainer.recipe import EvaluationOptions  # noqa: E402
@@ -291,7 +295,7 @@ def read_texts(run: PreparedRun, arguments: argparse.Namespace) -> Texts:
 
 
 def trained_model(arguments: argparse.Namespace, seed: int) -> PreparedRun:
-    """The recipe, trained for so many steps."""
+    """The recipe, trained for so many steps, or as it was packed."""
     dataset = find_datasets(arguments.data)[0]
     changes: dict[str, object] = {
         **ADAPTERS,
@@ -305,6 +309,10 @@ def trained_model(arguments: argparse.Namespace, seed: int) -> PreparedRun:
     }
     origin = {name: ("the benchmark", value) for name, value in changes.items()}
     run = prepare_run(load_recipe(arguments.recipe, origin).recipe, Path(__file__))
+    if arguments.artifact:
+        with contextlib.chdir(arguments.artifact):
+            load_artifact(run.model, run.recipe.quantization)
+        return run
     training = begin_training(run)
     warm_up(training)
     train(training, lambda progress: None)
@@ -327,6 +335,7 @@ def main() -> None:
     parser.add_argument("--backend", default=None, help="of torch.compile; without it: eager")
     parser.add_argument("--phase", action="store_true", help="all weights learn half way through")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--artifact", type=Path, metavar="FOLDER", help="in place of training")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     with arguments.out.open("a", encoding="utf-8") as out:
