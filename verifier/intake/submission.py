@@ -113,7 +113,7 @@ def load_submission(path: Path) -> Submission:
         raise SubmissionUnreadableError(f"{path}: no such file or folder")
     if not path.is_dir() and path.suffix != ".py":
         raise SubmissionUnreadableError(f"{path}: neither a folder nor a training script (.py)")
-    root = path.resolve() if path.is_dir() else path.resolve().parent
+    root = _innermost(path.resolve()) if path.is_dir() else path.resolve().parent
     loader = _Loader()
     entries: Iterable[FolderEntry] = walk_folder(root, MAX_DEPTH, MAX_FILES)
     if not path.is_dir():
@@ -132,7 +132,7 @@ def load_submission(path: Path) -> Submission:
     files = _mark_duplicates(loader.files)
     _refuse_what_is_no_submission(path, files)
     return Submission(
-        name=str(_printable_path((root.name if path.is_dir() else path.stem,))),
+        name=str(_printable_path((path.resolve().name if path.is_dir() else path.stem,))),
         root=root,
         files=files,
         sha256=_tree_hash(files),
@@ -141,6 +141,18 @@ def load_submission(path: Path) -> Submission:
         script=_main_script(files),
         problems=tuple(loader.problems),
     )
+
+
+def _innermost(folder: Path) -> Path:
+    """The folder below which there is more than one other: of records/TRACK/NAME alone, NAME."""
+    for _ in range(MAX_DEPTH):
+        if not os.access(folder, os.R_OK | os.X_OK):  # whoever walks it says so
+            break
+        entries = list(islice(os.scandir(folder), 2))
+        if len(entries) != 1 or not entries[0].is_dir(follow_symlinks=False):
+            break
+        folder = Path(entries[0].path)
+    return folder
 
 
 class _Loader:

@@ -104,6 +104,24 @@ def test_the_hash_follows_the_content_not_the_place(folder: Path, tmp_path: Path
     assert load_submission(twin).sha256 != load_submission(copy).sha256
 
 
+def test_a_folder_alone_within_others_is_the_submission(folder, tmp_path_factory) -> None:
+    outer = tmp_path_factory.mktemp("outer")
+    inner = outer / "records" / "track" / "name"
+    shutil.copytree(folder, inner)
+    loaded = load_submission(outer)
+    assert loaded.root == inner and loaded.name == outer.name
+    assert loaded.sha256 == load_submission(folder).sha256
+    (inner.parent / "README.md").write_text("two entries")
+    assert load_submission(outer).root == inner.parent
+
+
+def test_a_link_is_no_folder_to_go_into(folder, tmp_path_factory) -> None:
+    outer = tmp_path_factory.mktemp("outer")
+    (outer / "linked").symlink_to(folder)
+    with pytest.raises(SubmissionUnreadableError):
+        load_submission(outer)
+
+
 def test_a_log_is_known_by_its_name_or_its_lines(tmp_path: Path) -> None:
     names = ("logs.txt", "notes.txt", "runs/seed_1/a/train.log", "a/b/c/d/deep.log")
     for name in names:
