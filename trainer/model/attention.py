@@ -85,9 +85,9 @@ class CausalSelfAttention(nn.Module):
         if around.value_embeddings is not None:
             embedded = around.value_embeddings.get(self.layer)
         # Without gradients there is nothing to add up, and calibration watches the layers.
-        if self.options.fused_qkv_enabled and torch.is_grad_enabled() and runs_kernels(inputs):
-            if added is None and embedded is None:
-                return self._joint(inputs, around)
+        is_joint = self.options.fused_qkv_enabled and torch.is_grad_enabled()
+        if is_joint and added is None and embedded is None and runs_kernels(inputs):
+            return self._joint(inputs, around)
         projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
         if added is not None:
             projected = added.onto_heads(projected)
