@@ -8,7 +8,7 @@ from verifier.static_checks import STATIC_CHECKS
 
 ROOT = Path(__file__).parent.parent
 RULES = load_rules()
-NUM_RULES = 74
+NUM_RULES = 76
 
 
 def stems(folder: str, stage: str) -> set[str]:
