@@ -66,7 +66,7 @@ _PATTERNS = {
         "Val": rf"Val tokens: (?P<val_tokens>{_GROUPED}|{_INT})$",
         "val": rf"val(?::\S{{1,400}})? tokens: ?(?P<val_tokens>{_GROUPED}|{_INT})$",
         "eval_tokens": rf"eval_tokens[:=] ?(?P<val_tokens>{_INT})$",
-        "val_loader": rf"val_loader:(?:.* )?tokens:(?P<val_tokens>{_INT})$",
+        "val_loader": rf"val_loader:(?:.* )?tokens:(?P<val_tokens>{_INT})(?= \w+[:=]|$)",
         "stopping_early": rf"stopping_early: ?\S+ train_time: ?(?P<train_ms>{_INT})ms"
         rf"(?: step: ?(?P<steps>{_INT})/(?P<planned_steps>{_INT}))?",
         "peak": rf"peak memory(?: allocated)?: (?P<peak_memory_mib>{_INT}) MiB",

@@ -274,6 +274,8 @@ def test_calibration_is_seen_with_and_without_its_time(
         "val_tokens:40540160 eval_ctx:8192 eval_stride:64",
         "eval_tokens=40540160",
         "val_loader:tokens:40540160",
+        "val_loader:shards pattern=./data/fineweb_val_*.bin tokens:40540160 cap:40540160",
+        "val_loader:shards pattern=./data/fineweb_val_*.bin tokens:40540160 limited=0",
         "train_loader:dataset:sp8192 train_shards:80 val_tokens:40540160",
         "Val tokens: 40,540,160",
         "val:./data/sp8192/fineweb_val_*.bin tokens:40540160",
