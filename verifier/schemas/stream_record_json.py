@@ -64,8 +64,3 @@ class StreamRecord(StrictModel):
     predicting_seconds: float = 0.0
     """From each session's first answer to its last."""
     decoded: DecodeRecord | None = None
-
-    @property
-    def covers_all(self) -> bool:
-        """Whether every target of the validation data was streamed."""
-        return self.num_targets == self.tape_targets > 0
