@@ -12,7 +12,10 @@ _INT = r"\d{1,18}"
 _GROUPED = r"\d{1,3}(?:,\d{3}){1,4}"
 _FLOAT = r"(?:-?\d{1,15}(?:\.\d{1,17})?(?:e[+-]?\d{1,3})?|[+-]?nan|[+-]?inf)"
 _WORD = re.compile(r"\w+")
-_TIMESTAMP = re.compile(r"\d{9,11}\.\d{1,9} |\[(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\] (?:INFO: )?")
+# A unix time, a bracketed clock, or the rank that torchrun puts before what a process prints.
+_STAMP = re.compile(
+    r"\d{9,11}\.\d{1,9} |\[(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\] (?:INFO: )?|\[default\d{1,4}\]:"
+)
 _SOURCE_START = re.compile(
     r"""import [\w., ]+$|from [\w.]+ import |def \w+\(|class \w+[(:]|\"""|'''"""
 )
@@ -147,9 +150,9 @@ class StepLine:
     clock_is_exact: bool  # milliseconds, not a tenth of a minute
 
 
-def without_timestamp(line: str) -> str:
-    """The line less a unix time or a bracketed clock in front of it."""
-    stamp = _TIMESTAMP.match(line)
+def without_stamp(line: str) -> str:
+    """The line less the time or the process's rank in front of it."""
+    stamp = _STAMP.match(line)
     return line[stamp.end() :] if stamp else line
 
 

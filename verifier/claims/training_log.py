@@ -205,7 +205,7 @@ class TrainingLogReader:
         self._line += 1
         if self._in_source and line[:1] in " \t#":  # most of a script, skipped at no cost
             return
-        line = log_lines.without_timestamp(line[:MAX_LINE_CHARACTERS].rstrip())
+        line = log_lines.without_stamp(line[:MAX_LINE_CHARACTERS].rstrip())
         if not line or self._is_source(line) or self._is_dump(line):
             return
         step = log_lines.read_step(line)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from verifier.claims.log_lines import without_timestamp
+from verifier.claims.log_lines import without_stamp
 from verifier.claims.seed_by_seed import Claims, LogClaim
 from verifier.reading.program import Module, Program, read_module
 
@@ -107,7 +107,7 @@ def _of_other_code(claim: LogClaim, code: _Code) -> Iterator[UnprintedLine]:
     end = min(headline.line, start + MAX_LINES)
     lines = (claim.file.text or "").split("\n")[start:end]
     for number, stamped in enumerate(lines, start=start + 1):
-        line = without_timestamp(stamped)
+        line = without_stamp(stamped)
         label = None if _OF_LIBRARY.match(line) else _LABEL.match(line)
         if label and not code.may_print(label[1], line):
             yield UnprintedLine(

@@ -3,7 +3,7 @@
 import re
 from itertools import combinations
 
-from verifier.claims.log_lines import without_timestamp
+from verifier.claims.log_lines import without_stamp
 from verifier.claims.seed_by_seed import LogClaim, seed_in_name
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
@@ -87,7 +87,7 @@ def _figures(claim: LogClaim) -> set[str]:
     lines = set()
     for line in (claim.file.text or "").split("\n"):
         if _FIGURE.search(line, 0, 400):
-            text = without_timestamp(line.strip())[:400]
+            text = without_stamp(line.strip())[:400]
             if not _START_STEPS.match(text):
                 # Up to the last figure: what follows is a clock.
                 lines.add(text[: [*_FIGURE.finditer(text)][-1].end()])

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,13 @@ def test_each_figure_stands_on_the_line_it_names(name: str) -> None:
             assert str(getattr(log, field)) in lines[log.lines[field] - 1]
     for metric in log.finals + log.diagnostics:
         assert f"{metric.val_bpb:.{metric.bpb_decimals}f}" in lines[metric.line - 1]
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name != "unix_time.txt"])
+def test_a_rank_that_torchrun_puts_before_each_line_changes_nothing(name: str) -> None:
+    text = (LOGS / name).read_text()
+    assert read_training_log(re.sub(r"(?m)^", "[default0]:", text)) == read_training_log(text)
+    assert read_training_log(re.sub(r"(?m)^", "[helper0]:", text)).train_seconds is None
 
 
 def test_diagnostics_are_kept_apart() -> None:
