@@ -224,6 +224,47 @@ def test_a_log_that_ends_behind_training_scores_no_artifact(folder, end, broken)
     assert bool(record.findings) == broken
 
 
+@pytest.mark.parametrize(
+    ("readme", "broken"),
+    [
+        ("**val_bpb = 1.1747** (stride 64)", True),
+        ("- **Sliding window BPB: 1.1790**", True),  # half a thousandth off is no rounding
+        ("**val_bpb = 1.1747**, later packed to 1.1787", False),
+        ("- **Sliding window BPB: 1.179**", False),
+        ("| **Packed BPB** | **1.17871234** |", False),
+        ("**running val_bpb = 1.1747** after 200 chunks, **val_loss:1.9747** of BPB", False),
+        ("**EMA 1.1747** and **BPB -1.1747**", False),  # neither is a score
+        ("Best of five trials: 1.1747 BPB", False),  # nothing sets it out as the score
+    ],
+)
+def test_a_readme_that_states_another_score_and_not_the_claimed_one(folder, readme, broken):
+    (folder / "submission.json").write_text('{"val_bpb": 1.1787}')
+    (folder / "README.md").write_text(f"# A run\n\n{readme}\n")
+    assert bool(outcome(folder, "claims_disagree").findings) == broken
+
+
+GAP = "quant_gap: 0.0136 BPB (pre:1.1787 post:1.1923)\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "broken"),
+    [
+        ("roundtrip: vq K=1024 val_bpb_before=1.1787 val_bpb_after=1.1923 delta=+0.0136\n", True),
+        ("RUN_SUMMARY: steps=9 pre_quant_bpb=1.1787 post_quant_bpb=1.1923\n", True),
+        (GAP, True),
+        (GAP.replace("1.1923", "1.1785"), False),  # packing cost nothing
+        (GAP.replace("1.1787", "1.1700"), False),  # another score
+        ("ttt: bpb (pre:1.1787 post:1.1923)\n", False),  # nothing is packed here
+        (GAP + "final_int6_roundtrip val_loss:2.0 val_bpb:1.1787\n", False),
+    ],
+)
+def test_a_score_before_packing_is_none_of_the_artifact(folder, said, broken):
+    (folder / "submission.json").write_text('{"val_bpb": 1.17871}')
+    text = f"seed:1\nstep:9/90 train_loss:2.0 train_time:600033ms\n{said}val_bpb: 1.17871\n"
+    (folder / "train_seed1.log").write_text(text)
+    assert bool(outcome(folder, "diagnostic_taken_for_score").findings) == broken
+
+
 def test_the_score_of_loaded_weights_is_one_of_the_artifact(folder):
     (folder / "submission.json").write_text('{"val_bpb": 1.1787}')
     (folder / "train_seed1.log").write_text("seed:1\nstep:0/90 val_loss:2.0 val_bpb:1.1787\n")

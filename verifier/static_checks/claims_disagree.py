@@ -18,6 +18,10 @@ _FIRST_CELL = re.compile(
     r"(?: \([^|]{0,40}\))?[\s*`]*\|"
 )
 _ROUNDING = 6e-4  # a table's three decimals, rounded or cut
+_BOLD = re.compile(r"\*\*[^*]{1,200}\*\*")
+_NO_HEADLINE = re.compile(r"(?i)loss ?[:=] ?[\d.]{1,12}|running (?:val_)?bpb ?[:=] ?[\d.]{1,12}")
+_BPB_EQUALS = re.compile(r"(?i)bpb ?=")  # what follows other equals signs is a setting
+_NUMBER = re.compile(r"(?<![\d.])[0-2]\.(\d{2,8})(?![\d.])")
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -38,7 +42,34 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
                     evidence=text[:160],
                 )
             )
-    return CheckResult(findings=(*findings, *_table_findings(case, rule)))
+    findings += _table_findings(case, rule)
+    return CheckResult(findings=tuple(findings or _untold_findings(case, rule, stated)))
+
+
+def _untold_findings(case: PaperCase, rule: Rule, stated: float) -> list[Finding]:
+    """A README that sets another BPB in bold and gives no score of submission.json anywhere."""
+    lines = [line for line in prose_lines(case.submission) if line.file.lower().endswith(".md")]
+    per_seed = case.claims.metadata.per_seed if case.claims.metadata else ()
+    claimed = [stated, *(seed.val_bpb for seed in per_seed if seed.val_bpb is not None)]
+    told = [number for line in lines for number in _NUMBER.finditer(line.text)]
+    if any(_is_rounded(number, value) for number in told for value in claimed):
+        return []
+    if not rule.parameters["lowest_bpb"] < stated < rule.parameters["highest_bpb"]:
+        return []
+    for line in lines:
+        bold = _BOLD.findall(line.text) if "bpb" in line.text.lower() else []
+        plain = [_BPB_EQUALS.sub("bpb:", _NO_HEADLINE.sub("", text)) for text in bold]
+        scores = [score for text in plain for score in _scores(text, rule)]
+        if scores:
+            message = f"says {scores[0]:g}, and nowhere {stated:.5f}, as submission.json does"
+            return [line.finding(message)]
+    return []
+
+
+def _is_rounded(number: re.Match[str], value: float) -> bool:
+    """Whether a number is a value, rounded or cut, as far as the coarser of the two goes."""
+    decimals = min(len(number[1]), max(3, len(f"{value:.8f}".rstrip("0")) - 2))
+    return abs(float(number[0]) - value) <= 1.01 * 10.0**-decimals
 
 
 def _table_findings(case: PaperCase, rule: Rule) -> list[Finding]:

@@ -18,6 +18,12 @@ _PASS = re.compile(
 
 _PACKED = re.compile(r"(?i)(?<!pre-)(?<!pre)quantiz|int[4-8]|roundtrip")
 _SCORE = re.compile(r"(?i)bpb[ :=]")
+# `quant_gap: 0.0136 BPB (pre:1.1635 post:1.1771)`, `roundtrip: bpb_before=1.19 bpb_after=1.20`
+_PACKING = re.compile(r"(?i)quant|roundtrip|compress")
+_BEFORE_AND_AFTER = re.compile(
+    r"(?i)(?<![a-z])(?:pre|before)[a-z_]{0,20}[:=] ?(\d\.\d{3,12})"
+    r"[^\d]{1,40}(?<![a-z])(?:post|after)[a-z_]{0,20}[:=] ?(\d\.\d{3,12})"
+)
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -25,6 +31,7 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     tolerance = rule.parameters["tolerance_bpb"]
     stated = {s.stated.val_bpb for s in case.claims.seeds if s.stated and s.stated.val_bpb}
     headline = case.claims.headline_bpb
+    of_seeds = sorted(stated)
     if (not stated and headline is None) or not case.claims.logs:
         return cannot_tell("there is no stated score, or no log to find it in")
     if headline is not None and is_carried(headline, case, [], tolerance):
@@ -40,6 +47,8 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     claimed = sorted({*stated, *([headline] if headline is not None else [])})
     best = (_best_pass(claim, claimed, tolerance) for claim in case.claims.logs)
     findings = [finding for found in best for finding in found]
+    logs = case.claims.logs
+    findings += [f for one in logs for f in _unpacked(one, [*claimed, *of_seeds], tolerance)]
     for value in sorted(stated):
         if any(abs(value - final) <= tolerance for final in finals):
             continue
@@ -69,6 +78,29 @@ def _carried(claim: LogClaim, value: float, tolerance: float) -> Iterator[Findin
                 file=str(claim.file.path),
                 line=line,
             )
+
+
+def _unpacked(claim: LogClaim, claimed: list[float], tolerance: float) -> Iterator[Finding]:
+    """A claimed score that a line gives as that before packing, beside a worse one after it.
+
+    What a log sums up at its end may be the score before: its label does not tell.
+    """
+    packed = [m.val_bpb for m in claim.log.finals if m.val_bpb and _PACKED.search(m.label)]
+    for number, line in enumerate((claim.file.text or "").split("\n"), start=1):
+        found = _BEFORE_AND_AFTER.search(line[:400]) if _PACKING.search(line[:400]) else None
+        if found is None:
+            continue
+        before, after = float(found[1]), float(found[2])
+        for value in claimed:
+            of_packed = any(abs(value - score) <= tolerance for score in packed)
+            if abs(before - value) <= tolerance < after - value and not of_packed:
+                yield Finding(
+                    message=f"the claimed {value:.5f} BPB is that before packing; "
+                    f"the packed weights give {found[2]}",
+                    file=str(claim.file.path),
+                    line=number,
+                )
+                return
 
 
 def _packed(claim: LogClaim) -> list[FinalMetric]:
