@@ -243,6 +243,30 @@ def test_a_readme_that_states_another_score_and_not_the_claimed_one(folder, read
     assert bool(outcome(folder, "claims_disagree").findings) == broken
 
 
+TABLE = "| run | seed | BPB |\n|---|---|---|\n| a | 1 | 1.1790 |\n| b | **2** | 1.1784 |\n"
+
+
+@pytest.mark.parametrize(
+    ("readme", "broken"),
+    [
+        (TABLE, True),
+        (TABLE.replace("seed |", "warm-up |"), False),
+        (TABLE.replace("BPB", "seconds"), False),
+        (TABLE.replace("1.1784", "pending"), False),  # nothing is claimed of it
+        (TABLE.replace("**2**", "1"), False),  # a grid of settings, not of seeds
+        (TABLE.replace("| 1 |", "| 3 |"), False),  # numbered runs: no log's seeds
+        (f"{TABLE.replace('**2**', '7')}\nBefore:\n{TABLE}", True),
+        (f"{TABLE.replace('| b | **2** | 1.1784 |', '')}\nBefore:\n{TABLE}", False),
+    ],
+)
+def test_a_seed_that_the_readme_s_table_alone_lists_has_a_log(folder, readme, broken):
+    (folder / "submission.json").write_text('{"val_bpb": 1.1787}')
+    (folder / "README.md").write_text(f"# A run\n\n{readme}")
+    for seed in (2, 3):
+        (folder / f"train_seed{seed}.log").unlink(missing_ok=True)
+    assert bool(outcome(folder, "missing_seed_log").findings) == broken
+
+
 GAP = "quant_gap: 0.0136 BPB (pre:1.1787 post:1.1923)\n"
 
 
