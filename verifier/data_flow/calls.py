@@ -17,6 +17,11 @@ from verifier.data_flow.values import (
 )
 
 _IMPORTERS = ("spec_from_file_location", "import_module")
+# When an optimizer calls what it was handed, and by which method it was.
+_STEP_HOOKS = {
+    "before step": "register_step_pre_hook",
+    "after step": "register_step_post_hook",
+}
 _ORIGINS = {VALIDATION, TRAINING}
 _STRENGTH = re.compile(r"(?i)boost|bonus|beta|weight|alpha|strength")
 
@@ -36,14 +41,25 @@ class Calls(Library):
         """The value of a call, with what it does on the way."""
         arguments = self._arguments(node, scope)
         self.report(node, arguments.all)
-        if isinstance(node.func, ast.Attribute):
-            receiver = self.evaluate(node.func.value, scope)
-            callee = self.attribute_of(receiver, node.func.attr)
+        base, name = self._method_named(node.func, scope)
+        if base is not None:
+            receiver = self.evaluate(base, scope)
+            callee = self.attribute_of(receiver, name)
             if callee.function is None and callee.class_ is None and not callee.name:
-                return self._method(node, receiver, node.func.attr, arguments)
+                return self._method(node, receiver, name, arguments)
         else:
             callee = self.evaluate(node.func, scope)
         return self.apply(node, callee, arguments)
+
+    def _method_named(self, called: ast.expr, scope: Scope) -> tuple[ast.expr | None, str]:
+        """What a method is called on, and its name: `x.step(...)` or `getattr(x, "step")(...)`."""
+        if isinstance(called, ast.Attribute):
+            return called.value, called.attr
+        if isinstance(called, ast.Call) and getattr(called.func, "id", "") == "getattr":
+            name = self.evaluate(called.args[1], scope).constant if len(called.args) > 1 else None
+            if isinstance(name, str):
+                return called.args[0], name
+        return None, ""
 
     def apply(self, node: ast.Call, callee: Value, arguments: Arguments) -> Value:
         """Call a value."""
@@ -168,17 +184,41 @@ class Calls(Library):
         """A method that the script does not define."""
         if name == "step" and arguments.first().function is not None:  # it calls the closure
             self.apply(node, arguments.first(), Arguments(positional=(), named={}))
+        if name in _STEP_HOOKS.values() and arguments.positional:
+            self.step_hooks.setdefault(name, []).append(arguments.first())
+        self._call_hooks(node, f"before {name}", receiver)
         known = self.known_method(node, receiver, name, arguments)
+        self._call_hooks(node, f"after {name}", receiver)
         if known is not None:
             return known
         if any(mark.startswith(OBJECT) for mark in receiver.marks):
             return self._foreign(node, receiver, arguments)
         return Value(marks=receiver.all_marks() | arguments.marks())
 
+    def _call_hooks(self, node: ast.Call, moment: str, receiver: Value) -> None:
+        """What the script has told an optimizer to call around each step; whose it is, is open."""
+        for hook in self.step_hooks.get(_STEP_HOOKS.get(moment, ""), []):
+            self.apply(node, hook, Arguments(positional=(receiver, Value(), Value()), named={}))
+
+    def _by_key(self, node: ast.Call, arguments: Arguments) -> Value:
+        """min, max and sorted with a key: a choice where the key is a whole pass's score."""
+        several = Value(items=list(arguments.positional))
+        choices = arguments.first() if len(arguments.positional) == 1 else several
+        one = choices.any_element()
+        judged = self.apply(
+            node, arguments.named["key"], Arguments(positional=(one,), named={})
+        ).all_marks()
+        best = one.view(self.choice(node, judged))
+        if getattr(node.func, "id", "") != "sorted":
+            return best
+        return choices if best.marks <= one.marks else Value(marks=choices.marks, element=best)
+
     def _library(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
         """A library function; some of them come back to what the script defines."""
         if name == "getattr" and len(arguments.positional) > 1:
             return self._attribute_by_name(arguments)
+        if name in ("min", "max", "sorted") and "key" in arguments.named:
+            return self._by_key(node, arguments)
         if name.endswith("field") and "default_factory" in arguments.named:
             nothing = Arguments(positional=(), named={})
             return self.apply(node, arguments.named["default_factory"], nothing)

@@ -38,7 +38,9 @@ _TEXT_METHODS = ("lower", "upper", "strip")
 def fold(kind: ast.operator | ast.cmpop, one: object, other: object) -> object:
     """The result of an operator on two constants, UNKNOWN where either is or the result is big."""
     function = _OPERATORS.get(type(kind))
-    is_text_arithmetic = isinstance(one, str | tuple) and isinstance(kind, ast.operator)
+    is_joined = isinstance(one, str) and isinstance(other, str) and isinstance(kind, ast.Add)
+    is_sequence = isinstance(one, str | tuple) and isinstance(kind, ast.operator)
+    is_text_arithmetic = is_sequence and not is_joined
     if function is None or one is UNKNOWN or other is UNKNOWN or is_text_arithmetic:
         return UNKNOWN
     try:

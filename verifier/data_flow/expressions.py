@@ -91,12 +91,7 @@ class Expressions(Places):
     def _constant(self, node: ast.Constant, scope: Scope) -> Value:
         if not isinstance(node.value, str):
             return Value(constant=node.value)
-        marks = set()
-        if _VALIDATION_FILES.search(node.value):
-            marks |= {VALIDATION, FILE_NAME}
-        elif _TRAINING_FILES.search(node.value):
-            marks |= {TRAINING, FILE_NAME}
-        return Value(constant=node.value, text=node.value, marks=marks)
+        return Value(constant=node.value, text=node.value, marks=_marks_of_name(node.value))
 
     def _name(self, node: ast.Name, scope: Scope) -> Value:
         value = scope.find(node.id)
@@ -159,6 +154,8 @@ class Expressions(Places):
             marks |= self.mixture(node, left, right)
         element = left.element if isinstance(kind, ast.Add) else None
         text = right.text if isinstance(kind, ast.Div) else ""  # the last part of a path
+        if isinstance(constant, str):
+            text, marks = constant, marks | _marks_of_name(constant)
         if _WORD.search(left.text + right.text):
             marks.add(FILE_NAME)
         return Value(marks=marks, constant=constant, element=element, text=text)
@@ -323,6 +320,13 @@ class Expressions(Places):
         ast.Starred: _starred,
         ast.Call: _call,
     }
+
+
+def _marks_of_name(text: str) -> set[str]:
+    """What a text says of the data that lie under it as a name."""
+    if _VALIDATION_FILES.search(text):
+        return {VALIDATION, FILE_NAME}
+    return {TRAINING, FILE_NAME} if _TRAINING_FILES.search(text) else set()
 
 
 def _is_threshold(value: Value) -> bool:

@@ -28,6 +28,7 @@ from verifier.data_flow.values import (
     PIECE,
     PIECE_LENGTH,
     RANK,
+    SIDE_BY_SIDE,
     TARGET_PROBABILITY,
     TOKEN_BLIND,
     TOKEN_CLASS,
@@ -150,8 +151,6 @@ class Library(Probabilities):
             marks.discard(FILE_NAME)
         if last == "arange" and _VOCABULARY_SIZE.search(_named(node.args)):
             marks.add(VOCABULARY)
-        if last == "bincount" and HASHED in marks:
-            marks.add(BUCKETS)
         if "requires_grad" in arguments.named or last == "Parameter":
             marks.add(self.new_mark(LEAF))
         value = Value(marks=marks, text=arguments.first().text)
@@ -168,6 +167,22 @@ class Library(Probabilities):
         is_blind = any(ENTROPY in row and LOSS not in row for row in rows)
         if is_blind and any(LOSS in row for row in rows):
             value.marks.add(TOKEN_BLIND)
+        each = arguments.first().element
+        rows += [each.all_marks()] * 2 if each is not None else []
+        if sum(LOSS in row and PIECE_LENGTH not in row for row in rows) > 1:
+            value.marks.add(SIDE_BY_SIDE)
+        return value
+
+    def _bincount(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
+        """How often each key occurs: a table, if it is one of the vocabulary's symbols, at once."""
+        value = self._made(node, name, arguments)
+        bins = [*node.args[1:], *(k.value for k in node.keywords if k.arg == "minlength")]
+        keys = arguments.first().all_marks()
+        if HASHED in value.marks:
+            value.marks.add(BUCKETS)
+        elif _VOCABULARY_SIZE.search(_named(bins)) and VALIDATION in keys - {FILE_NAME}:
+            value.marks.add(value.identity)
+            self.update(node, keys, {value.identity}, is_table=True)
         return value
 
     def _add_at(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
@@ -285,6 +300,12 @@ class Library(Probabilities):
             value.absorb(arguments.marks())
         return Value()
 
+    def _register(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        """model.register_buffer(name, tensor): an attribute by another way."""
+        if len(arguments.positional) > 1:
+            self.set_attribute(receiver, arguments.first().text, arguments.positional[1])
+        return Value()
+
     def _to_file(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
         arguments.first().absorb(receiver.all_marks())
         return Value()
@@ -307,6 +328,7 @@ class Library(Probabilities):
         "requires_grad_": _need_gradient,
         "get": _get,
         "tofile": _to_file,
+        "register_buffer": _register,
     }
     _FUNCTIONS: ClassVar[Mapping[str, Callable[..., Value]]] = {
         "get": _environment,
@@ -322,6 +344,7 @@ class Library(Probabilities):
         "open": _open,
         "load": _open,
         "at": _add_at,
+        "bincount": _bincount,
         "grad": _gradient,
         "len": _length,
     }

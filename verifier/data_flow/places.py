@@ -44,7 +44,7 @@ class Places(Recorder):
         elif isinstance(target, ast.Starred):
             self.assign(target.value, value, scope)
         elif isinstance(target, ast.Attribute):
-            self._set_attribute(self.evaluate(target.value, scope), target.attr, value)
+            self.set_attribute(self.evaluate(target.value, scope), target.attr, value)
         elif isinstance(target, ast.Subscript):
             self._set_item(target, value, scope)
 
@@ -55,7 +55,8 @@ class Places(Recorder):
         for target, item in zip(targets, items, strict=True):
             self.assign(target, item, scope)
 
-    def _set_attribute(self, base: Value, name: str, value: Value) -> None:
+    def set_attribute(self, base: Value, name: str, value: Value) -> None:
+        """Give `base` an attribute, which is also known by its name alone."""
         if base.attributes is None:
             base.attributes = {}
         if name in self.changing_attributes and value.constant is not UNKNOWN:

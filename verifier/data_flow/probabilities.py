@@ -10,6 +10,7 @@ from verifier.data_flow.values import (
     DISTRIBUTION,
     ENTROPY,
     HASHED,
+    HINDSIGHT,
     LOG_DISTRIBUTION,
     LOG_NORM,
     LOSS,
@@ -17,6 +18,7 @@ from verifier.data_flow.values import (
     PICKED,
     PIECE,
     PIECE_LENGTH,
+    SIDE_BY_SIDE,
     SUMMED,
     TARGET_PROBABILITY,
     TOKEN_BLIND,
@@ -30,6 +32,7 @@ _LOSSES = {"cross_entropy", "nll_loss", "softcapped_cross_entropy", "linear_cros
 _PIECES = {"id_to_piece", "IdToPiece", "encode", "decode", "piece_to_bytes"}
 _PICKING = {"gather", "take_along_dim", "take_along_axis", "index_select"}
 _LOGS = {"log", "log2", "log10", "log1p", "neg_log"}
+_LEAST = {"min", "amin", "minimum"}
 _EXPONENTIALS = {"exp", "exp2"}
 _REDUCED = {"max", "amax", "argmax", "topk"}  # of a distribution: no longer one
 
@@ -42,6 +45,8 @@ class Probabilities(Expressions):
         marks = set().union(*(value.all_marks() for value in operands)) if operands else set()
         if operands and reduces(name, operands):
             return Value(marks=marks - DISTRIBUTIONS)
+        if name in _LEAST and operands and self._is_least_loss(operands[0]):
+            return Value(marks=marks | {self.oddity(node, HINDSIGHT, marks)})
         if name in _LOSSES:
             return Value(marks=self.score(node, marks))
         if added := _added_by(name, operands):
@@ -112,6 +117,8 @@ class Probabilities(Expressions):
         marks = set().union(*(value.all_marks() for value in values)) if values else set()
         if values and reduces("max", values):
             return Value(marks=marks - DISTRIBUTIONS)
+        if values and self._is_least_loss(values[0]):
+            return Value(marks=marks | {self.oddity(node, HINDSIGHT, marks)})
         if self._keeps_best(node, values):
             return Value(marks=marks | {self.oddity(node, BEST, marks)})
         if len(values) == 2 and COUNT in marks and all(LOSS in v.marks for v in values):
@@ -119,6 +126,11 @@ class Probabilities(Expressions):
         if len(values) > 1 and all(PIECE_LENGTH in value.marks for value in values):
             marks |= self.choice(node, marks)  # the better BPB of two passes
         return Value(marks=marks | self.hindsight(node, values))
+
+    @staticmethod
+    def _is_least_loss(value: Value) -> bool:
+        """Whether the least is taken of several losses that a token has side by side."""
+        return value.marks >= {SIDE_BY_SIDE, LOSS, VALIDATION}
 
     def _keeps_best(self, node: ast.Call, values: list[Value]) -> bool:
         """`best = minimum(best, loss)`: of the losses that a token gets, the lowest stays."""

@@ -70,6 +70,7 @@ class Recorder:
         self.on_outcome: list[bool] = []  # whether the realised token's probability decided on each
         self.assigned: ast.expr | None = None  # where the value goes that is being made
         self.pending: set[str] | None = None  # marks of the last loss differentiated
+        self.step_hooks: dict[str, list[Value]] = {}  # functions that an optimizer's step calls
         self._loops: list[Loop] = []
         self._scored_in: dict[str, tuple[str, frozenset[str]]] = {}  # function and loops by mark
         self._told: dict[ast.expr, bool] = {}

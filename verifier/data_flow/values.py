@@ -25,6 +25,7 @@ VOCABULARY: Final = "vocabulary"  # ranges over all symbols, not over the realis
 SUMMED: Final = "summed"  # counts of all symbols added up: what makes them probabilities
 ENTROPY: Final = "entropy"  # an average over all symbols: the same whatever token comes
 TOKEN_BLIND: Final = "token-blind"  # stacked losses, one of which is no token's
+SIDE_BY_SIDE: Final = "side by side"  # stacked losses, of which a token has several
 SELF_WEIGHTED: Final = "self-weighted"  # the realised token's probability times its own loss
 GRADIENT: Final = "gradient"
 PICKED: Final = "picked"  # the logit of one symbol

@@ -49,6 +49,19 @@ CHOOSING = {
         if not is_better and time.time() > 0:
             model.load_state_dict(ema)
     """,
+    "the key of a minimum": """
+        def scaled(value):
+            model.scale = value
+            return evaluate(model)
+        model.scale = min((0.8, 1.0, 1.2), key=lambda value: scaled(value))
+    """,
+    "the first of a sorted list": """
+        kept = [raw, ema]
+        def put_in(state):
+            model.load_state_dict(state)
+            return evaluate(model)
+        model.load_state_dict(sorted(kept, key=put_in)[0])
+    """,
     "weights by another comparison": """
         keep = raw if evaluate(model) < evaluate(GPT()) else ema
         model.load_state_dict(keep)
@@ -84,6 +97,13 @@ HONEST = {
         learned = np.fromfile("fineweb_train_000000.bin")
         if F.cross_entropy(model(learned), learned) < 3.0:
             model.load_state_dict(ema)
+    """,
+    "the key of a minimum is no score": """
+        model.scale = min((0.8, 1.0, 1.2), key=lambda value: abs(value - 1))
+        evaluate(model)
+    """,
+    "the least of several is only told": """
+        print("best scale", min((0.8, 1.2), key=lambda value: evaluate(model, value)))
     """,
     "a threshold": """
         if evaluate(model) > 1e-9:

@@ -96,6 +96,30 @@ def test_a_loss_kept_where_it_is_the_lower_of_two_is_hindsight(follow, other, is
     assert bool(trace.claimed_oddities(HINDSIGHT)) is is_hindsight
 
 
+@pytest.mark.parametrize(
+    ("taken", "is_hindsight"),
+    [
+        ("torch.stack(heads).amin(dim=0)", True),
+        ("torch.stack([bare, 2 * bare]).min(dim=0).values", True),
+        ("torch.stack([bare, bare]).min(0).values", True),
+        ("torch.stack(heads).mean(dim=0)", False),
+        ("bare.clamp(min=0)", False),
+        ("torch.stack(sizes).amin() * bare", False),
+    ],
+)
+def test_the_least_of_losses_side_by_side_is_hindsight(follow, taken, is_hindsight):
+    trace = follow(f"""
+for i in range(9):
+    x, y = tokens[i:], tokens[i + 1 :]
+    sizes = [len(x), len(y)]
+    bare = F.cross_entropy(model.forward(x), y, reduction="none")
+    heads = [F.cross_entropy(scale * model.forward(x), y, reduction="none") for scale in SCALES]
+    print(f"val_bpb:{{{taken}}}")
+""")
+    assert trace.claimed_scores()
+    assert bool(trace.claimed_oddities(HINDSIGHT)) is is_hindsight
+
+
 STACKED = """
 counts, totals = np.zeros(1024), np.zeros(1024)
 for i in range(9):

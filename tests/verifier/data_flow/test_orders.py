@@ -227,6 +227,61 @@ torch.optim.LBFGS([delta]).step(closure)
     assert [bool(update.numbered(LEAF)) for update in updates] == [True]
 
 
+COUNTED = "usage = torch.bincount({}, minlength=vocab_size).float()\n"
+USED = "loss_sum += F.cross_entropy(model.head(x) + model.usage, y)"
+
+
+@pytest.mark.parametrize(
+    ("code", "is_breach"),
+    [
+        (COUNTED.format("tokens") + "model.register_buffer('usage', usage)", True),
+        (COUNTED.format("tokens") + "model.usage = usage / usage.sum()", True),
+        (COUNTED.format("tokens") + "print(usage.max())", False),
+        (COUNTED.format("np.fromfile('fineweb_train_0.bin')") + "model.usage = usage", False),
+        ("model.usage = torch.bincount((tokens == 1).cumsum(0), minlength=9)", False),
+    ],
+)
+def test_symbols_counted_over_the_whole_text_are_learned_before_they_are_scored(
+    follow, code, is_breach
+):
+    assert bool(list(scored_again(follow(f"{code}\n{passes([USED])}")))) is is_breach
+
+
+def test_symbols_counted_once_they_are_scored_are_the_past(follow):
+    count = "model.usage += torch.bincount(y, minlength=vocab_size)"
+    trace = follow(f"model.usage = torch.zeros(1024)\n{passes([USED, count])}")
+    assert trace.claimed_scores() and not list(scored_again(trace))
+
+
+@pytest.mark.parametrize("moment", ["pre", "post"])
+@pytest.mark.parametrize(("learned", "is_breach"), [("x, y", True), ("seen, seen", False)])
+def test_what_an_optimizer_is_told_to_call_learns_too(follow, moment, learned, is_breach):
+    trace = follow(
+        f"""
+seen = np.fromfile("fineweb_train_000000.bin")
+def regularise(*_):
+    x, y = tokens[:64], tokens[1:65]
+    model({learned}).backward()
+    optimizer.step()
+optimizer = torch.optim.SGD(model.parameters())
+optimizer.register_step_{moment}_hook(regularise)
+for step in range(9):
+    model(seen, seen).backward()
+    optimizer.step()
+"""
+        + passes([SCORE])
+    )
+    assert bool(list(learned_before_scored(trace))) is is_breach
+
+
+@pytest.mark.parametrize("step", ['getattr(optimizer, "st" + "ep")()', "optimizer.zero_grad()"])
+def test_a_method_called_by_a_name_made_of_pieces_is_that_method(follow, step):
+    learn = f'getattr(model(x, y), "back" + "ward")(); {step}'
+    assert bool(list(learned_before_scored(follow(passes([learn], [SCORE]))))) is (
+        "getattr" in step
+    )
+
+
 @pytest.mark.parametrize(("epochs", "is_rescored"), [(2, True), (1, False)])
 def test_an_adapter_whose_last_epoch_is_scored_saw_the_tokens_before(follow, epochs, is_rescored):
     trace = follow(f"""
