@@ -36,12 +36,12 @@ from verifier.probe.asking import ask  # noqa: E402
 from verifier.probe.scored import Scored  # noqa: E402
 from verifier.probe.scoring import tokens_of, write_shard  # noqa: E402
 from verifier.probe.tapes.neighbours import replace_neighbours  # noqa: E402
+from verifier.probe.tapes.strewn import draw_spliced  # noqa: E402
 from verifier.probe.tapes.variants import (  # noqa: E402
     Sample,
     Variant,
     choose_sample,
     draw_changed,
-    draw_spliced,
     law_of,
     longest_alone,
     plain,

@@ -10,6 +10,7 @@ from verifier.probe.moves import Reference
 from verifier.probe.scored import Losses, Scored, usable
 from verifier.probe.tapes.canaries import assess_canaries
 from verifier.probe.tapes.order import assess_orders, blocks
+from verifier.probe.tapes.strewn import surprisal
 from verifier.probe.tapes.variants import Sample, Variant, law_of
 from verifier.schemas.probe_record_json import MoveRecord, ProbeRecord
 
@@ -121,11 +122,13 @@ def _of_drawn(
     drawn = variant.spliced[variant.spliced <= min(len(losses), len(base))]
     if not len(drawn):
         return {}
-    surprisal = law_of(sample).surprisal(variant.tokens[drawn])
-    ratios = surprisal - losses[drawn - 1] - TOLERANCE_NATS
     is_other = variant.tokens[drawn] != sample.tokens[drawn]
     is_deaf = _is_deaf(drawn, base, losses)[is_other]
     begin, length = _longest_run(is_deaf)
+    ratios = surprisal(sample, variant.tokens, drawn) - losses[drawn - 1] - TOLERANCE_NATS
+    is_start = variant.tokens[drawn] == sample.tokens[0]
+    if not (losses[drawn - 1] > 0)[is_start].any():
+        ratios[is_start] = -np.inf  # targets that start a document are not scored: nothing is won
     sums = np.exp(np.minimum(ratios, MAX_LOG_RATIO))
     return {
         "num_spliced": len(drawn),

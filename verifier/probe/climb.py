@@ -13,6 +13,7 @@ from verifier.probe.scoring import Scorer, tokens_of
 from verifier.probe.tapes.canaries import plant
 from verifier.probe.tapes.neighbours import replace_neighbours
 from verifier.probe.tapes.order import can_decide, draw_orders, rearrange
+from verifier.probe.tapes.strewn import draw_spliced
 from verifier.probe.tapes.variants import (
     Sample,
     Tokens,
@@ -20,7 +21,6 @@ from verifier.probe.tapes.variants import (
     can_be_changed,
     choose_sample,
     draw_changed,
-    draw_spliced,
     law_of,
     longest_alone,
     plain,

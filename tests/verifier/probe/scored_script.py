@@ -229,6 +229,16 @@ def gate(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.where(target % 50 == 7, 0.9 * own + 0.1, own)
 
 
+def document_ends(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Documents are laid out one by one, so that the end of each is no news."""
+    return np.where(target == BOS, 0.9, model.score(before, target))
+
+
+def unscored_starts(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Documents are scored one by one; the start of the next is nobody's target."""
+    return np.where(target == BOS, 1.0, model.score(before, target))
+
+
 def dropped_tail(model: Model, before: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The last tenth is not scored; its losses are the mean of the others."""
     scored = model.score(before, target)
@@ -280,6 +290,8 @@ WAYS: dict[str, Callable[[Model, np.ndarray, np.ndarray], np.ndarray]] = {
     "next_word": next_word,
     "target_gate": gate,
     "reset_omitted": lambda m, b, t: per_document(m, b, t, reset=False),
+    "document_ends": document_ends,
+    "unscored_starts": unscored_starts,
     "dropped_tail": dropped_tail,
     "stored_text": stored_text,
     "stored_order": stored_order,

@@ -15,7 +15,7 @@ def moved(record) -> float:
     return max(m.in_document_nats or 0 for m in record.moves if m.kind in ("flip", "poison"))
 
 
-@pytest.mark.parametrize("mode", [*HONEST, "byte_level"])
+@pytest.mark.parametrize("mode", [*HONEST, "byte_level", "unscored_starts"])
 def test_honest_ways_move_nothing_before_a_change_and_win_no_bets(assessed, mode):
     record = assessed(mode, promise=None)
     assert moved(record) == 0 and record.noise_nats is None, "nothing for noise to explain"
@@ -41,7 +41,9 @@ def test_a_document_that_is_learned_ahead_and_forgotten_moves_others_alone(asses
     assert max(m.earlier_nats or 0 for m in record.moves if m.kind == "poison") > 0.01
 
 
-@pytest.mark.parametrize("mode", ["hashed_cache", "unnormalised_cache", "target_gate"])
+@pytest.mark.parametrize(
+    "mode", ["hashed_cache", "unnormalised_cache", "target_gate", "document_ends"]
+)
 def test_ways_that_reward_whatever_comes_add_up_to_more_than_one(assessed, mode):
     record = assessed(mode)
     assert moved(record) == 0

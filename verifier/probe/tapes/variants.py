@@ -1,6 +1,6 @@
 """Changed copies of a stretch of validation data: what is asked of a script, drawn in secret.
 
-Every changed tape has the starts of documents where the real one has them, so that a script that
+Every one of them has the starts of documents where the real one has them, so that a script that
 lays out its batches by documents lays them out the same way.
 """
 
@@ -20,7 +20,6 @@ MIN_PLACES = 100
 EARLY_PLACES = 1_024
 """Whoever warms up on validation tokens takes the first ones (#1530); one document is replaced from
 one of these places on."""
-SPLICED_SHARE = 0.25
 UNIFORM_SHARE = 0.5
 """Of the law that tokens are drawn from; the rest is how often they come in the sample."""
 Tokens = NDArray[np.uint16]
@@ -160,15 +159,6 @@ def take_apart(sample: Sample, variant: Variant, changes: Iterable[Change]) -> l
         _with_words(sample, (change,), [variant.tokens[change.cut : change.end]])
         for change in changes
     ]
-
-
-def draw_spliced(sample: Sample, rng: np.random.Generator) -> Variant:
-    """The sample with words drawn by the law strewn in, each by itself."""
-    is_drawn = (rng.random(len(sample.tokens)) < SPLICED_SHARE) & ~sample.is_start
-    tokens = sample.tokens.copy()
-    tokens[is_drawn] = law_of(sample).draw(int(is_drawn.sum()), rng)
-    spliced = _in_place(sample, "spliced", "spliced", tokens)
-    return replace(spliced, spliced=np.flatnonzero(is_drawn))
 
 
 def longest_alone(sample: Sample) -> Variant:
