@@ -61,7 +61,7 @@ def corrupt(source: Path, target: Path) -> Path:
 
 
 def check_independence(setting: Setting, seed: SeedMeasurement) -> Independence | None:
-    """Train a seed again beside validation data in reverse and compare the printed losses.
+    """Train a seed again beside validation data in reverse and compare printed losses and artifact.
 
     None where the plan does not ask for it, or the seed did not complete.
     """
@@ -79,6 +79,9 @@ def check_independence(setting: Setting, seed: SeedMeasurement) -> Independence 
     result = compare_losses(
         seed.seed, read_training_log(log).train_points, again.training.train_points
     )
+    if again.artifact is not None and seed.artifact_sha256 is not None:
+        is_same = again.artifact.sha256 == seed.artifact_sha256
+        result = result.model_copy(update={"is_same_artifact": is_same})
     write_record(folder / "independence.json", result)
     return result
 

@@ -255,6 +255,8 @@ class Independence(StrictModel):
     first_step: int | None
     """The first of them at which the losses differ; None where all agree."""
     largest_gap_nats: float
+    is_same_artifact: bool | None = None
+    """Byte for byte; None where not both runs left one that was found."""
 
 
 class HostReport(StrictModel):

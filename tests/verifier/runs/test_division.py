@@ -172,6 +172,7 @@ def test_undivided_training_is_tested_beside_other_validation_data(
     run(pgolf, make_submission(), "7", "--independence")
     test = evidence().independence
     assert (test.num_losses, test.first_step, test.largest_gap_nats) == (4, None, 0)
+    assert test.is_same_artifact
 
 
 def test_training_that_reads_validation_data_is_not_independent(
