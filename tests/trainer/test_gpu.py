@@ -36,6 +36,12 @@ OPTIONS = ModelOptions(vocab_size=320, num_layers=2, model_dim=128, num_heads=2,
 RELATIVE_ERROR = 0.02
 
 
+@pytest.fixture(autouse=True)
+def compiled_anew():
+    """Every test with the compiler's whole allowance of graphs for one piece of code."""
+    torch.compiler.reset()
+
+
 def relative_error(seen: torch.Tensor, reference: torch.Tensor) -> float:
     difference = seen.float().cpu() - reference.float()
     return (difference.norm() / reference.float().norm()).item()

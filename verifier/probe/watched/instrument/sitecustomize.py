@@ -96,21 +96,28 @@ def repeat_yourself() -> None:
 
 
 def repeating(attention: Callable[..., "Tensor"]) -> Callable[..., "Tensor"]:
-    """PyTorch's attention, whose backward pass repeats itself only where nothing else may run."""
+    """PyTorch's attention, chosen and undone where nothing that varies may run.
+
+    A preference alone is not enough: cuDNN's attention, which newer versions choose on Hopper and
+    whose way back does not repeat itself, is passed over only where PyTorch is strict.
+    """
     import torch
 
+    def prefer() -> None:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
     def call(*args: object, **options: object) -> "Tensor":
+        torch.use_deterministic_algorithms(True)
         try:
             result = attention(*args, **options)
-        except RuntimeError:  # cuDNN's is not offered to who prefers what repeats itself
+        except RuntimeError:  # cuDNN's is not offered to who asks for what repeats itself
             torch.use_deterministic_algorithms(False)
-            try:
-                return attention(*args, **options)
-            finally:
-                torch.use_deterministic_algorithms(True, warn_only=True)
+            return attention(*args, **options)
+        finally:
+            prefer()
         if (node := attention_node(result.grad_fn)) is not None:
             node.register_prehook(lambda _: torch.use_deterministic_algorithms(True))
-            node.register_hook(lambda *_: torch.use_deterministic_algorithms(True, warn_only=True))
+            node.register_hook(lambda *_: prefer())
         return result
 
     return call
