@@ -108,7 +108,9 @@ def test_a_gpu_makes_up_for_as_much_as_a_cpu():
     wanted = output_error(matrix, hessian, gptq_codes(matrix, hessian, grid), grid).sum()
     grid_there = row_grid(sigma_steps(matrix, 6, 12.0).cuda(), 6)
     codes = gptq_codes(matrix.cuda(), hessian.cuda(), grid_there).cpu()
-    assert output_error(matrix, hessian, codes, grid).sum() == pytest.approx(wanted.item(), rel=0.01)
+    assert output_error(matrix, hessian, codes, grid).sum() == pytest.approx(
+        wanted.item(), rel=0.01
+    )
 
 
 @pytest.mark.parametrize("mantissa_bits", [1, 4, 10])
