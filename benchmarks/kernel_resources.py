@@ -24,12 +24,13 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from kernels import cases, forward_and_backward  # noqa: E402
 
 H100 = GPUTarget("cuda", 90, 32)  # compute capability 9.0, 32 threads a warp
-TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int64: "*i64"}
+TYPES = {torch.bfloat16: "bf16", torch.float32: "fp32", torch.int64: "i64"}
 REGISTERS = re.compile(r"REG:(\d+) STACK:(\d+)")
 ALIGNMENT = 16  # bytes of addresses and multiples of sizes, of which compiled code makes use
 
@@ -69,7 +70,10 @@ def compiled(launch: Launch) -> triton.compiler.CompiledKernel:
         if parameter.is_constexpr:
             signature[parameter.name], constants[place] = "constexpr", argument
         elif isinstance(argument, Tensor):
-            signature[parameter.name] = TYPES[argument.dtype]
+            signature[parameter.name] = f"*{TYPES[argument.dtype]}"
+        elif isinstance(argument, TensorDescriptor):
+            tile = f"{TYPES[argument.base.dtype]}{list(argument.block_shape)}"
+            signature[parameter.name] = f"tensordesc<{tile}>"
         elif isinstance(argument, int):
             signature[parameter.name], is_aligned = "i32", argument % ALIGNMENT == 0
         else:

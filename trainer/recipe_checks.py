@@ -112,6 +112,7 @@ def contradictions(recipe: Recipe) -> Iterator[str]:
     """What is wrong between options that are each right on their own."""
     yield from batch_contradictions(recipe.batch)
     yield from shape_contradictions(recipe.model)
+    yield from kernel_contradictions(recipe.model)
     yield from block_contradictions(recipe.model)
     yield from optimizer_contradictions(recipe.optimizer)
     yield from schedule_contradictions(recipe)
@@ -166,6 +167,15 @@ def shape_contradictions(model: ModelOptions) -> Iterator[str]:
         yield f"model.gate_window {model.gate_window} must be at most model_dim {model.model_dim}"
     if model.overtone_init and not model.tie_embeddings:
         yield "model.overtone_init shapes a tied embedding: set tie_embeddings, or leave it out"
+
+
+def kernel_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What a kernel that is switched on cannot do."""
+    if model.fused_mlp_enabled and (model.model_dim % 8 > 0 or model.hidden_dim % 8 > 0):
+        yield (
+            f"model.model_dim {model.model_dim} and the feed-forward's {model.hidden_dim} channels "
+            "must be multiples of 8 where fused_mlp_enabled: it moves rows of whole 16 bytes"
+        )
     if model.fused_ce_enabled and model.asym_logit_rescale:
         yield "model.asym_logit_rescale: the loss of fused_ce_enabled knows one softcap; set one"
     if model.fused_ce_enabled and (model.logit_softcap > 40 or model.vocab_size > 16_384):

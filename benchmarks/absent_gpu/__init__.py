@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from torch._dynamo.utils import common_constant_types
 
 DEVICE_SOURCE = Path(__file__).with_name("device.cpp")
 IS_LOADED = "PGOLF_ABSENT_GPU"
@@ -69,7 +70,7 @@ def pretend() -> None:
         "is_initialized": True,
         "device_count": 1,
         "current_device": 0,
-        "get_device_properties": H100,
+        "_get_device_properties": H100,
         "get_device_capability": (9, 0),
         "get_device_name": H100.name,
         "is_bf16_supported": True,
@@ -82,6 +83,7 @@ def pretend() -> None:
     for name, answer in answers.items():
         setattr(torch.cuda, name, lambda *_, answer=answer, **__: answer)
     torch.version.cuda = "13.0"
+    common_constant_types.add(type(H100))  # as those of a device that is there
 
     import triton
     from triton.backends.compiler import GPUTarget

@@ -59,6 +59,11 @@ def test_all_mistakes_are_reported_at_once():
             "parallel_residual_start and parallel_start_layer: set one",
         ),
         ({"model.ve_enabled": 1, "model.ve_layers": "3,9"}, "must be numbers from 0 to 8"),
+        (
+            {"model.fused_mlp_enabled": 1, "model.model_dim": 72, "model.mlp_hidden": 100}
+            | {"model.num_heads": 4},
+            "100 channels must be multiples of 8 where fused_mlp",
+        ),
         ({"model.fused_ce_enabled": 1, "model.logit_softcap": 41}, "must be at most 40 and"),
         ({"evaluation.ttt_enabled": 1, "evaluation.ttt_chunk_size": 2000}, "must be at most ttt_e"),
         ({"evaluation.ttt_enabled": 1, "evaluation.ttt_first_chunk_sizes": "8"}, "must be pairs"),

@@ -12,14 +12,20 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 triton: Any = importlib.import_module("triton") if importlib.util.find_spec("triton") else None
+TensorDescriptor: Any = (
+    importlib.import_module("triton.tools.tensor_descriptor").TensorDescriptor if triton else None
+)
 # What the annotations of kernels name must be there all the same.
 tl: Any = (
     triton.language
     if triton
-    else SimpleNamespace(**dict.fromkeys(("pointer_type", "constexpr", "tensor"), object))
+    else SimpleNamespace(
+        **dict.fromkeys(("pointer_type", "constexpr", "tensor", "tensor_descriptor"), object)
+    )
 )
 
 
@@ -49,6 +55,26 @@ def jit(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - launched as kern
 def runs_kernels(tensor: Tensor) -> bool:
     """Whether Triton can work on a tensor: on a GPU where it is installed."""
     return triton is not None and tensor.is_cuda
+
+
+def moves_tiles(tensor: Tensor) -> bool:
+    """Whether kernels may take a tensor by tiles: on a GPU with a copy engine, from Hopper on."""
+    return runs_kernels(tensor) and torch.cuda.get_device_properties(tensor.device).major >= 9
+
+
+def num_processors(tensor: Tensor) -> int:
+    """Of a tensor's GPU; 1 elsewhere."""
+    if not tensor.is_cuda:
+        return 1
+    return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+
+
+def matrix_of_tiles(matrix: Tensor, num_rows: int, num_columns: int) -> Any:  # noqa: ANN401
+    """A contiguous matrix that kernels load and store in tiles of one size, clipped at its edges.
+
+    Its rows are multiples of 16 bytes: the copy engine takes no others.
+    """
+    return TensorDescriptor.from_tensor(matrix, [num_rows, num_columns])
 
 
 def next_power_of_2(number: int) -> int:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.kernels.leaky_relu_squared.triton_kernel import fused_feed_forward
-from trainer.kernels.triton_jit import runs_kernels
+from trainer.kernels.triton_jit import moves_tiles
 from trainer.model.linear import CastedLinear, product_type
 from trainer.recipe import ModelOptions
 
@@ -30,7 +30,7 @@ class FeedForward(nn.Module):
         scale: Tensor | None = None,  # (C,) of the outputs
     ) -> Tensor:  # (B, T, C)
         # Without gradients there is nothing to save, and calibration watches the layers.
-        if self.options.fused_mlp_enabled and torch.is_grad_enabled() and runs_kernels(inputs):
+        if self.options.fused_mlp_enabled and torch.is_grad_enabled() and moves_tiles(inputs):
             return self._fused(inputs.to(product_type(inputs)), scale)
         widened = self.fc(inputs)
         bent = F.leaky_relu(widened, self.slope) if self.slope else F.relu(widened)
