@@ -15,6 +15,10 @@ from trainer.recipe_checks import build_recipe
 pytestmark = pytest.mark.gpu
 SETTINGS = {
     "model.model_dim": 128,
+    "model.bf16_stream_enabled": True,
+    "model.folded_scales_enabled": True,
+    "model.fused_mlp_enabled": True,
+    "model.fused_qkv_enabled": True,
     "batch.train_seq_len": 64,
     "evaluation.ttt_enabled": True,
     "evaluation.ttt_k_lora": True,
