@@ -102,7 +102,7 @@ def test_losses_and_gradients_are_those_of_the_plain_model(device, models, is_jo
             assert relative_error(gradients[name], gradient) < 5 * tolerance, name
 
 
-@pytest.mark.parametrize("name", ["pr1855", pytest.param("pr1886", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["pr1530", "pr1855", "pr1886"])
 def test_so_are_those_of_a_recipe_in_its_loops_over_packed_documents(
     device, name, tiny_form, monkeypatch
 ):
