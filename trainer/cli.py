@@ -175,7 +175,7 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
     seeds = parse_seeds(options["seeds"] or str(resolved.recipe.run.seed))
     # These import torch, for which a mistake on the command line shall not wait.
     from trainer.pipeline import SubmissionRequest, locate_data
-    from trainer.submission_folder.write_folder import FolderRequest
+    from trainer.submission_folder.folder_request import FolderRequest
 
     data = locate_data(options["data"], resolved.recipe)
     folder = FolderRequest(

@@ -25,19 +25,13 @@ from trainer.planning.total_size import cap_warning, describe_total, track_cap_b
 from trainer.recipe import Recipe, RunOptions, Value, recipe_settings
 from trainer.recipe_file import ResolvedRecipe
 from trainer.submission_folder.bundle_script import bundle_script
+from trainer.submission_folder.folder_request import READABLE_NAME, SCRIPT_NAME, FolderRequest
 from trainer.submission_folder.hold_folder import held
 from trainer.submission_folder.metrics import read_metrics
 from trainer.submission_folder.pack_script import pack_script
 from trainer.submission_folder.seed_results import SeedResult, read_seed_result
 from trainer.submission_folder.untrained_folder import describe_untrained
-from trainer.submission_folder.write_folder import (
-    READABLE_NAME,
-    SCRIPT_NAME,
-    FolderRequest,
-    begin_folder,
-    finish_folder,
-    script_of,
-)
+from trainer.submission_folder.write_folder import begin_folder, finish_folder, script_of
 
 Watch = Callable[[int, str], None]  # seed, a line that its run printed
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.recipe_file import load_recipe, recipe_names
-from trainer.submission_folder.write_folder import documents_line, stream_lines
+from trainer.submission_folder.contract import documents_line, stream_lines
 from verifier.schemas.pgolf_yaml import read_contract, split_contract
 
 BIN = Path(sys.executable).parent

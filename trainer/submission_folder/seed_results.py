@@ -1,6 +1,8 @@
 """What a seed's log says about its result. The log is the only source of the folder's figures."""
 
+import math
 import re
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,3 +66,9 @@ def read_seed_result(log: Path, seed: int) -> SeedResult | None:
         hardware=f"{found['world_size']} x {found['device']}",
         torch_version=found["torch_version"],
     )
+
+
+def bits_per_decoded_byte(results: list[SeedResult], text_bytes: int) -> float:
+    """The mean score if the decoded text's bytes are the denominator."""
+    mean_nats = statistics.fmean(result.val_loss * result.num_tokens for result in results)
+    return mean_nats / math.log(2.0) / text_bytes

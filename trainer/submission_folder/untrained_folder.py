@@ -2,13 +2,8 @@
 
 import json
 
-from trainer.submission_folder.write_folder import (
-    READABLE_NAME,
-    SCRIPT_NAME,
-    FolderRequest,
-    recipe_lines,
-    run_command,
-)
+from trainer.submission_folder.folder_request import READABLE_NAME, SCRIPT_NAME, FolderRequest
+from trainer.submission_folder.readme import recipe_lines, run_command
 
 TRACK = "non_record_16mb"  # without a score there is no record to claim
 

@@ -1,50 +1,27 @@
 """The submission's folder: the script first, logs as seeds finish, then what is said of them."""
 
 import json
-import math
 import shutil
 import statistics
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import FolderError
-from trainer.evaluation.scoring import evaluation_windows
-from trainer.evaluation.stream import MOST_STREAM_LANES, unstreamed
-from trainer.quantization.codecs import OPTIONAL_PACKAGES
-from trainer.recipe import Recipe, Value, recipe_settings
-from trainer.recipe_file import ResolvedRecipe
-from trainer.run_log import ARTIFACT_NAME, written_whole
+from trainer.recipe import Value
+from trainer.run_log import written_whole
+from trainer.submission_folder.contract import contract, requirements
+from trainer.submission_folder.folder_request import (
+    CONTRACT_NAME,
+    FIGURE_NAME,
+    METRICS_NAME,
+    READABLE_NAME,
+    SCRIPT_NAME,
+    FolderRequest,
+)
 from trainer.submission_folder.metrics import StepMetrics, metrics_lines
 from trainer.submission_folder.pack_script import pack_script
+from trainer.submission_folder.readme import readme
 from trainer.submission_folder.run_figure import draw_run
-from trainer.submission_folder.seed_results import SeedResult
-
-SCRIPT_NAME = "train_gpt.py"
-READABLE_NAME = "train_gpt_readable.py"  # beside a packed script
-METRICS_NAME = "metrics.jsonl"
-FIGURE_NAME = "training.svg"
-CONTRACT_NAME = "pgolf.yaml"  # written with the script, so it marks a folder as one of ours
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FolderRequest:
-    """What is to be written, and by whom."""
-
-    resolved: ResolvedRecipe
-    folder: Path
-    dataset: str  # name of the data set's folder
-    tokenizer: str  # name of the tokenizer's file
-    num_gpus: int | None  # None: no torchrun
-    is_packed: bool  # the script is compressed, with its readable source beside it
-    author: str
-    github_id: str
-    date: str  # ISO
-
-    @property
-    def launch(self) -> str:
-        if self.num_gpus is None:
-            return f"python {SCRIPT_NAME}"
-        return f"torchrun --standalone --nproc_per_node={self.num_gpus} {SCRIPT_NAME}"
+from trainer.submission_folder.seed_results import SeedResult, bits_per_decoded_byte
 
 
 def script_of(request: FolderRequest, readable: str) -> str:
@@ -85,52 +62,6 @@ def write_whole(path: Path, text: str) -> None:
     """
     with written_whole(path) as part:
         part.write_text(text, encoding="utf-8")
-
-
-def contract(request: FolderRequest) -> str:
-    """The content of pgolf.yaml: how to train, how to evaluate, what stands between the two."""
-    return (
-        f"version: 1\ntrain: {request.launch} train\nevaluate: {request.launch} evaluate\n"
-        f"artifact: [{ARTIFACT_NAME}]\ncode: [{SCRIPT_NAME}]\n"
-        f"{documents_line(request.resolved.recipe)}{stream_lines(request.resolved.recipe)}"
-    )
-
-
-def documents_line(recipe: Recipe) -> str:
-    """What is promised of documents: that each is scored alone, or knows no word of others.
-
-    Packed documents stand in windows that end where they end, so that their places count.
-    """
-    learning, model = recipe.evaluation, recipe.model
-    if learning.ttt_enabled:
-        shares = learning.ttt_warm_start_a or learning.phased_ttt_num_phases > 0
-        return "" if shares else "documents: alone\n"
-    looks_back = model.use_smeargate or model.bigram_hash_buckets > 0
-    looks_back |= model.smear_gate_enabled and not model.smear_gate_bos_fix
-    return "documents: apart\n" if recipe.batch.pack_documents and not looks_back else ""
-
-
-def stream_lines(recipe: Recipe) -> str:
-    """How the script predicts token by token; nothing where it does not."""
-    if unstreamed(recipe):
-        return ""
-    windows = evaluation_windows(recipe)
-    pieces, lanes = str(windows.stride), MOST_STREAM_LANES
-    if recipe.evaluation.ttt_enabled:
-        pieces, lanes = "documents", recipe.evaluation.ttt_batch_size
-    elif windows.context % windows.stride:
-        return ""
-    return (
-        f"stream:\n  command: python {SCRIPT_NAME} stream\n  pieces: {pieces}\n"
-        f"  context: {0 if pieces == 'documents' else windows.context}\n  lanes: {lanes}\n"
-    )
-
-
-def requirements(request: FolderRequest) -> str:
-    """The content of requirements.txt: what the script imports, the recipe's codec included."""
-    codec = OPTIONAL_PACKAGES.get(request.resolved.recipe.quantization.compressor)
-    packages = {"numpy", "sentencepiece", "torch"} | ({codec} if codec else set())
-    return "\n".join(sorted(packages)) + "\n"
 
 
 def _make_room(folder: Path, script: str, *, overwrite: bool, resume: bool) -> None:
@@ -221,80 +152,3 @@ def _seed_record(result: SeedResult) -> dict[str, Value]:
         "eval_time_s": result.eval_seconds,
         "steps": result.steps,
     }
-
-
-def bits_per_decoded_byte(results: list[SeedResult], text_bytes: int) -> float:
-    """The mean score if the decoded text's bytes are the denominator."""
-    mean_nats = statistics.fmean(result.val_loss * result.num_tokens for result in results)
-    return mean_nats / math.log(2.0) / text_bytes
-
-
-def readme(request: FolderRequest, results: list[SeedResult], text_bytes: int) -> str:
-    """The content of README.md."""
-    rows = [
-        f"| {result.seed} | {result.val_bpb:.8f} | {result.val_loss:.8f} | {result.steps} | "
-        f"{result.train_seconds:.1f} | {result.eval_seconds:.1f} | {result.total_bytes:,} |"
-        for result in results
-    ]
-    bits = [result.val_bpb for result in results]
-    summary = f"Mean val_bpb **{statistics.fmean(bits):.6f}** over {len(bits)} seed(s)"
-    if len(bits) > 1:
-        summary += f", sample standard deviation {statistics.stdev(bits):.6f} (ddof 1)"
-    return "\n".join(
-        [
-            f"# {request.resolved.name}",
-            "",
-            request.resolved.what,
-            "",
-            "| seed | val_bpb | val_loss | steps | train s | eval s | artifact + code bytes |",
-            "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-            *rows,
-            "",
-            f"{summary}. Hardware: {results[0].hardware}; PyTorch {results[0].torch_version}.",
-            f"Over the {text_bytes:,} bytes that the scored tokens decode to, "
-            f"{bits_per_decoded_byte(results, text_bytes):.6f} bits per byte.",
-            "",
-            f"![Loss, learning rate and step time]({FIGURE_NAME})",
-            "",
-            f"Each logged step is a line of `{METRICS_NAME}`.",
-            "",
-            "## Run",
-            "",
-            "```bash",
-            *(run_command(request, result.seed) for result in results),
-            "```",
-            "",
-            f"`{request.launch} train` stops when the artifact `{ARTIFACT_NAME}` is written;",
-            f"`{request.launch} evaluate` starts from the artifact alone. Validation data are "
-            + ("opened" if request.resolved.recipe.schedule.val_loss_every else "not opened"),
-            "before the artifact is written.",
-            "",
-            "## Recipe",
-            "",
-            f"`{READABLE_NAME if request.is_packed else SCRIPT_NAME}` holds the whole recipe as "
-            "literals at its top"
-            + (f"; `{SCRIPT_NAME}` is the same program, packed" if request.is_packed else "")
-            + ".",
-            *recipe_lines(request.resolved.recipe),
-            "",
-        ]
-    )
-
-
-def run_command(request: FolderRequest, seed: int) -> str:
-    """The command line that trains and scores a seed."""
-    return (
-        f"SEED={seed} DATA_PATH=./data/datasets/{request.dataset} "
-        f"TOKENIZER_PATH=./data/tokenizers/{request.tokenizer} {request.launch}"
-    )
-
-
-def recipe_lines(recipe: Recipe) -> list[str]:
-    """What a recipe changes, as lines of Markdown."""
-    defaults = recipe_settings(Recipe())
-    changed = [
-        f"- `{path}`: {value} (baseline: {defaults[path]})"
-        for path, value in recipe_settings(recipe).items()
-        if value != defaults[path] and not path.startswith("run.")
-    ]
-    return ["Options that differ from the public baseline:", "", *(changed or ["none"])]

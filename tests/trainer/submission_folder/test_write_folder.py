@@ -8,8 +8,9 @@ import pytest
 from trainer.errors import TrainerError
 from trainer.recipe_file import load_recipe
 from trainer.submission_folder import write_folder
+from trainer.submission_folder.folder_request import FolderRequest
 from trainer.submission_folder.seed_results import SeedResult
-from trainer.submission_folder.write_folder import FolderRequest, begin_folder, finish_folder
+from trainer.submission_folder.write_folder import begin_folder, finish_folder
 
 RESULT = SeedResult(
     seed=42,
