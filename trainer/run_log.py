@@ -22,9 +22,15 @@ DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its
 class RunLog:
     """Writes to stdout and to the log file; on any process but the first, nowhere."""
 
-    file: TextIO | None
+    file: TextIO | None  # None on those others
 
     def write(self, line: str, *, console: bool = True) -> None:
+        """Add a line, at once: a run that is killed has logged all that it printed.
+
+        Args:
+            line: without its end.
+            console: print it on stdout, too.
+        """
         if self.file is None:
             return
         print(line, file=self.file, flush=True)
@@ -71,23 +77,26 @@ class Progress:
     """How far training has come."""
 
     step: int
-    num_steps: int
-    train_seconds: float
+    num_steps: int  # that the recipe allows; the time limit may come first
+    train_seconds: float  # validations between steps left out
 
     def __str__(self) -> str:
         train_ms = 1000.0 * self.train_seconds
         return f"train_time:{train_ms:.0f}ms step_avg:{train_ms / max(self.step, 1):.2f}ms"
 
     def train_line(self, loss_nats: float) -> str:
+        """What is logged of a step: its training loss, in nats a token, and the time so far."""
         return f"step:{self.step}/{self.num_steps} train_loss:{loss_nats:.4f} {self}"
 
     def validation_line(self, loss_nats: float, bits_per_byte: float) -> str:
+        """What is logged of a validation between steps; loss in nats a token."""
         return (
             f"step:{self.step}/{self.num_steps} val_loss:{loss_nats:.4f} "
             f"val_bpb:{bits_per_byte:.4f} {self}"
         )
 
     def stopping_line(self) -> str:
+        """What is logged where the time limit ends training before its last step."""
         return (
             f"stopping_early: wallclock_cap train_time:{1000.0 * self.train_seconds:.0f}ms "
             f"step:{self.step}/{self.num_steps}"
