@@ -174,7 +174,8 @@ def submission_request(options: TrainOptions) -> "SubmissionRequest":
         )
     seeds = parse_seeds(options["seeds"] or str(resolved.recipe.run.seed))
     # These import torch, for which a mistake on the command line shall not wait.
-    from trainer.pipeline import SubmissionRequest, locate_data
+    from trainer.data.run_data import locate_data
+    from trainer.pipeline import SubmissionRequest
     from trainer.submission_folder.folder_request import FolderRequest
 
     data = locate_data(options["data"], resolved.recipe)

@@ -5,19 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
-from trainer.data.byte_lengths import load_byte_table
-from trainer.data.data_folder import find_datasets
-from trainer.data.token_shards import (
-    has_case_operators,
-    read_shard,
-    shard_num_tokens,
-    shard_paths,
-)
-from trainer.errors import DataError, LaunchError, RecipeError
+from trainer.data.run_data import DataLocation, check_data
+from trainer.errors import LaunchError, RecipeError
 from trainer.evaluation.decoded_text import decoded_bytes
 from trainer.launcher import Launch, run_seed, seed_log
 from trainer.planning.on_cpu import cpu_warnings
@@ -34,14 +26,6 @@ from trainer.submission_folder.untrained_folder import describe_untrained
 from trainer.submission_folder.write_folder import begin_folder, finish_folder, script_of
 
 Watch = Callable[[int, str], None]  # seed, a line that its run printed
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataLocation:
-    """The data of a run."""
-
-    dataset: Path  # folder with the shards
-    tokenizer: Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,66 +209,3 @@ def missing_gpus(wanted: int, found: int) -> str | None:
     if wanted > 0 and found == 0:
         return f"--gpus {wanted}: this machine has no GPU, so that its CPU does the work of all"
     return None
-
-
-def locate_data(folder: Path | None, recipe: Recipe) -> DataLocation:
-    """The data set and tokenizer in a data folder; without one, where the recipe says.
-
-    Raises:
-        DataError: there is none, or more than one and none that the recipe names.
-    """
-    if folder is None:
-        return DataLocation(
-            dataset=Path(recipe.run.data_path), tokenizer=Path(recipe.run.tokenizer_path)
-        )
-    found = find_datasets(folder)
-    named = [one for one in found if one.name == Path(recipe.run.data_path).name]
-    chosen = found if len(found) == 1 else named
-    if len(chosen) != 1:
-        names = ", ".join(one.name for one in found)
-        raise DataError(
-            f"{folder}: holds several data sets ({names}); say which one with "
-            "--set run.data_path=NAME"
-        )
-    tokenizer = chosen[0].tokenizer
-    if tokenizer is None:
-        raise DataError(f"{folder}: no tokenizer for {chosen[0].name} in {folder / 'tokenizers'}")
-    return DataLocation(dataset=chosen[0].folder, tokenizer=tokenizer)
-
-
-def check_data(data: DataLocation, recipe: Recipe) -> None:
-    """See to it that data and recipe fit, before a process is started.
-
-    Of the validation shards only the headers are read.
-
-    Raises:
-        DataError: they do not.
-    """
-    if not data.dataset.is_dir():
-        raise DataError(
-            f"{data.dataset}: no such data; say with --data DIR where yours are, or make some with "
-            "`pgolf-train data build` or `pgolf-train data get`"
-        )
-    vocab_size = recipe.model.vocab_size
-    load_byte_table(data.tokenizer, vocab_size)
-    train_paths = shard_paths(data.dataset, "train")
-    largest = int(read_shard(train_paths[0]).max())
-    if largest >= vocab_size:
-        raise DataError(
-            f"{train_paths[0]}: token id {largest}, but vocab_size is {vocab_size}; "
-            "use the shards that belong to the tokenizer"
-        )
-    if has_case_operators(data.dataset) != recipe.evaluation.caseops_enabled:
-        wanted = not recipe.evaluation.caseops_enabled
-        raise DataError(
-            f"{data.dataset}: tokens have {'' if wanted else 'no '}case operators; set "
-            f"evaluation.caseops_enabled to {str(wanted).lower()}"
-        )
-    needed = {"train": recipe.batch.train_batch_tokens, "val": recipe.batch.train_seq_len}
-    for split, num_needed in needed.items():
-        num_tokens = sum(map(shard_num_tokens, shard_paths(data.dataset, split)))
-        if num_tokens <= num_needed:
-            raise DataError(
-                f"{data.dataset}: {num_tokens} {split} tokens, but this recipe needs more than "
-                f"{num_needed}; add data, or lower train_batch_tokens or train_seq_len"
-            )

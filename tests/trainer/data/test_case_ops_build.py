@@ -11,12 +11,12 @@ from trainer.data.byte_lengths import load_sentencepiece
 from trainer.data.case_operators import OPERATORS, without_operators
 from trainer.data.inspect_folder import documents_in, inspect_folder
 from trainer.data.manifest import read_manifest
+from trainer.data.run_data import DataLocation, check_data
 from trainer.data.token_shards import read_token_bytes, shard_paths, write_shard
 from trainer.errors import DataError
 from trainer.evaluation.bits_per_byte import load_validation_tokens
 from trainer.evaluation.decoded_text import decoded_bytes
 from trainer.phases.score import scored_bytes
-from trainer.pipeline import DataLocation, check_data
 from trainer.recipe_checks import build_recipe
 
 TEXTS = [
