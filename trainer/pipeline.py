@@ -129,7 +129,8 @@ def begin_submission(request: SubmissionRequest, warn: Callable[[str], None]) ->
     """
     folder, resolved = request.folder, request.folder.resolved
     readable = bundle_script(shipped_settings(resolved.recipe), script_title(resolved))
-    cap_bytes, code_bytes = track_cap_bytes(resolved.track), len(script_of(folder, readable))
+    cap_bytes = track_cap_bytes(resolved.track)
+    code_bytes = len(script_of(folder, readable).encode())
     if 0 < resolved.recipe.quantization.fit_total_bytes <= code_bytes:
         raise RecipeError(
             f"quantization.fit_total_bytes {resolved.recipe.quantization.fit_total_bytes} leaves "
