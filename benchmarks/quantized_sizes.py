@@ -21,9 +21,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from trainer.artifact import fit_artifact, pack_artifact, unpack_artifact  # noqa: E402
+from trainer.artifact import pack_artifact, unpack_artifact  # noqa: E402
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.data.token_shards import read_shard, shard_paths  # noqa: E402
+from trainer.fitted_artifact import fit_artifact  # noqa: E402
 from trainer.model.transformer import GPT  # noqa: E402
 from trainer.process_group import ProcessGroup  # noqa: E402
 from trainer.quantization.calibrated_rounding import (  # noqa: E402

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from trainer.artifact import PackedArtifact, fit_artifact, pack_artifact
+from trainer.artifact import PackedArtifact, pack_artifact
 from trainer.data.batches import ReadyBatch
+from trainer.fitted_artifact import fit_artifact
 from trainer.phases.prepare import PreparedRun
 from trainer.quantization.calibrated_rounding import Hessians, quantize_calibrated
 from trainer.quantization.calibration import collect_hessians
