@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -22,11 +21,11 @@ from pathlib import Path
 import psutil
 
 from trainer.errors import LaunchError, PausedError
+from trainer.process_failure import describe_failure
 from trainer.public_names import public_names
 from trainer.run_log import ARTIFACT_NAME, DIVERGED_PREFIX, PAUSED_PREFIX, WRITTEN_PREFIX
 
 PARTIAL_SUFFIX = ".partial"  # of a log whose run has not ended well
-NUM_LAST_LINES = 3  # of a failed run's log that go into the message
 STOP_SECONDS = 10.0  # between asking the processes to stop and killing them
 SCRATCH_PREFIX = "pgolf-train-"
 HOLDER_NAME = "holder"  # of the file in a scratch folder that its command holds a lock on
@@ -38,9 +37,6 @@ ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
-# How torchrun names the process that failed first, and where its own words begin.
-ROOT_CAUSE = re.compile(r"Root Cause.*?rank\s*: (\d+).*?exitcode\s*: (-?\d+)", re.DOTALL)
-TORCHRUN_WORDS = re.compile(r"^.*torch/distributed/elastic/", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +186,7 @@ def run_script(run: SeedRun, verbs: list[str], watch: Callable[[str], None]) -> 
     Raises:
         LaunchError: it failed.
     """
-    process = start_training(run, verbs)
+    process = start_script(run, verbs)
     line = ""
     try:
         with run.partial.open("a", encoding="utf-8") as file:
@@ -203,7 +199,7 @@ def run_script(run: SeedRun, verbs: list[str], watch: Callable[[str], None]) -> 
                 watch(line.rstrip("\n"))
         exit_code = process.wait()
     finally:
-        stop_training(process)
+        stop_script(process)
     if exit_code != 0:
         said = run.partial.read_bytes()[begin:].decode("utf-8", errors="replace")
         what = describe_failure(said, rank_logs(run.folder), exit_code)
@@ -220,35 +216,6 @@ def rank_logs(folder: Path) -> Path:
     return folder.with_name("ranks")
 
 
-def describe_failure(text: str, ranks: Path, exit_code: int) -> str:
-    """How training ended: which process failed first, with what, and its last words.
-
-    Args:
-        text: what the command printed.
-        ranks: where the output of all processes but the first is.
-        exit_code: of the command.
-    """
-    words, place = text, "training"
-    if cause := ROOT_CAUSE.search(text):
-        rank, exit_code = int(cause[1]), int(cause[2])
-        place = f"process {rank}"
-        words = TORCHRUN_WORDS.split(text, maxsplit=1)[0]
-        if rank > 0:
-            logs = (ranks.glob(f"*/*/{rank}/{name}.log") for name in ("stdout", "stderr"))
-            words = "\n".join(path.read_text(errors="replace") for some in logs for path in some)
-    last_lines = [line.strip() for line in words.splitlines() if line.strip()][-NUM_LAST_LINES:]
-    said = " | ".join(last_lines) or "it printed nothing"
-    return f"{place} ended with {describe_exit(exit_code)}: {said}"
-
-
-def describe_exit(exit_code: int) -> str:
-    """An exit code in words; the system kills with SIGKILL when memory runs out."""
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    name = signal.Signals(-exit_code).name
-    return f"signal {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-
-
 def public_paths(launch: Launch) -> dict[str, Path]:
     """Where the public run command has the data: a log names no folder of this machine."""
     return {
@@ -258,44 +225,25 @@ def public_paths(launch: Launch) -> dict[str, Path]:
 
 
 def link_data(launch: Launch, folder: Path) -> None:
-    """Put the data there."""
+    """Link the data into a scratch folder, under the names of the public run command."""
     targets = (launch.data_path, launch.tokenizer_path)
     for link, target in zip(public_paths(launch).values(), targets, strict=True):
         (folder / link).parent.mkdir(parents=True)
         (folder / link).symlink_to(target.resolve())
 
 
-def start_training(run: SeedRun, verbs: list[str]) -> subprocess.Popen[str]:
+def start_script(run: SeedRun, verbs: list[str]) -> subprocess.Popen[str]:
     """Start the script in a session of its own, so that all its processes can be stopped.
 
     Raises:
         LaunchError: the system refuses.
     """
-    launch, seed = run.launch, run.seed
-    inherited = {name: value for name, value in os.environ.items() if name not in public_names()}
-    settings = {
-        "SEED": str(seed),
-        "RUN_ID": f"seed_{seed}",
-        "CHECKPOINT_FOLDER": str(run.kept.resolve()),
-        **{name: f"./{path}" for name, path in public_paths(launch).items()},
-    }
-    if "train" in verbs:
-        settings["STOP_AFTER_SECONDS"] = str(seconds_left(launch))
-    command = [sys.executable, "train_gpt.py", *verbs]
-    if launch.num_gpus is not None:
-        torchrun = ["-m", "torch.distributed.run", "--standalone"]
-        torchrun += [f"--log-dir={rank_logs(run.folder)}"]  # else it leaves a folder in /tmp
-        to_files = ",".join(f"{rank}:3" for rank in range(1, launch.num_gpus))  # 3: both streams
-        if to_files:
-            torchrun += [f"--redirects={to_files}"]
-        command[1:1] = [*torchrun, f"--nproc_per_node={launch.num_gpus}"]
-    if sys.platform == "linux":
-        command[:0] = [sys.executable, "-I", "-S", "-c", ENDS_WITH_US, str(os.getpid())]
+    command = script_command(run, verbs)
     try:
         return subprocess.Popen(
             command,
             cwd=run.folder,
-            env=inherited | settings,
+            env=script_environment(run, verbs),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -304,11 +252,40 @@ def start_training(run: SeedRun, verbs: list[str]) -> subprocess.Popen[str]:
             start_new_session=True,
         )
     except OSError as error:
-        raise LaunchError(f"seed {seed}: cannot start {command[0]}: {error}") from None
+        raise LaunchError(f"seed {run.seed}: cannot start {command[0]}: {error}") from None
 
 
-def stop_training(process: subprocess.Popen[str]) -> None:
-    """End whatever still runs of a training process and its children."""
+def script_environment(run: SeedRun, verbs: list[str]) -> dict[str, str]:
+    """The machine's settings, without any option's public name, and what this run sets of those."""
+    inherited = {name: value for name, value in os.environ.items() if name not in public_names()}
+    settings = {
+        "SEED": str(run.seed),
+        "RUN_ID": f"seed_{run.seed}",
+        "CHECKPOINT_FOLDER": str(run.kept.resolve()),
+        **{name: f"./{path}" for name, path in public_paths(run.launch).items()},
+    }
+    if "train" in verbs:
+        settings["STOP_AFTER_SECONDS"] = str(seconds_left(run.launch))
+    return inherited | settings
+
+
+def script_command(run: SeedRun, verbs: list[str]) -> list[str]:
+    """The script's command line, by torchrun where GPUs were asked for."""
+    command = [sys.executable, "train_gpt.py", *verbs]
+    if (num_gpus := run.launch.num_gpus) is not None:
+        torchrun = ["-m", "torch.distributed.run", "--standalone"]
+        torchrun += [f"--log-dir={rank_logs(run.folder)}"]  # else it leaves a folder in /tmp
+        to_files = ",".join(f"{rank}:3" for rank in range(1, num_gpus))  # 3: both streams
+        if to_files:
+            torchrun += [f"--redirects={to_files}"]
+        command[1:1] = [*torchrun, f"--nproc_per_node={num_gpus}"]
+    if sys.platform == "linux":
+        command[:0] = [sys.executable, "-I", "-S", "-c", ENDS_WITH_US, str(os.getpid())]
+    return command
+
+
+def stop_script(process: subprocess.Popen[str]) -> None:
+    """End whatever still runs of a script, torchrun and its processes included."""
     children: list[psutil.Process] = []
     try:
         with contextlib.suppress(psutil.NoSuchProcess):  # torchrun gives each a session of its own
