@@ -32,6 +32,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def sum_in_place(self, tensor: torch.Tensor) -> None:
+        """Overwrite a tensor with its sum over the processes; all of them must call it."""
         if self.world_size > 1:
             dist.all_reduce(tensor)
 
@@ -119,6 +120,7 @@ class ProcessGroup:
         return wait
 
     def barrier(self) -> None:
+        """Wait until every process has come here."""
         if self.world_size > 1:
             dist.barrier()
 

@@ -50,11 +50,13 @@ class DocumentStream:
         self.total_bytes = sum(path.stat().st_size for path in self.paths + self.val_paths)
 
     def val(self) -> Iterator[Document]:
+        """The validation documents: those of their own source, or else the first of all."""
         if self.val_paths:
             return read_documents(self.val_paths)
         return islice(read_documents(self.paths), self.val_docs)
 
     def train(self) -> Iterator[Document]:
+        """The training documents: all behind the first `val_docs`."""
         return islice(read_documents(self.paths), self.val_docs, None)
 
 

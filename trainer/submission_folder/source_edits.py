@@ -39,6 +39,7 @@ class SourceText:
         return self.line_starts[line - 1] + column
 
     def between(self, start: int, end: int) -> str:
+        """The text from one byte to before another."""
         return self.content[start:end].decode()
 
     def of(self, node: ast.expr) -> str:
