@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from trainer.data.data_folder import find_datasets  # noqa: E402
 from trainer.data.token_shards import read_shard, shard_paths  # noqa: E402
-from trainer.evaluation.adapters import Abreast, Adapter, Adapters  # noqa: E402
+from trainer.evaluation.adapters import Adapter, AdapterGroup, Adapters  # noqa: E402
 from trainer.evaluation.chunk_passes import chunks_of, learn, score  # noqa: E402
 from trainer.evaluation.compiled_passes import forward_pass  # noqa: E402
 from trainer.evaluation.document_batches import Document, find_documents  # noqa: E402
@@ -170,7 +170,7 @@ def with_reach(adapters: Adapters) -> tuple[Deltas, list[Reach]]:
     """The same additions to the model, and what notes their reach in a pass."""
     noted = {id(adapter): Reach(adapter) for adapter in adapters.all}
 
-    def onto_attention(own: Abreast, inputs: Tensor) -> AttentionDeltas:
+    def onto_attention(own: AdapterGroup, inputs: Tensor) -> AttentionDeltas:
         return AttentionDeltas(**{n: noted[id(one)](inputs) for n, one in own.adapters.items()})
 
     blocks = []

@@ -98,7 +98,7 @@ class Adapter:
         self._all_down[documents].mul_(factor)
 
 
-class Abreast:
+class AdapterGroup:
     """Adapters that see the same inputs, by the names of what they are added to.
 
     Their As are one tensor: inputs are read once, and by one product, on the way there and back.
@@ -148,7 +148,7 @@ class Adapters:
     def __init__(self, model: GPT, options: EvaluationOptions) -> None:
         self.options = options
         self.device = model.tok_emb.weight.device
-        self.groups: list[Abreast] = []
+        self.groups: list[AdapterGroup] = []
         self.num_begun = self.num_documents = self.steps_missed = 0
         head = model.tok_emb.weight if model.lm_head is None else model.lm_head.weight
         self.deltas = Deltas(
@@ -176,15 +176,15 @@ class Adapters:
         if wanted.ttt_o_lora:
             layers["out"] = queries
         return BlockDeltas(
-            attention=self._abreast(layers).onto_attention if layers else None,
+            attention=self._new_group(layers).onto_attention if layers else None,
             mlp=self._alone(queries) if wanted.ttt_mlp_lora else None,
         )
 
     def _alone(self, weight: Tensor) -> Adapter:
-        return self._abreast({"alone": weight}).adapters["alone"]
+        return self._new_group({"alone": weight}).adapters["alone"]
 
-    def _abreast(self, layers: Mapping[str, Tensor]) -> Abreast:
-        self.groups.append(Abreast(layers, self.options, self.device))
+    def _new_group(self, layers: Mapping[str, Tensor]) -> AdapterGroup:
+        self.groups.append(AdapterGroup(layers, self.options, self.device))
         return self.groups[-1]
 
     def renew(self) -> None:
@@ -242,7 +242,7 @@ class Adapters:
                 if tensor.ndim:
                     tensor.copy_(tensor[order])
 
-    def move(self) -> None:
+    def step(self) -> None:
         """One step along the gradients, which are dropped; the host notes it by `note_step`."""
         self.optimizer.step()
         self.optimizer.zero_grad()

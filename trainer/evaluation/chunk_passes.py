@@ -53,7 +53,7 @@ def learn(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
 def move(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
     """What of it the device does."""
     torch.autograd.backward((token_losses.mean(dim=1) * chunk.goes_on).sum())
-    adapters.move()
+    adapters.step()
 
 
 def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) -> Iterator[Chunk]:

@@ -62,7 +62,7 @@ def test_they_stand_where_the_recipe_says(tiny_settings):
         assert added.value.shape == (3, 5, 8) and added.out.shape == (3, 5, 16)
 
 
-def test_those_abreast_add_what_each_would_alone(tiny_settings):
+def test_a_group_adds_what_each_adapter_would_alone(tiny_settings):
     adapters = adapters_of(tiny_settings | TTT | {"evaluation.ttt_k_lora": True})
     for adapter in adapters.all:
         learn_something(adapter)

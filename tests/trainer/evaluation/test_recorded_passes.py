@@ -101,7 +101,7 @@ def test_batches_and_their_optimizers_use_the_same_memory(recipe):
         adapters.keep(num_documents)
         for part in adapters.parts():
             part.grad = torch.ones_like(part)
-        adapters.move()
+        adapters.step()
         states = adapters.optimizer.state.values()
         held = [*adapters.parts(), *(tensor for state in states for tensor in state.values())]
         return {tensor.data_ptr() for tensor in held}
