@@ -8,7 +8,7 @@ very code that writes the artifact. Where grids end at standard deviations, the 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -66,6 +66,15 @@ class GroupSize:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TensorSample:
+    """Some rows of a tensor as they stand in the artifact before compression."""
+
+    content: bytes
+    num_weights: int  # of the whole tensor
+    raw_bytes: int  # likewise
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PredictedArtifact:
     """The artifact that a recipe should lead to."""
 
@@ -83,19 +92,17 @@ def predict_artifact(recipe: Recipe) -> PredictedArtifact:
     if recipe.quantization.gptq_enabled:
         return predict_by_law(shapes, recipe.quantization)
     random = torch.Generator().manual_seed(0)
-    parts: defaultdict[str, list[bytes]] = defaultdict(list)
-    counts: defaultdict[str, list[int]] = defaultdict(list)  # weights, bytes before compression
+    samples: defaultdict[str, list[TensorSample]] = defaultdict(list)
     for name, tensor in shapes.items():
         sample = sample_tensor(name, tensor, recipe, random)
         content = stored_bytes(store_tensor(name, sample, recipe.quantization), recipe.quantization)
         share = sample.numel() / max(tensor.numel(), 1)
-        group = group_of(name)
-        parts[group].append(content)
-        counts[group] += [tensor.numel(), round(len(content) / share) if share else 0]
+        raw_bytes = round(len(content) / share) if share else 0
+        samples[group_of(name)].append(
+            TensorSample(content=content, num_weights=tensor.numel(), raw_bytes=raw_bytes)
+        )
     return PredictedArtifact(
-        groups={
-            group: measure_group(b"".join(parts[group]), counts[group], recipe) for group in parts
-        }
+        groups={group: measure_group(of_group, recipe) for group, of_group in samples.items()}
     )
 
 
@@ -198,15 +205,17 @@ def coded_bits(clip_sigmas: float, bits: int, options: QuantizationOptions) -> f
     return 8 * len(compress(content, options.compressor)) / SAMPLE_ELEMENTS
 
 
-def measure_group(content: bytes, counts: list[int], recipe: Recipe) -> GroupSize:
-    """Compress a group's sample and scale it to the whole group."""
-    num_weights, raw_bytes = sum(counts[::2]), sum(counts[1::2])
+def measure_group(samples: Sequence[TensorSample], recipe: Recipe) -> GroupSize:
+    """Compress a group's samples together and scale what they take to the whole group."""
+    content = b"".join(sample.content for sample in samples)
+    num_weights = sum(sample.num_weights for sample in samples)
+    raw_bytes = sum(sample.raw_bytes for sample in samples)
     compressed = len(compress(content, recipe.quantization.compressor))
     return GroupSize(
         num_weights=num_weights,
         entropy_bits=byte_entropy(content) * raw_bytes / max(num_weights, 1),
         num_bytes=round(TAIL_FACTOR * compressed / max(len(content), 1) * raw_bytes)
-        + HEADER_BYTES_PER_TENSOR * len(counts) // 2,
+        + HEADER_BYTES_PER_TENSOR * len(samples),
     )
 
 
