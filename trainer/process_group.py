@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainer.errors import LaunchError
 
-KEPT: list[object] = []
+KEPT_GROUPS: list[object] = []
 """Groups outlive the models that they serve. If a model's reducer held the last reference, it would
 wait for gloo's thread and keep the interpreter's lock, and the thread may wait for that lock: a run
 that never ends (seen with PyTorch 2.13)."""
@@ -158,7 +158,7 @@ def join_process_group() -> ProcessGroup:
     if world_size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-        KEPT.append(dist.group.WORLD)
+        KEPT_GROUPS.append(dist.group.WORLD)
     return ProcessGroup(rank=rank, world_size=world_size, device=device)
 
 
@@ -174,7 +174,7 @@ def end_process(exit_code: int) -> int:
     Gloo's threads outlive the group that a replicated model was in. If one of them asks for the
     interpreter's lock while that ends, the process is aborted ("terminate called").
     """
-    if KEPT:
+    if KEPT_GROUPS:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)

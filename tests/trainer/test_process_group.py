@@ -9,7 +9,7 @@ ENDS = """
 import atexit, sys
 from trainer import process_group
 atexit.register(print, "the interpreter ends")
-process_group.KEPT.extend(range(int(sys.argv[1])))
+process_group.KEPT_GROUPS.extend(range(int(sys.argv[1])))
 print("done")
 sys.exit(process_group.end_process(3))
 """

@@ -16,7 +16,7 @@ from trainer.errors import TrainerError
 from trainer.model.transformer import GPT
 from trainer.optimizer.muon import newton_schulz
 from trainer.optimizer.parameter_groups import build_optimizers
-from trainer.process_group import KEPT, join_process_group, leave_process_group
+from trainer.process_group import KEPT_GROUPS, join_process_group, leave_process_group
 from trainer.recipe_checks import build_recipe
 from trainer.run_log import RunLog
 from trainer.training_loop import TrainingRun, train, warm_up
@@ -268,7 +268,7 @@ def drop_the_model_in_a_process(rank, port):
     replica = group.replicate(torch.nn.Linear(2, 2))
     leave_process_group()
     del replica
-    [kept] = KEPT
+    [kept] = KEPT_GROUPS
     assert kept.size() == 2
 
 
