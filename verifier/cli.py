@@ -312,10 +312,10 @@ def fetch(number: int, remote: str, into: Path, folder: str | None, **options: A
 @loudness_options
 def init(folder: Path, author: str, github_id: str, **options: Any) -> None:
     """Write a small submission into FOLDER, to start from."""
-    from verifier.commands import starting
+    from verifier.commands import new_submission
 
-    named = starting.Author(name=author, github_id=github_id)
-    finish(options, lambda: starting.init(folder, named))
+    named = new_submission.Author(name=author, github_id=github_id)
+    finish(options, lambda: new_submission.init(folder, named))
 
 
 @cli.command()

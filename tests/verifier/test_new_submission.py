@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from verifier.cli import cli
-from verifier.commands.starting import TEMPLATE
+from verifier.commands.new_submission import TEMPLATE
 from verifier.rulebook import load_rules, rules_folder
 
 
