@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from statistics import fmean
 
 from markupsafe import Markup, escape
 
@@ -13,6 +12,7 @@ from verifier.findings import Outcome
 from verifier.reports import figures
 from verifier.reports.charts.all_charts import make_charts
 from verifier.reports.charts.svg import draw_svg
+from verifier.reports.compared import compared
 from verifier.reports.dossier import Dossier
 from verifier.reports.foreign_text import visible
 from verifier.reports.page_template import render_page
@@ -35,16 +35,6 @@ class BrokenRule:
     left_out: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Compared:
-    """A line of the table at the top: what is claimed, what was measured, what is allowed."""
-
-    what: str
-    claimed: str
-    measured: str
-    allowed: str
-
-
 def render_html(dossier: Dossier) -> str:
     """The whole page."""
     verdict = dossier.verdict
@@ -54,7 +44,7 @@ def render_html(dossier: Dossier) -> str:
         version=__version__,
         dossier=dossier,
         verdict=verdict,
-        compared=_compared(dossier),
+        compared=compared(dossier),
         broken=_broken(dossier),
         answers=[a for a in figures.answers(verdict.rules) if a.outcome is not Outcome.BROKEN],
         charts=[(chart, Markup(draw_svg(chart))) for chart in make_charts(dossier)],
@@ -104,55 +94,6 @@ def _broken(dossier: Dossier) -> list[BrokenRule]:
             )
         )
     return told
-
-
-def _compared(dossier: Dossier) -> tuple[Compared, ...]:
-    verdict, limits = dossier.verdict, dossier.rulebook.track.limits
-    claims, runs = verdict.claims, verdict.measurements
-    scores = [m.val_bpb for m in runs if m.val_bpb is not None]
-    sizes = [
-        m.artifact_bytes + m.code_bytes.literal
-        for m in runs
-        if m.artifact_bytes is not None and m.code_bytes.literal is not None
-    ]
-    test = verdict.significance
-    bar = fmean(test.prior_bpb) - test.margin_bpb if test and test.prior_bpb else None
-    return (
-        Compared(
-            what="score, BPB (mean over seeds)",
-            claimed=figures.bpb(claims.val_bpb),
-            measured=figures.bpb(fmean(scores) if scores else None),
-            allowed=f"below {figures.bpb(bar)}" if bar is not None else figures.NOTHING,
-        ),
-        Compared(
-            what="code and model, bytes (largest seed)",
-            claimed=figures.whole(claims.bytes_total),
-            measured=figures.whole(max(sizes, default=None)),
-            allowed=f"up to {figures.whole(limits.artifact_bytes.value)}",
-        ),
-        Compared(
-            what="training, s (slowest seed)",
-            claimed=figures.seconds(_largest([s.train_seconds for s in claims.seeds])),
-            measured=figures.seconds(_largest([m.phases.training for m in runs])),
-            allowed=f"up to {figures.whole(limits.train_seconds.value)}{dossier.of_full_runs}",
-        ),
-        Compared(
-            what="evaluation, s (slowest seed)",
-            claimed=figures.seconds(_largest([s.eval_seconds for s in claims.seeds])),
-            measured=figures.seconds(_largest([m.phases.evaluation for m in runs])),
-            allowed=f"up to {figures.whole(limits.eval_seconds.value)}{dossier.of_full_runs}",
-        ),
-        Compared(
-            what="seeds",
-            claimed=figures.whole(len(claims.claimed_bpbs)),
-            measured=figures.whole(len(runs)),
-            allowed=f"at least {figures.whole(dossier.rulebook.track.min_seeds.value)}",
-        ),
-    )
-
-
-def _largest(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
 
 
 def _repeat(dossier: Dossier) -> tuple[str, ...]:
