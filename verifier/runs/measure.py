@@ -12,7 +12,7 @@ from verifier.claims.training_log import TrainingLog, TrainingLogReader
 from verifier.runs.clocks import Timeline, phases, validations_in_training
 from verifier.runs.left_files import Artifact
 from verifier.runs.loss_curve import loss_per_log_step, losses_sha256
-from verifier.runs.scores import ScoredText, choose_score, finite, recomputed_loss
+from verifier.runs.scores import ScoredText, choose_score, finite
 from verifier.sandbox.base import ExecResult
 from verifier.schemas.run_record_json import (
     CodeBytes,
@@ -71,16 +71,13 @@ def measure(run: SeedRun, text: ScoredText) -> SeedMeasurement:
     """Put together what we saw of one seed."""
     outcome, detail = _outcome(run)
     final, training, artifact = run.scored.headline, run.training, run.artifact
-    recomputed = recomputed_loss(run.token_losses)
-    loss = recomputed if recomputed is not None else final.val_loss if final else None
-    bpb, origin = choose_score(recomputed, final, text)
-    results = [stage.result for stage in run.stages]
+    last, score = run.stages[-1].result, choose_score(run.token_losses, final, text)
     return SeedMeasurement(
         seed=run.seed,
         outcome=outcome,
-        ending=results[-1].ending,
+        ending=last.ending,
         detail=detail,
-        exit_code=results[-1].exit_code,
+        exit_code=last.exit_code,
         wall_seconds=run.timeline.end,
         phases=phases(run.timeline, training, run.scored),
         script_train_seconds=finite(_script_train_seconds(training)),
@@ -92,9 +89,9 @@ def measure(run: SeedRun, text: ScoredText) -> SeedMeasurement:
         artifact_sha256=artifact.sha256 if artifact else None,
         script_artifact_bytes=training.model_bytes,
         code_bytes=run.shipped_code_bytes.model_copy(update={"as_logged": training.code_bytes}),
-        val_bpb=bpb,
-        val_loss_nats=loss,
-        score_origin=origin,
+        val_bpb=score.bpb,
+        val_loss_nats=score.loss_nats,
+        score_origin=score.origin,
         script_val_bpb=final.val_bpb if final else None,
         token_losses=run.token_losses,
         score_line=final.line if final else None,
@@ -105,8 +102,8 @@ def measure(run: SeedRun, text: ScoredText) -> SeedMeasurement:
         losses_sha256=losses_sha256(training.train_points),
         first_losses=tuple(p.train_loss for p in training.train_points[:NUM_FIRST_LOSSES]),
         loss_per_log_step=loss_per_log_step(training.train_points),
-        peak_memory_bytes=max(result.peak_memory_bytes for result in results),
-        output_bytes=sum(result.output_bytes for result in results),
+        peak_memory_bytes=max(stage.result.peak_memory_bytes for stage in run.stages),
+        output_bytes=sum(stage.result.output_bytes for stage in run.stages),
         log_sha256=file_sha256(run.log_path),
         learning=learning_of(training, run.scored),
         cold_start=run.cold_start,

@@ -14,7 +14,7 @@ from verifier.runs.cold_start import EvaluationRequest, evaluate
 from verifier.runs.delivery import disk_errors, fresh_folder
 from verifier.runs.journal import recorded, write_record
 from verifier.runs.processes import Setting, listening
-from verifier.runs.scores import choose_score, recomputed_loss
+from verifier.runs.scores import choose_score
 from verifier.runs.seed_run import kept_artifact, run_beside
 from verifier.runs.visibility import Mounts, training_data, validation_inside
 from verifier.sandbox.scratch import remove_tree
@@ -119,7 +119,7 @@ def _replay(
     with listening(folder, setting) as listener:
         evaluation = evaluate(request, setting, listener)
     final, result = evaluation.stage.log.headline, evaluation.stage.result
-    bpb, _ = choose_score(recomputed_loss(evaluation.token_losses), final, setting.text)
+    bpb = choose_score(evaluation.token_losses, final, setting.text).bpb
     mutation = Mutation(
         seed=seed.seed,
         val_bpb=seed.val_bpb,

@@ -29,6 +29,16 @@ class ScoredText:
     num_bytes: int | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChosenScore:
+    """The score of an evaluation that counts."""
+
+    bpb: float | None
+    loss_nats: float | None
+    """Mean a token; ours also where the track does not pin the bytes, and the BPB is a print."""
+    origin: ScoreOrigin
+
+
 def read_token_losses(file: WrittenFile | None, num_tokens: int) -> TokenLosses | None:
     """The file of float32 losses in scoring order; None where the run wrote none."""
     if file is None:
@@ -81,22 +91,27 @@ def keep_orders(written: Mapping[str, WrittenFile], losses_name: str, folder: Pa
                 shutil.copyfile(file.location, kept, follow_symlinks=False)
 
 
+def choose_score(
+    losses: TokenLosses | None, final: FinalMetric | None, text: ScoredText
+) -> ChosenScore:
+    """The score that counts: of every token's loss, and of a print only where there are none."""
+    recomputed = recomputed_loss(losses)
+    if recomputed is not None and text.num_bytes is not None:
+        return ChosenScore(
+            bpb=bits_per_byte(recomputed, text.num_tokens, text.num_bytes),
+            loss_nats=recomputed,
+            origin="token_losses",
+        )
+    printed = final.val_bpb if final else None
+    loss = recomputed if recomputed is not None or final is None else final.val_loss
+    return ChosenScore(bpb=printed, loss_nats=loss, origin="none" if printed is None else "printed")
+
+
 def recomputed_loss(losses: TokenLosses | None) -> float | None:
     """Mean nats a token, if every token's loss is there."""
     if losses is None or losses.num_tokens < 1 or losses.num_losses != losses.num_tokens:
         return None
     return losses.mean_nats
-
-
-def choose_score(
-    loss_nats: float | None, final: FinalMetric | None, text: ScoredText
-) -> tuple[float | None, ScoreOrigin]:
-    """The BPB that counts, and where it comes from; a print only where there are no losses."""
-    if loss_nats is not None and text.num_bytes is not None:
-        return bits_per_byte(loss_nats, text.num_tokens, text.num_bytes), "token_losses"
-    if final is None or final.val_bpb is None:
-        return None, "none"
-    return final.val_bpb, "printed"
 
 
 def finite(value: float | None) -> float | None:
