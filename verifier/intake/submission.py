@@ -86,6 +86,7 @@ class Submission:
     script: SubmissionFile | None = None  # the one that trains and evaluates
 
     def of_kind(self, kind: FileKind) -> tuple[SubmissionFile, ...]:
+        """The files of a kind, in the order of their paths."""
         return tuple(file for file in self.files if file.kind is kind)
 
     @property
@@ -231,6 +232,7 @@ class _Loader:
         return None
 
     def contract(self, files: Iterable[SubmissionFile]) -> Mapping[str, object] | None:
+        """What pgolf.yaml says; None where there is none, or it cannot be read."""
         for file in files:
             if file.kind is not FileKind.CONTRACT or file.text is None:
                 continue

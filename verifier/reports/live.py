@@ -54,6 +54,7 @@ class LiveRun:
             self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def run_started(self, label: str) -> None:
+        """Begin a live line, or say so in a plain one."""
         self._end_line()
         self._label = label
         if self._is_live:
@@ -71,6 +72,7 @@ class LiveRun:
             self._progress.reset(task, total=None, note=f"{self._phase} begins")
 
     def line_read(self, seconds: float, reader: TrainingLogReader) -> None:
+        """Tell how far the run is, where it is time to tell again."""
         if seconds < self._next_seconds or not (reader.latest or reader.latest_bpb):
             return
         self._enter_phase(seconds, reader)
@@ -84,6 +86,7 @@ class LiveRun:
             self._progress.update(task, note=note)
 
     def seed_finished(self, measurement: SeedMeasurement, repeated: bool) -> None:
+        """End the live line and tell how the seed ended."""
         self._end_line()
         again = " (finished before, not run again)" if repeated else ""
         self.note(

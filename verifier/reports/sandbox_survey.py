@@ -28,9 +28,11 @@ class Survey:
     unavailable: str | None = None
 
     def answer_to(self, check: Check) -> Answer | None:
+        """What the sandbox answered to a check; None if it was not asked."""
         return next((answer for answer in self.answers if answer.check == check), None)
 
     def summary(self) -> str:
+        """How many checks held, in a line; or why there is no such sandbox."""
         if self.unavailable is not None:
             return f"{self.sandbox}: none here. {self.unavailable}"
         count = {word: sum(a.outcome == word for a in self.answers) for word in WORDS}

@@ -16,11 +16,20 @@ from verifier.schemas.track_yaml import Limits, Track
 class RunObserver(Protocol):
     """Who watches a run; shows, never decides."""
 
-    def note(self, text: str) -> None: ...
-    def run_started(self, label: str) -> None: ...
-    def stage_started(self, name: str, seconds: float, limits: Limits, is_small: bool) -> None: ...
-    def line_read(self, seconds: float, reader: TrainingLogReader) -> None: ...
-    def seed_finished(self, measurement: SeedMeasurement, repeated: bool) -> None: ...
+    def note(self, text: str) -> None:
+        """A line for whoever watches, beside what the runs say."""
+
+    def run_started(self, label: str) -> None:
+        """A run begins; what is told next is of it."""
+
+    def stage_started(self, name: str, seconds: float, limits: Limits, is_small: bool) -> None:
+        """A process of the run begins, so many seconds after the first; small: no budget holds."""
+
+    def line_read(self, seconds: float, reader: TrainingLogReader) -> None:
+        """The reader knows one more line, printed so many seconds after the run began."""
+
+    def seed_finished(self, measurement: SeedMeasurement, repeated: bool) -> None:
+        """A seed has its measurement; repeated: it had it before, and was not run again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

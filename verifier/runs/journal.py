@@ -152,6 +152,11 @@ class SeedFiles:
                 self._events.flush()
 
     def close(self) -> None:
+        """Write what is left, and close both.
+
+        Raises:
+            RunDirectoryError: the disk is full or refuses.
+        """
         with self._disk_errors(), self._log, self._events:
             pass
 

@@ -28,6 +28,7 @@ class LastWords:
         self._lines_after = 0
 
     def hear(self, text: str) -> None:
+        """Take the next line."""
         said = text[:MAX_CHARACTERS].strip()
         self._launcher_speaks |= _LAUNCHER.search(said) is not None
         if self._launcher_speaks:

@@ -63,6 +63,11 @@ class Listener:
         self.offset, self.launched = offset, None
 
     def line(self, seconds: float, line: bytes) -> None:
+        """Take a line that the process printed so many seconds after its launch.
+
+        Raises:
+            RunDirectoryError: the disk is full or refuses.
+        """
         if self.launched is None:
             self.launched = time.monotonic() - seconds
         timed = len(self.seconds) < MAX_TIMED_LINES
