@@ -8,8 +8,8 @@ from rich.table import Table
 
 from verifier.commands.options import Options, result_console
 from verifier.records import ledger as ledger_of
+from verifier.records.comparison_settings import SeedNoise
 from verifier.records.ledger import BoardRow, LedgerRow
-from verifier.records.significance import SeedNoise
 from verifier.reports import figures
 from verifier.rulebook import DEFAULT_TRACK, Rulebook, load_rulebook, rules_folder
 from verifier.schemas.ledger_yaml import Ledger

@@ -3,8 +3,9 @@
 import datetime
 import statistics
 
+from verifier.records.comparison_settings import ComparisonSettings, SeedNoise
 from verifier.records.ledger import PriorRecord, find_record, frontier
-from verifier.records.significance import WELCH, ComparisonSettings, SeedNoise, compare_samples
+from verifier.records.significance import WELCH, compare_samples
 from verifier.schemas.ledger_yaml import Ledger
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.run_record_json import Evidence, SeedMeasurement

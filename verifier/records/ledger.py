@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verifier.errors import RulebookError, UsageError
-from verifier.records.significance import ComparisonSettings, SeedNoise, compare_samples
+from verifier.records.comparison_settings import ComparisonSettings, SeedNoise
+from verifier.records.significance import compare_samples
 from verifier.schemas.ledger_yaml import Ledger, Record, TokenizerFamily
 from verifier.schemas.profile_yaml import Profile
 from verifier.schemas.significance_json import Significance

@@ -142,8 +142,8 @@ def _test(
     variances = variance(values), variance(prior)
     if not any(variances):
         return None
-    error_squared, degrees = welch_error(variances, (len(values), len(prior)))
-    return _tested(WELCH, excess / math.sqrt(error_squared), degrees)
+    welch = welch_error(variances, (len(values), len(prior)))
+    return _tested(WELCH, excess / welch.standard_error, welch.degrees_of_freedom)
 
 
 def _tested(test: str, t: float, degrees: float) -> _Tested:

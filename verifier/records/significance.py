@@ -8,11 +8,12 @@ informs and never decides.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, pstdev, stdev, variance
+from statistics import fmean, stdev, variance
 
 from verifier.errors import UsageError
+from verifier.records.comparison_settings import ComparisonSettings, SeedNoise
+from verifier.records.seed_warnings import all_finite, seed_warnings
 from verifier.schemas.significance_json import Significance
-from verifier.units import bits_per_byte
 
 WELCH = "one-sided Welch t-test"
 CONFIDENCE = 0.95
@@ -23,41 +24,6 @@ MAX_SEEDS = 100
 """Seeds beyond which a plan is called unreachable; no public record ran more than seven."""
 SPREAD_ALPHA = 0.01
 """Level below which a sample's own spread contradicts the spread given from outside."""
-OUTLIER_STDS = 5.0
-"""A seed this far from its median is another mode: the largest honest distance is 3 (#1204)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeedNoise:
-    """The spread between seeds, known from many records."""
-
-    std_bpb: float
-    degrees_of_freedom: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ComparisonSettings:
-    """What a comparison is held to.
-
-    The margin is per token, and a token is a different amount of text for each tokenizer: it is
-    converted with the challenger's own tokens and bytes, as submissions do (a challenger states its
-    gain in its own nats). 0.005 nats a token are 0.0030 BPB for sp1024 and 0.0019 for sp8192.
-    """
-
-    margin_nats_per_token: float
-    num_tokens: float
-    """Tokens that the challenger's evaluation scores."""
-    num_bytes: float
-    """Bytes of text that those tokens stand for."""
-    alpha: float
-    noise: SeedNoise | None = None
-    claimed_std_bpb: float | None = None
-    """The deviation stated for these very challenger values, to catch a population's (ddof 0)."""
-
-    @property
-    def margin_bpb(self) -> float:
-        """The margin in BPB of the challenger's tokenizer."""
-        return bits_per_byte(self.margin_nats_per_token, self.num_tokens, self.num_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +39,20 @@ class ExternalVarianceTest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WelchError:
+    """The uncertainty of a difference of two means."""
+
+    standard_error: float
+    degrees_of_freedom: float
+    """Welch and Satterthwaite's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Welch:
     """A difference of two means with its uncertainty."""
 
     gain: float
-    standard_error: float
-    degrees_of_freedom: float
+    error: WelchError
 
 
 def compare_samples(
@@ -107,7 +81,7 @@ def compare_samples(
         margin_bpb=margin_bpb,
         margin_nats_per_token=settings.margin_nats_per_token,
         p_value=p_value,
-        degrees_of_freedom=welch.degrees_of_freedom if welch else None,
+        degrees_of_freedom=welch.error.degrees_of_freedom if welch else None,
         ci_low=ci_low,
         ci_high=ci_high,
         alpha=settings.alpha,
@@ -117,14 +91,14 @@ def compare_samples(
         external_p_value=external.p_value if external else None,
         warnings=(
             *((f"not computable: {obstacle}",) if obstacle else ()),
-            *_warnings(challenger, prior, settings),
+            *seed_warnings(challenger, prior, settings),
         ),
     )
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Student's interval of the mean at CONFIDENCE; None where there is no finite spread."""
-    if len(values) < 2 or not _all_finite(values):
+    if len(values) < 2 or not all_finite(values):
         return None
     from scipy import special
 
@@ -147,7 +121,7 @@ def _require_sensible(settings: ComparisonSettings) -> None:
 
 def _obstacle(name: str, values: Sequence[float]) -> str | None:
     """Why no variance can be had from these seeds; None when one can."""
-    if not _all_finite(values):
+    if not all_finite(values):
         return f"a seed of the {name} has no finite score"
     if len(values) < 2:
         return f"the {name} has {len(values)} seed(s); a spread needs at least 2"
@@ -156,46 +130,37 @@ def _obstacle(name: str, values: Sequence[float]) -> str | None:
     return None
 
 
-def _all_finite(values: Sequence[float]) -> bool:
-    return all(math.isfinite(value) for value in values)
-
-
 def _gain(challenger: Sequence[float], prior: Sequence[float]) -> float | None:
-    if not challenger or not prior or not _all_finite([*challenger, *prior]):
+    if not challenger or not prior or not all_finite([*challenger, *prior]):
         return None
     return fmean(prior) - fmean(challenger)
 
 
 def _welch(challenger: Sequence[float], prior: Sequence[float]) -> _Welch:
-    error_squared, degrees = welch_error(
-        (variance(challenger), variance(prior)), (len(challenger), len(prior))
-    )
-    return _Welch(
-        gain=fmean(prior) - fmean(challenger),
-        standard_error=math.sqrt(error_squared),
-        degrees_of_freedom=degrees,
-    )
+    error = welch_error((variance(challenger), variance(prior)), (len(challenger), len(prior)))
+    return _Welch(gain=fmean(prior) - fmean(challenger), error=error)
 
 
-def welch_error(variances: tuple[float, float], sizes: tuple[int, int]) -> tuple[float, float]:
-    """Squared standard error of a difference of means, and Welch and Satterthwaite's freedom."""
+def welch_error(variances: tuple[float, float], sizes: tuple[int, int]) -> WelchError:
+    """How uncertain the difference of two samples' means is, without assuming equal spreads."""
     a, b = variances[0] / sizes[0], variances[1] / sizes[1]
-    return a + b, (a + b) ** 2 / (a**2 / (sizes[0] - 1) + b**2 / (sizes[1] - 1))
+    degrees = (a + b) ** 2 / (a**2 / (sizes[0] - 1) + b**2 / (sizes[1] - 1))
+    return WelchError(standard_error=math.sqrt(a + b), degrees_of_freedom=degrees)
 
 
 def _p_value(welch: _Welch, margin_bpb: float) -> float:
     """Probability of so large a gain if the true gain were the margin."""
     from scipy import special
 
-    t = (welch.gain - margin_bpb) / welch.standard_error
-    return float(special.stdtr(welch.degrees_of_freedom, -t))
+    t = (welch.gain - margin_bpb) / welch.error.standard_error
+    return float(special.stdtr(welch.error.degrees_of_freedom, -t))
 
 
 def _interval(welch: _Welch) -> tuple[float, float]:
     from scipy import special
 
-    quantile = float(special.stdtrit(welch.degrees_of_freedom, (1 + CONFIDENCE) / 2))
-    reach = quantile * welch.standard_error
+    quantile = float(special.stdtrit(welch.error.degrees_of_freedom, (1 + CONFIDENCE) / 2))
+    reach = quantile * welch.error.standard_error
     return welch.gain - reach, welch.gain + reach
 
 
@@ -212,9 +177,10 @@ def _seeds_needed(
     excess = fmean(prior) - fmean(challenger) - margin_bpb
     variances = variance(challenger), variance(prior)
     for num_seeds in range(2, MAX_SEEDS + 1):
-        error_squared, degrees = welch_error(variances, (num_seeds, len(prior)))
-        critical = float(special.stdtrit(degrees, 1 - alpha))
-        missed = float(special.nctdtr(degrees, excess / math.sqrt(error_squared), critical))
+        error = welch_error(variances, (num_seeds, len(prior)))
+        critical = float(special.stdtrit(error.degrees_of_freedom, 1 - alpha))
+        shift = excess / error.standard_error
+        missed = float(special.nctdtr(error.degrees_of_freedom, shift, critical))
         if 1 - missed >= POWER:
             return num_seeds
     return None
@@ -255,54 +221,4 @@ def _contradiction(name: str, values: Sequence[float], noise: SeedNoise) -> str 
     return (
         f"the {name}'s own deviation {math.sqrt(variance(values)):.5f} contradicts the outside"
         f" {noise.std_bpb:.5f} BPB (chi-square p = {tail:.2g})"
-    )
-
-
-def _warnings(
-    challenger: Sequence[float], prior: Sequence[float], settings: ComparisonSettings
-) -> tuple[str, ...]:
-    found = [claimed_population_std(challenger, settings.claimed_std_bpb)]
-    for name, values in (("challenger", challenger), ("prior", prior)):
-        found += [_repeated_values(name, values), _far_seeds(name, values, settings.noise)]
-    return tuple(warning for warning in found if warning)
-
-
-def claimed_population_std(values: Sequence[float], claimed: float | None) -> str | None:
-    """A warning when a stated deviation is a population's (ddof 0) of the values it is stated for.
-
-    That slip is behind three published p-values (#2146): it makes a t-test's p too small.
-    """
-    if claimed is None or len(values) < 2 or not _all_finite(values):
-        return None
-    population, sample = pstdev(values), math.sqrt(variance(values))
-    rounding = 5e-6  # deviations are stated with five decimals or more
-    if abs(claimed - population) > rounding or abs(claimed - sample) <= rounding:
-        return None
-    return (
-        f"the challenger states the deviation {claimed:.5f}, which is the population's (ddof 0);"
-        f" its sample deviation is {sample:.5f}, and tests need that one"
-    )
-
-
-def _repeated_values(name: str, values: Sequence[float]) -> str | None:
-    if len(set(values)) == len(values):
-        return None
-    return f"seeds of the {name} share a score to the last digit: they may not be separate runs"
-
-
-def _far_seeds(name: str, values: Sequence[float], noise: SeedNoise | None) -> str | None:
-    """Bimodal or collapsed seeds, seen against the outside spread; three say little by themselves.
-
-    Public configurations fall into another mode by seed alone (1.069 or 1.121, #1886).
-    """
-    if noise is None or len(values) < 2 or not _all_finite(values):
-        return None
-    limit = OUTLIER_STDS * noise.std_bpb
-    far = [value for value in sorted(values) if abs(value - median(values)) > limit]
-    if not far:
-        return None
-    listed = ", ".join(f"{value:.5f}" for value in far)
-    return (
-        f"of the {name}'s seeds {listed} lie over {limit:.4f} BPB from the median: two modes or a"
-        " collapse, which means and deviations do not describe"
     )

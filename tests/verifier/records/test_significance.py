@@ -11,13 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from verifier.errors import UsageError
+from verifier.records.comparison_settings import ComparisonSettings, SeedNoise
 from verifier.records.ledger import find_record, load_ledger
-from verifier.records.significance import (
-    ComparisonSettings,
-    SeedNoise,
-    compare_samples,
-    external_variance_test,
-)
+from verifier.records.significance import compare_samples, external_variance_test
 from verifier.rulebook import rules_folder
 
 RECORDS = load_ledger(rules_folder() / "records", "10min_16mb")
