@@ -221,6 +221,13 @@ def test_explaining_a_rule_answers_what_why_example_source():
         assert question in output
 
 
+@pytest.mark.parametrize("name", ["pr63", "PR63", "#63", "63"])
+def test_the_margin_is_the_named_records_however_its_name_is_written(name):
+    """In BPB; the tokens of the newest record are longer."""
+    told = json.loads(invoke("compare", name, "pr1855", "--format", "json").stdout)
+    assert told["margin_bpb"] == pytest.approx(0.00296, abs=1e-5)
+
+
 def test_values_beside_a_name_are_the_challenger():
     lines = invoke("compare", "--values", "1.0,1.001,1.002", "pr1855").stdout.splitlines()
     assert lines[0].startswith("challenger values: 1.00000")

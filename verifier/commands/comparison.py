@@ -1,7 +1,7 @@
 """compare: is one sample of scores better than another?"""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -21,23 +21,23 @@ from verifier.records.significance import (
 from verifier.reports import figures
 from verifier.reports.foreign_text import visible
 from verifier.runs.journal import Journal
-from verifier.schemas.ledger_yaml import Ledger, TokenizerFamily
+from verifier.schemas.ledger_yaml import Ledger, Record, TokenizerFamily
 from verifier.schemas.significance_json import Significance
 
 
 def compare(challenger: str | None, prior: str | None, options: Options) -> int:
     """Test one sample against another; 0 significant, 1 not, 3 not computable."""
     rulebook, ledger = load_with_ledger(options)
-    names = [name for name in (challenger, prior) if name is not None]
-    samples = [("values", _values(text)) for text in options["values"]]
-    samples += [_sample(name, ledger) for name in names]
+    named = [_sample(name, ledger) for name in (challenger, prior) if name is not None]
+    samples = [_Sample(name="values", scores=_values(text)) for text in options["values"]] + named
     if len(samples) != 2:
         raise UsageError("compare takes two samples: names, or --values 1.061,1.062 for either")
     profile = rulebook.profile(options["profile"])
-    family = _family(names[:1], ledger)
+    family = _family(named[0].record if named else None, ledger)
     settings = comparison_settings(profile, family, seed_noise(rulebook))
-    test = compare_samples(samples[0][1], samples[1][1], settings)
-    external = external_variance_test(samples[0][1], samples[1][1], settings)
+    new, old = (sample.scores for sample in samples)
+    test = compare_samples(new, old, settings)
+    external = external_variance_test(new, old, settings)
     if options["format_"] == "json":
         print(json.dumps(_comparison_object(test, external)))
     else:
@@ -45,17 +45,28 @@ def compare(challenger: str | None, prior: str | None, options: Options) -> int:
     return 3 if test.passed is None else 0 if test.passed else 1
 
 
-def _sample(name: str, ledger: Ledger) -> tuple[str, tuple[float, ...]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sample:
+    """One side of the comparison."""
+
+    name: str
+    scores: tuple[float, ...]  # BPB, one a seed
+    record: Record | None = None
+
+
+def _sample(name: str, ledger: Ledger) -> _Sample:
     """A run directory's measurements, a folder's logs, or a record's seeds."""
     path = Path(name)
     if (path / "evidence.json").is_file():
         seeds = Journal(path).evidence().measurements
-        return f"{name} (measured)", tuple(m.val_bpb for m in seeds if m.val_bpb is not None)
+        scores = tuple(m.val_bpb for m in seeds if m.val_bpb is not None)
+        return _Sample(name=f"{name} (measured)", scores=scores)
     if path.exists():
         logs = collect_claims(load_submission(path)).logs
-        return f"{name} (claimed)", tuple(log.val_bpb for log in logs if log.val_bpb is not None)
+        scores = tuple(log.val_bpb for log in logs if log.val_bpb is not None)
+        return _Sample(name=f"{name} (claimed)", scores=scores)
     record = find_record(ledger, name)
-    return record.name, record.seed_bpbs
+    return _Sample(name=record.name, scores=record.seed_bpbs, record=record)
 
 
 def _values(text: str) -> tuple[float, ...]:
@@ -65,22 +76,20 @@ def _values(text: str) -> tuple[float, ...]:
         raise UsageError(f"--values {text}: give numbers, such as 1.061,1.062,1.060") from None
 
 
-def _family(names: list[str], ledger: Ledger) -> TokenizerFamily:
-    """The tokenizer family of the first name if it is a record, else the newest record's."""
-    known = [r for r in ledger.records if names and names[0].lstrip("pr#") in (str(r.pr), r.folder)]
-    return ledger.families[(known or ledger.records[-1:])[0].family]
+def _family(record: Record | None, ledger: Ledger) -> TokenizerFamily:
+    """A record's tokenizer family; without a record, the newest one's."""
+    return ledger.families[(record or ledger.records[-1]).family]
 
 
 def _print_comparison(
-    samples: list[tuple[str, tuple[float, ...]]],
+    samples: list[_Sample],
     test: Significance,
     external: ExternalVarianceTest | None,
     console: Console,
 ) -> None:
-    for role, (name, values) in zip(("challenger", "prior"), samples, strict=True):
-        console.print(
-            visible(f"{role} {name}: {', '.join(figures.bpb(v) for v in values)}"), markup=False
-        )
+    for role, sample in zip(("challenger", "prior"), samples, strict=True):
+        scores = ", ".join(map(figures.bpb, sample.scores))
+        console.print(visible(f"{role} {sample.name}: {scores}"), markup=False)
     lines = [
         f"gain {figures.bpb(test.gain_bpb)} BPB, 95 % interval {figures.bpb(test.ci_low)} to "
         f"{figures.bpb(test.ci_high)}",
