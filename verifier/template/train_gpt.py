@@ -76,7 +76,8 @@ def train(seed: int) -> None:
         rate = LEARNING_RATE * (1 - step / STEPS)
         counts = np.bincount(before, minlength=vocabulary)[before][:, None]
         gradient = error @ right.T / np.sqrt(counts)
-        right -= rate * left[before].T @ error / np.sqrt(BATCH) / 4
+        push = left[before].T @ error / np.sqrt(BATCH) / 4  # bounded, for data of any kind
+        right -= rate * push / max(1, np.linalg.norm(push) / 4)
         np.add.at(left, before, -rate * gradient)
         if step <= 5 or step % 50 == 0:
             spent_ms = 1000 * (time.perf_counter() - start)
