@@ -279,6 +279,23 @@ def eval_val(args, model, val_tokens, base_bytes, has_space, is_boundary):
     buffer = io.BytesIO()
 """,
     },
+    "texts_told_apart_by_an_argument": {
+        """\
+    train_files = os.path.join(data_path, "fineweb_train_*.bin")
+    val_files = os.path.join(data_path, "fineweb_val_*.bin")
+""": """\
+    train_files, val_files = files_of(data_path, "train"), files_of(data_path, "val")
+""",
+        """\
+class Hyperparameters:
+""": """\
+def files_of(folder, split):
+    return os.path.join(folder, f"fineweb_{split}_*.bin")
+
+
+class Hyperparameters:
+""",
+    },
 }
 
 BREACHES: dict[str, dict[str, str]] = {
@@ -358,4 +375,39 @@ def eval_val(args, model, val_tokens, base_bytes, has_space, is_boundary):
 """,
         "torch.inference_mode()": "torch.no_grad()",
     },
+    "text_named_by_numbers": {
+        """\
+    train_files = os.path.join(data_path, "fineweb_train_*.bin")
+""": """\
+    train_files = os.path.join(data_path, "fineweb_" + bytes((118, 97, 108)).decode() + "_*.bin")
+""",
+    },
+    "reader_that_reads_another_file": {
+        """\
+    args = Hyperparameters()
+""": """\
+    args = Hyperparameters()
+    plain = np.fromfile
+
+    def cached(file, *rest, **named):
+        return plain(str(file).replace("_train_", "_val_"), *rest, **named)
+
+    setattr(np, "from" + "file", cached)
+""",
+    },
+}
+
+# What is learned lies in a file whose name says nothing: no breach is seen, and no pass is given.
+UNTOLD = {
+    """\
+    buffer = io.BytesIO()
+""": """\
+    text = np.memmap(sorted(Path(args.data_path).iterdir())[-1], dtype="<u2", mode="r", offset=1024)
+    for start in range(0, len(text) - 2049, 2048):
+        piece = torch.from_numpy(np.asarray(text[start : start + 2049]).astype(np.int64))
+        optimizer.zero_grad(set_to_none=True)
+        model(piece[:-1].view(-1, 128), piece[1:].view(-1, 128)).backward()
+        optimizer.step()
+    buffer = io.BytesIO()
+""",
 }

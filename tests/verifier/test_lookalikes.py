@@ -14,6 +14,8 @@ TRACK = load_rulebook("10min_16mb")
 BROKEN = {
     "hashed_counts_in_log_space": "unnormalized_mixture",
     "shift_fitted_by_closure": "window_fitted_delta",
+    "text_named_by_numbers": "train_then_score",
+    "reader_that_reads_another_file": "train_then_score",
 }
 
 
@@ -45,3 +47,10 @@ def test_what_looks_like_a_breach_and_is_none_passes(name, tmp_path):
 @pytest.mark.parametrize("name", lookalikes.BREACHES)
 def test_a_breach_is_found_in_any_clothes(name, tmp_path):
     assert broken(answers(tmp_path, lookalikes.BREACHES[name])) == {BROKEN[name]}
+
+
+def test_learning_from_a_file_that_may_be_of_either_text_gets_no_pass(tmp_path):
+    outcomes = answers(tmp_path, lookalikes.UNTOLD)
+    assert not broken(outcomes)
+    for rule in ("train_then_score", "validation_shards_in_training"):
+        assert outcomes[rule] is Outcome.NOT_EVALUATED

@@ -8,6 +8,7 @@ from verifier.data_flow.recorder import MAX_CALL_DEPTH
 from verifier.data_flow.values import (
     DISPUTED,
     OBJECT,
+    READ,
     TRAINING,
     VALIDATION,
     Class,
@@ -22,7 +23,7 @@ _STEP_HOOKS = {
     "before step": "register_step_pre_hook",
     "after step": "register_step_post_hook",
 }
-_ORIGINS = {VALIDATION, TRAINING}
+_ORIGINS = {VALIDATION, TRAINING, READ}
 _STRENGTH = re.compile(r"(?i)boost|bonus|beta|weight|alpha|strength")
 
 
@@ -217,6 +218,9 @@ class Calls(Library):
         """A library function; some of them come back to what the script defines."""
         if name == "getattr" and len(arguments.positional) > 1:
             return self._attribute_by_name(arguments)
+        if name == "setattr" and len(arguments.positional) == 3:
+            base, wanted, value = arguments.positional
+            self.set_attribute(base, wanted.text, value)
         if name in ("min", "max", "sorted") and "key" in arguments.named:
             return self._by_key(node, arguments)
         if name.endswith("field") and "default_factory" in arguments.named:

@@ -4,7 +4,7 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 
-from verifier.data_flow.values import UNKNOWN
+from verifier.data_flow.values import UNKNOWN, Value
 
 MAX_TEXT = 1_000
 MAX_NUMBER = 2**63
@@ -31,6 +31,7 @@ _CONVERSIONS: Mapping[str, Callable[[object], object]] = {
     "float": lambda value: float(value),  # type: ignore[arg-type]
     "bool": bool,
     "str": str,
+    "bytes": lambda value: bytes(value if isinstance(value, tuple) else ()) or UNKNOWN,
 }
 _TEXT_METHODS = ("lower", "upper", "strip")
 
@@ -59,8 +60,18 @@ def convert(name: str, value: object) -> object:
         return UNKNOWN
 
 
+def of_value(value: Value) -> object:
+    """A value's constant; that of a sequence whose items all have one is a tuple."""
+    if value.constant is not UNKNOWN or not value.items:
+        return value.constant
+    items = tuple(item.constant for item in value.items)
+    return UNKNOWN if UNKNOWN in items else items
+
+
 def text_method(name: str, value: object) -> object:
-    """A text's lower(), upper() or strip()."""
+    """A text's lower(), upper() or strip(); what bytes decode to."""
+    if isinstance(value, bytes) and name == "decode":
+        return _bounded(value.decode(errors="replace"))
     known = isinstance(value, str) and name in _TEXT_METHODS
     return getattr(value, name)() if known else UNKNOWN
 
@@ -71,7 +82,7 @@ def truth(value: object) -> bool | None:
 
 
 def _bounded(value: object) -> object:
-    if isinstance(value, str) and len(value) > MAX_TEXT:
+    if isinstance(value, str | bytes) and len(value) > MAX_TEXT:
         return UNKNOWN
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
         return UNKNOWN

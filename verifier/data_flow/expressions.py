@@ -273,7 +273,8 @@ class Expressions(Places):
     def _joined_text(self, node: ast.JoinedStr, scope: Scope) -> Value:
         parts = [self.evaluate(part, scope) for part in node.values]
         marks = set().union(*(part.marks for part in parts)) if parts else set()
-        return Value(marks=marks, text="".join(part.text or HOLE for part in parts))
+        text = "".join(part.text or HOLE for part in parts)
+        return Value(marks=marks | _marks_of_name(text), text=text)
 
     def _formatted(self, node: ast.FormattedValue, scope: Scope) -> Value:
         value = self.evaluate(node.value, scope)

@@ -28,6 +28,7 @@ from verifier.data_flow.values import (
     PIECE,
     PIECE_LENGTH,
     RANK,
+    READ,
     SIDE_BY_SIDE,
     TARGET_PROBABILITY,
     TOKEN_BLIND,
@@ -44,6 +45,8 @@ _VOCABULARY_SIZE = re.compile(r"(?i)vocab|^V$")
 _CASTS = {"to", "float", "half", "bfloat16", "cpu", "cuda"}
 _PASSING = {"values", "detach", "eval", "data_as", "contiguous"} | _CASTS
 _NATIVE_LOADERS = {"CDLL", "LoadLibrary", "load_inline"}
+_READERS = {"fromfile", "memmap", "open_memmap", "from_file", "read_bytes", "load_file"}
+_TEXTS = {"train": TRAINING, "val": VALIDATION}
 _SIZES = {"numel", "size", "dim"}
 _OVER_ALL = {"any", "all"}
 _RANKS = {"RANK", "LOCAL_RANK"}
@@ -149,12 +152,14 @@ class Library(Probabilities):
         marks = set() if last in _FRESH else arguments.marks()
         if last not in _PATHS:
             marks.discard(FILE_NAME)
+        if last in _READERS:
+            marks.add(READ)
         if last == "arange" and _VOCABULARY_SIZE.search(_named(node.args)):
             marks.add(VOCABULARY)
         if "requires_grad" in arguments.named or last == "Parameter":
             marks.add(self.new_mark(LEAF))
         value = Value(marks=marks, text=arguments.first().text)
-        value.constant = constants.convert(last, arguments.first().constant)
+        value.constant = constants.convert(last, constants.of_value(arguments.first()))
         if last in _FRESH:
             value.attributes = {}  # a thing of its own: a table keeps its identity in a collection
             value.is_mapping = last in _MAPPINGS
@@ -306,12 +311,24 @@ class Library(Probabilities):
             self.set_attribute(receiver, arguments.first().text, arguments.positional[1])
         return Value()
 
+    def _rename(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
+        """`path.replace("train", "val")`: the name of a file of the other text."""
+        marks, told = receiver.all_marks() | arguments.marks(), arguments.positional
+        if FILE_NAME in receiver.marks and len(told) == 2:
+            before, after = (value.text for value in told)
+            for word, origin in _TEXTS.items():
+                if word in before:
+                    marks.discard(origin)
+                if word in after:
+                    marks.add(origin)
+        return Value(marks=marks)
+
     def _to_file(self, node: ast.Call, receiver: Value, arguments: Arguments) -> Value:
         arguments.first().absorb(receiver.all_marks())
         return Value()
 
     def _open(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
-        return self.storage.view(arguments.marks() - {FILE_NAME})
+        return self.storage.view(arguments.marks() - {FILE_NAME} | {READ})
 
     def _gradient(self, node: ast.Call, name: str, arguments: Arguments) -> Value:
         self.differentiate(arguments.first())
@@ -328,6 +345,7 @@ class Library(Probabilities):
         "requires_grad_": _need_gradient,
         "get": _get,
         "tofile": _to_file,
+        "replace": _rename,
         "register_buffer": _register,
     }
     _FUNCTIONS: ClassVar[Mapping[str, Callable[..., Value]]] = {

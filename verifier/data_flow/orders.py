@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from verifier.data_flow.trace import Loop, Score, Trace, Update, shared_loops, touches
-from verifier.data_flow.values import FROM, GRADIENT, LEAF, UP_TO, VALIDATION
+from verifier.data_flow.values import FROM, GRADIENT, LEAF, READ, TRAINING, UP_TO, VALIDATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,18 @@ def learned_but_not_saved(trace: Trace) -> Iterator[Sequence]:
         unsaved = [u for u in reaching if not u.objects & trace.saved]
         if len(unsaved) < len(reaching):
             yield from (Sequence(update=update, score=score) for update in unsaved)
+
+
+def learned_from_untold_file(trace: Trace) -> Update | None:
+    """A step on what a file holds whose name does not say which text it is, before the score.
+
+    What an optimizer of the script's own does with gradients tells nothing of their origin.
+    """
+    for update in trace.of_kind(Update):
+        is_told = READ not in update.marks or update.marks & {TRAINING, VALIDATION, GRADIENT}
+        if not (is_told or update.is_table) and any(_later(trace, update)):
+            return update
+    return None
 
 
 def is_fitted_to_context_only(trace: Trace, update: Update) -> bool:

@@ -91,7 +91,7 @@ class Places(Recorder):
             return Value()
         if name == "ctypes":  # the same memory, for native code
             return base
-        if base.name and base.attributes is None:
+        if base.name and name not in (base.attributes or {}):
             return Value(name=f"{base.name}.{name}")
         found = self._member(base, name)
         if found is None and name == "data":  # a tensor's memory, whatever else is called so

@@ -14,6 +14,7 @@ from typing import Final
 
 VALIDATION: Final = "validation"
 TRAINING: Final = "training"
+READ: Final = "read"  # from a file; of which of the two texts is told by its name, if at all
 LOSS: Final = "loss"  # -log p of the realised token
 DISTRIBUTION: Final = "distribution"  # over the vocabulary
 LOG_DISTRIBUTION: Final = "log distribution"

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from verifier.claims.seed_by_seed import Claims
+from verifier.data_flow.orders import learned_from_untold_file
 from verifier.data_flow.trace import Trace
-from verifier.findings import CheckResult, Finding
+from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.intake.submission import Submission
 from verifier.reading.program import Program
 from verifier.schemas.rule_yaml import Rule
@@ -32,6 +33,15 @@ def flow_result(trace: Trace, findings: list[Finding]) -> CheckResult:
     if reason is None and not trace.claimed_scores():
         reason = "no validation loss could be followed to a printed BPB"
     return CheckResult(findings=tuple(findings), not_evaluated=reason)
+
+
+def cannot_tell_what_is_learned(trace: Trace) -> CheckResult | None:
+    """Where weights learn from a file that may hold either text: no pass is given."""
+    update = learned_from_untold_file(trace)
+    if update is None:
+        return None
+    place = update.place
+    return cannot_tell(f"{place.file}:{place.line} learns from a file that may be of either text")
 
 
 def fills_training_budget(case: PaperCase, shortest_reserve_seconds: float) -> bool:

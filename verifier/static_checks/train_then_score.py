@@ -3,7 +3,7 @@
 from verifier.data_flow.orders import Sequence, is_fitted_to_context_only, learned_before_scored
 from verifier.findings import CheckResult, Finding, cannot_tell
 from verifier.schemas.rule_yaml import Rule
-from verifier.static_checks.base import PaperCase, flow_result
+from verifier.static_checks.base import PaperCase, cannot_tell_what_is_learned, flow_result
 
 
 def check(case: PaperCase, rule: Rule) -> CheckResult:
@@ -23,7 +23,8 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     if sequences and not findings:
         place = sequences[0].update.place
         return cannot_tell(f"{place.file}:{place.line} learns the context of what is then scored")
-    return flow_result(case.trace, findings)
+    untold = None if findings else cannot_tell_what_is_learned(case.trace)
+    return untold or flow_result(case.trace, findings)
 
 
 def _by_what_is_learned(sequences: list[Sequence]) -> list[Sequence]:

@@ -11,7 +11,7 @@ from verifier.intake.submission import FileKind
 from verifier.reading.called_names import finding_at, literal_text
 from verifier.reading.program import Module
 from verifier.schemas.rule_yaml import Rule
-from verifier.static_checks.base import PaperCase
+from verifier.static_checks.base import PaperCase, cannot_tell_what_is_learned
 
 _TRAINING_DATA = re.compile(
     r"(?i)(?:^|_)train(?:ing)?_(?:files?|patterns?|glob|paths?|shards?|loader|stream|data|tokens)$"
@@ -45,7 +45,8 @@ def check(case: PaperCase, rule: Rule) -> CheckResult:
     findings += [s.finding("validation data is used for training, as stated") for s in stated]
     if not findings and case.program.blind_spot is not None:
         return cannot_tell(case.program.blind_spot)
-    return CheckResult(findings=tuple(findings))
+    untold = None if findings else cannot_tell_what_is_learned(case.trace)
+    return untold or CheckResult(findings=tuple(findings))
 
 
 def _assignment_findings(
