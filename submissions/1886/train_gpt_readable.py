@@ -176,9 +176,11 @@ BUILT_IN = {
     "model.fused_ce_enabled": True,
     "model.fused_mlp_enabled": True,
     "model.fused_qk_enabled": True,
+    "model.fused_qkv_enabled": True,
     "model.fused_xsa_enabled": True,
     "model.fused_mix_enabled": False,
-    "model.bf16_stream_enabled": False,
+    "model.folded_scales_enabled": True,
+    "model.bf16_stream_enabled": True,
     "optimizer.newton_schulz": "polar_express",
     "optimizer.muon_row_normalize": True,
     "optimizer.wd_taper_final_mult": 1.0,
@@ -842,372 +844,11 @@ def payload_bytes(stored: Mapping[str, StoredTensor]) -> int:
     return sum(tensor.num_bytes for tensor in stored.values())
 
 
-# ---- trainer/quantization/gptq.py
-# Rounding whose later columns make up for the errors of earlier ones (GPTQ, arXiv 2210.17323).
-
-
-DAMPING = 0.01  # of the mean diagonal, added to it: the public scripts' (#1019 on)
-BLOCK_COLUMNS = 128
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
-    """The values that weights may take: a step times a whole number up to the largest."""
-
-    steps: Tensor  # (R, 1) fp32, or (R, C) where columns differ
-    largest: Tensor  # (1,) or (C,) fp32
-
-
-def row_grid(step: Tensor, bits: int) -> Grid:  # (R,)
-    """A step for each row, codes of so many bits."""
-    return Grid(steps=step.float()[:, None], largest=step.new_tensor([max_code(bits)]).float())
-
-
-def sigma_steps(
-    matrix: Tensor,  # (R, C)
-    bits: int,
-    clip_sigmas: float,
-) -> Tensor:  # (R,) fp16
-    """Steps with which codes end at so many standard deviations of their row (SDClip, #1394).
-
-    Fewer deviations make finer steps, and codes that carry more bits: `size_law.py`.
-    """
-    step = clip_sigmas * matrix.float().std(dim=1) / max_code(bits)
-    return step.half().clamp_min(SMALLEST_STEP)
-
-
-def coarse_steps(step: Tensor, mantissa_bits: int) -> Tensor:  # (R,) fp16 → (R,) fp16
-    """Steps with fewer digits, which compress: most of what an fp16 step takes is its last bits.
-
-    With four bits a step is up to 3 % off, to either side: as finer ones make up for coarser ones,
-    the errors that codes make grow by less than 0.1 %. 0 leaves all ten.
-    """
-    if mantissa_bits == 0:
-        return step
-    mantissa, exponent = step.float().frexp()  # from 1/2 to 1
-    whole = (mantissa * 2.0 ** (mantissa_bits + 1)).round()
-    return torch.ldexp(whole, exponent - mantissa_bits - 1).half()
-
-
-def nearest_codes(matrix: Tensor, grid: Grid) -> Tensor:  # (R, C) → (R, C) int8
-    """Each weight at the nearest value of its grid."""
-    codes = (matrix.float() / grid.steps).round()
-    return codes.clamp(-grid.largest, grid.largest).to(torch.int8)
-
-
-def gptq_codes(
-    matrix: Tensor,  # (R, C)
-    hessian: Tensor,  # (C, C)
-    grid: Grid,
-) -> Tensor:  # (R, C) int8
-    """Codes whose rows do no more to the layer's outputs than the nearest ones.
-
-    Compensation is greedy, so that now and then the nearest codes do better; rows for which they
-    do keep them.
-    """
-    nearest = nearest_codes(matrix, grid)
-    compensated = compensated_codes(matrix.float(), hessian.float(), grid)
-    errors = [output_error(matrix, hessian, codes, grid) for codes in (compensated, nearest)]
-    return torch.where((errors[0] <= errors[1])[:, None], compensated, nearest)
-
-
-def output_error(
-    matrix: Tensor,  # (R, C)
-    hessian: Tensor,  # (C, C)
-    codes: Tensor,  # (R, C) int8
-    grid: Grid,
-) -> Tensor:  # (R,)
-    """What rounding does to the squares of the layer's outputs, row by row: e H e'."""
-    error = matrix.float() - codes.float() * grid.steps
-    return ((error @ hessian.float()) * error).sum(dim=1)
-
-
-def compensated_codes(
-    matrix: Tensor,  # (R, C) fp32
-    hessian: Tensor,  # (C, C) fp32
-    grid: Grid,
-) -> Tensor:  # (R, C) int8
-    """Round column by column, most used inputs first, and spread each error over those to come.
-
-    With U'U the inverse of the Hessian, U upper triangular, an error e in column j is taken up by
-    the later columns as e U[j, j+1:] / U[j, j]. Columns are done in blocks: within one at once,
-    beyond it when the block is done.
-    """
-    order = hessian.diagonal().argsort(descending=True, stable=True)
-    factor = inverse_factor(hessian[order][:, order])
-    steps = grid.steps.expand_as(matrix).T[order]
-    largest = grid.largest.expand(len(order))[order]
-    weights = matrix.T[order].contiguous()  # (C, R): a column of the matrix is a row here
-    codes = torch.empty_like(weights, dtype=torch.int8)
-    errors = torch.empty_like(weights)
-    for start in range(0, len(order), BLOCK_COLUMNS):
-        stop = min(start + BLOCK_COLUMNS, len(order))
-        for column in range(start, stop):
-            step, end = steps[column], largest[column]
-            code = (weights[column] / step).round().clamp(-end, end)
-            codes[column] = code.to(torch.int8)
-            errors[column] = (weights[column] - code * step) / factor[column, column]
-            after = slice(column + 1, stop)
-            weights[after].addr_(factor[column, after], errors[column], alpha=-1.0)
-        weights[stop:].addmm_(factor[start:stop, stop:].T, errors[start:stop], alpha=-1.0)
-    in_place = torch.empty_like(codes)
-    in_place[order] = codes
-    return in_place.T.contiguous()
-
-
-def inverse_factor(hessian: Tensor) -> Tensor:  # (C, C) → (C, C) fp32, upper triangular
-    """U with U'U the inverse of the damped Hessian; an input that is never on counts by itself.
-
-    In fp64: the Hessian of few tokens is near to singular.
-    """
-    damped = hessian.double()
-    diagonal = damped.diagonal()
-    diagonal[diagonal == 0] = 1.0
-    diagonal += DAMPING * diagonal.mean()
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor.float()
-
-
-# ---- trainer/quantization/fine_columns.py
-# Eight bits for the few columns of which the outputs hear most (AWQ-lite, #1945).
-
-
-FINE_BITS = 8
-COLUMNS = ":columns:"
-
-
-def with_fine_columns(
-    grid: Grid,
-    fine_step: Tensor,  # (R,) fp16
-    num_columns: int,
-    fine: list[slice],
-) -> Grid:
-    """The grid with steps and codes of eight bits in some columns."""
-    steps = grid.steps.repeat(1, num_columns)
-    largest = grid.largest.repeat(num_columns)
-    for columns in fine:
-        steps[:, columns] = fine_step.float()[:, None]
-        largest[columns] = max_code(FINE_BITS)
-    return Grid(steps=steps, largest=largest)
-
-
-# ---- trainer/quantization/calibrated_rounding.py
-# A model's tensors in their stored form, rounded as calibration says.
-
-
-Hessians = Mapping[str, Tensor]  # name of a matrix (R, C) → (C, C) fp32
-
-
-def quantize_calibrated(
-    state: Mapping[str, Tensor], hessians: Hessians, options: QuantizationOptions
-) -> dict[str, StoredTensor]:
-    """Store a model's tensors; large matrices as GPTQ codes on SDClip grids.
-
-    A matrix without a Hessian is no linear layer's but a table: its rows are rounded to nearest.
-
-    Raises:
-        TrainerError: a matrix is not finite.
-    """
-    matrices = {n: t.detach() for n, t in state.items() if is_rounded(n, t, options)}
-    fine: dict[str, list[slice]] = {}
-    stored: dict[str, StoredTensor] = {}
-    for name, tensor in state.items():
-        if name not in matrices:
-            stored[name] = store_tensor(name, tensor.detach().cpu(), options)
-            continue
-        parts = round_matrix(name, tensor, hessians.get(name), fine.get(name, []), options)
-        stored |= parts
-    return stored
-
-
-def round_matrix(
-    name: str,
-    matrix: Tensor,  # (R, C)
-    hessian: Tensor | None,  # (C, C)
-    fine: list[slice],  # columns that get more bits
-    options: QuantizationOptions,
-) -> dict[str, StoredTensor]:
-    """One matrix: its codes, and those of fine columns apart.
-
-    Raises:
-        TrainerError: weights, inputs or steps are no numbers, which no factorization survives.
-    """
-    bits, sigmas = code_bits(name, options), clip_sigmas(name, options)
-    step, fine_step = (
-        coarse_steps(sigma_steps(matrix, width, sigmas), options.step_mantissa_bits)
-        for width in (bits, FINE_BITS)
-    )
-    if not all(bool(part.isfinite().all()) for part in (step, hessian) if part is not None):
-        raise TrainerError(
-            f"{name}: weights or their inputs are not finite, trained to no number or beyond fp16; "
-            "lower the learning rates, or clip gradients"
-        )
-    grid = row_grid(step, bits)
-    if fine:
-        grid = with_fine_columns(grid, fine_step, matrix.size(1), fine)
-    codes = nearest_codes(matrix, grid) if hessian is None else gptq_codes(matrix, hessian, grid)
-    codes = codes.cpu()
-    parts = {}
-    for columns in fine:
-        parts[f"{name}{COLUMNS}{columns.start}"] = StoredTensor(
-            values=codes[:, columns].clone(), scale=fine_step.cpu(), dtype=matrix.dtype
-        )
-        codes[:, columns] = 0
-    parts[name] = StoredTensor(values=codes, scale=step.cpu(), dtype=matrix.dtype, bits=bits)
-    return parts
-
-
-def clip_sigmas(name: str, options: QuantizationOptions) -> float:
-    """After how many standard deviations a matrix's grids end."""
-    if name.startswith("tok_emb"):
-        return options.embed_clip_sigmas
-    own = 0.0
-    if ".mlp." in name:
-        own = options.mlp_clip_sigmas
-    if ".attn." in name:
-        own = options.attn_clip_sigmas
-    return own or options.matrix_clip_sigmas
-
-
-def restore_calibrated(
-    stored: Mapping[str, StoredTensor], options: QuantizationOptions
-) -> dict[str, Tensor]:
-    """The tensors that the stored ones stand for, with all that is stored apart put back."""
-    state = dequantize_state(stored)
-    return state
-
-
-# ---- trainer/quantization/size_law.py
-# How many bits codes take, before any are made.
-
-
-# Where the mean square error of a Gaussian in six bits is about least; with more bits it is farther
-# out, and trained rows have longer tails.
-NEAREST_CLIP_SIGMAS = 4.0
-ROWS_PER_OCTAVE = 4  # sizes of rows that are told apart: those of rare tokens are smaller
-LEAST_ROW = 2.0**-10  # of codes that are all 0
-FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
-WIDEST_FACTOR = 32.0  # on clips: beyond, steps are so wide that all codes are 0
-
-
-def normal_share_below(deviations: float) -> float:
-    """The share of a normal distribution that lies below so many deviations."""
-    return 0.5 * math.erfc(-deviations / math.sqrt(2.0))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CodeSpreads:
-    """How far apart codes are, in N cells of all matrices: a column's codes in rows of one size.
-
-    What a column's codes have in common is no matter: entropy coding takes it off.
-    """
-
-    variances: np.ndarray  # (N,) in steps, before rounding
-    # (N,) the part that does not shrink as steps grow: errors that GPTQ hands on to later columns
-    handed_on: np.ndarray
-    num_codes: np.ndarray  # (N,)
-
-    def saved_bytes(self, factor: float) -> float:
-        """What codes take less if all clips are so many times as wide."""
-        wider = (self.variances - self.handed_on) / factor**2 + self.handed_on
-        bits = gaussian_bits(self.variances) - gaussian_bits(wider)
-        return float((bits * self.num_codes).sum()) / 8
-
-
-def code_spreads(stored: Mapping[str, StoredTensor], options: QuantizationOptions) -> CodeSpreads:
-    """Those of all codes that clips decide on; a few beside them have grids of their own."""
-    parts = [
-        matrix_spreads(tensor.values.numpy(), max_code(tensor.bits) / clip_sigmas(name, options))
-        for name, tensor in stored.items()
-        if tensor.scale is not None and tensor.values.numel() > MAX_KEPT_ELEMENTS
-    ]
-    variances, handed_on, num_codes = np.concatenate([np.empty((3, 0)), *parts], axis=1)
-    return CodeSpreads(variances=variances, handed_on=handed_on, num_codes=num_codes)
-
-
-def matrix_spreads(codes: np.ndarray, weight_steps: float) -> np.ndarray:  # (R, C) int8 → (3, N)
-    """Variances of a matrix's cells, what of them was handed on, codes.
-
-    On SDClip's grids the weights of a row have a known variance in steps. Rounded to nearest, codes
-    have a twelfth more; by GPTQ up to a third, the same at all clips.
-    """
-    table = rounded_gaussians()
-    excess = float(codes.var(axis=1, dtype=np.float32).mean()) - 1 / 12 - weight_steps**2
-    apart = codes - codes.mean(axis=0, dtype=np.float32)
-    rows = np.sqrt(np.square(apart).mean(axis=1)).clip(LEAST_ROW)
-    columns = np.sqrt(np.square(apart / rows[:, None]).mean(axis=0))
-    levels, num_rows = np.unique(np.rint(ROWS_PER_OCTAVE * np.log2(rows)), return_counts=True)
-    cells = np.outer(2.0 ** (levels / ROWS_PER_OCTAVE), columns)
-    variances = np.interp(cells, table.code_deviations, table.deviations) ** 2
-    handed_on = np.minimum(max(excess, 0.0), variances)
-    num_codes = np.broadcast_to(num_rows[:, None], cells.shape)
-    return np.stack([variances, handed_on, num_codes]).reshape(3, -1)
-
-
-def gaussian_bits(variances: np.ndarray) -> np.ndarray:
-    """The entropy of Gaussians that are rounded to whole numbers."""
-    table = rounded_gaussians()
-    bits: np.ndarray = np.interp(np.sqrt(variances), table.deviations, table.bits)
-    return bits
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoundedGaussians:
-    """Gaussians rounded to whole numbers, from such that are always 0."""
-
-    deviations: np.ndarray  # (K,)
-    code_deviations: np.ndarray  # (K,) after rounding
-    bits: np.ndarray  # (K,) of entropy
-
-
-@cache
-def rounded_gaussians() -> RoundedGaussians:
-    """A table, sixteen to an octave."""
-    deviations = 2.0 ** np.arange(-3.0, 7.0, 1 / 16)
-    found = [(0.0, 0.0), *(rounded_gaussian(deviation) for deviation in deviations)]
-    after, bits = np.array(found).T
-    return RoundedGaussians(deviations=np.append(0.0, deviations), code_deviations=after, bits=bits)
-
-
-def rounded_gaussian(deviation: float) -> tuple[float, float]:
-    """The standard deviation and the entropy in bits of a Gaussian rounded to whole numbers."""
-    last = math.ceil(7 * deviation)
-    below = [normal_share_below((code - 0.5) / deviation) for code in range(-last, last + 2)]
-    shares = [after - before for before, after in zip(below[:-1], below[1:], strict=True)]
-    square = sum(share * code**2 for code, share in enumerate(shares, start=-last))
-    return math.sqrt(square), -sum(share * math.log2(share) for share in shares if share > 0)
-
-
-def finest_factor(options: QuantizationOptions) -> float:
-    """The least by which clips may be multiplied: none ends nearer than NEAREST_CLIP_SIGMAS."""
-    clips = (
-        options.matrix_clip_sigmas,
-        options.attn_clip_sigmas,
-        options.mlp_clip_sigmas,
-        options.embed_clip_sigmas,
-    )
-    return NEAREST_CLIP_SIGMAS / min(clip for clip in clips if clip > 0)
-
-
-def with_clips_times(options: QuantizationOptions, factor: float) -> QuantizationOptions:
-    """The options with every clip so many times as wide; 0 stays the word for another's."""
-    return replace(
-        options,
-        matrix_clip_sigmas=options.matrix_clip_sigmas * factor,
-        attn_clip_sigmas=options.attn_clip_sigmas * factor,
-        mlp_clip_sigmas=options.mlp_clip_sigmas * factor,
-        embed_clip_sigmas=options.embed_clip_sigmas * factor,
-    )
-
-
 # ---- trainer/artifact.py
 # The artifact: stored tensors ↔ compressed bytes, the same bytes for the same tensors.
 
 
 ARTIFACT_FORMAT = "pgolf rows, version 4"
-MAX_FITTINGS = 6
-HALVINGS = 30  # of the octaves that clips may change by: to a billionth
 LENGTH_BYTES = 4  # of the lengths before the compressed part and before the header
 STORED_TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 MODEL_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -1286,91 +927,6 @@ def stored_content(tensor: StoredTensor, options: QuantizationOptions) -> bytes:
     if is_entropy_coded(tensor.values.dtype, tensor.values.shape, options.code_packing):
         return scale
     return _tensor_bytes(tensor.values, options) + scale
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FittedArtifact:
-    """An artifact whose clips were chosen for its size."""
-
-    artifact: PackedArtifact
-    clip_factor: float  # on every clip of the recipe
-    predicted_bytes: int  # before its codes were made
-
-
-def fit_artifact(
-    store: Callable[[QuantizationOptions], dict[str, StoredTensor]],
-    options: QuantizationOptions,
-    budget_bytes: int,
-) -> FittedArtifact:
-    """The finest grids with which the artifact keeps to a budget.
-
-    One artifact with the recipe's clips tells how much is too much, and its codes, by the size law,
-    what clips take off as much. What that leaves over or under is taken off in the same way. Grids
-    never end so near that clipping would do more harm than finer steps do good: a budget can be too
-    large. Where sizes jump and none comes near the budget, the largest artifact that keeps to it is
-    taken: a run is not lost for a thousandth of its bytes.
-
-    Args:
-        store: makes the stored tensors as options say.
-        options: the recipe's; all its clips are multiplied by one factor.
-        budget_bytes: the most that the artifact may take.
-
-    Raises:
-        RecipeError: no clips make it small enough.
-    """
-    target_bytes = round(budget_bytes * (1.0 - FITTED_ROOM / 2))
-    finest = finest_factor(options)
-    tried: list[FittedArtifact] = []
-    factor, predicted_bytes = 1.0, 0
-    for _ in range(MAX_FITTINGS):
-        scaled = with_clips_times(options, factor)
-        stored = store(scaled)
-        artifact = pack_artifact(stored, scaled)
-        num_bytes = artifact.num_bytes
-        tried.append(
-            FittedArtifact(
-                artifact=artifact,
-                clip_factor=factor,
-                predicted_bytes=predicted_bytes or num_bytes,
-            )
-        )
-        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or math.isclose(factor, finest)
-        if num_bytes <= budget_bytes and is_filled:
-            break
-        spreads = code_spreads(stored, scaled)
-        ends = (finest / factor, WIDEST_FACTOR / factor)
-        times = fitting_factor(spreads, num_bytes - target_bytes, ends)
-        factor *= times
-        predicted_bytes = num_bytes - round(spreads.saved_bytes(times))
-    return best_fitting(tried, budget_bytes)
-
-
-def best_fitting(tried: Sequence[FittedArtifact], budget_bytes: int) -> FittedArtifact:
-    """The largest artifact that keeps to a budget.
-
-    Raises:
-        RecipeError: none does.
-    """
-    fitting = [one for one in tried if one.artifact.num_bytes <= budget_bytes]
-    if not fitting:
-        least = min(one.artifact.num_bytes for one in tried)
-        raise RecipeError(
-            f"quantization.fit_total_bytes leaves {budget_bytes:,} bytes for the artifact, which "
-            f"no clips lead to: the least was {least:,}, {least - budget_bytes:,} too many; lower "
-            "model.num_layers or mlp_hidden, or shorten the script (--packed)"
-        )
-    return max(fitting, key=lambda one: one.artifact.num_bytes)
-
-
-def fitting_factor(spreads: CodeSpreads, excess_bytes: float, ends: tuple[float, float]) -> float:
-    """By what to multiply clips to save so many bytes, or the end that comes nearest to it."""
-    low, high = ends
-    if spreads.saved_bytes(low) >= excess_bytes:
-        return low
-    for _ in range(HALVINGS):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if spreads.saved_bytes(middle) < excess_bytes else (low, middle)
-    return high
 
 
 def unpack_artifact(artifact: bytes, options: QuantizationOptions) -> dict[str, StoredTensor]:
@@ -1722,7 +1278,7 @@ def batch_cost(batch: DocumentBatch, options: EvaluationOptions) -> int:
 # One code path for one process and for eight: with one process, communication does nothing.
 
 
-KEPT: list[object] = []
+KEPT_GROUPS: list[object] = []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -1738,6 +1294,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def sum_in_place(self, tensor: torch.Tensor) -> None:
+        """Overwrite a tensor with its sum over the processes; all of them must call it."""
         if self.world_size > 1:
             dist.all_reduce(tensor)
 
@@ -1825,6 +1382,7 @@ class ProcessGroup:
         return wait
 
     def barrier(self) -> None:
+        """Wait until every process has come here."""
         if self.world_size > 1:
             dist.barrier()
 
@@ -1855,7 +1413,7 @@ def join_process_group() -> ProcessGroup:
     if world_size > 1:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-        KEPT.append(dist.group.WORLD)
+        KEPT_GROUPS.append(dist.group.WORLD)
     return ProcessGroup(rank=rank, world_size=world_size, device=device)
 
 
@@ -1863,6 +1421,19 @@ def leave_process_group() -> None:
     """Take leave of the other processes, if there are any."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def end_process(exit_code: int) -> int:
+    """The exit code, of one process; of several, each ends here with it.
+
+    Gloo's threads outlive the group that a replicated model was in. If one of them asks for the
+    interpreter's lock while that ends, the process is aborted ("terminate called").
+    """
+    if KEPT_GROUPS:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code
 
 
 def gradient_sync(forward: nn.Module, *, wanted: bool) -> AbstractContextManager[None]:
@@ -2485,11 +2056,16 @@ def plus(outputs: Tensor, added: Tensor | None) -> Tensor:
 
 
 triton: Any = importlib.import_module("triton") if importlib.util.find_spec("triton") else None
+TensorDescriptor: Any = (
+    importlib.import_module("triton.tools.tensor_descriptor").TensorDescriptor if triton else None
+)
 # What the annotations of kernels name must be there all the same.
 tl: Any = (
     triton.language
     if triton
-    else SimpleNamespace(**dict.fromkeys(("pointer_type", "constexpr", "tensor"), object))
+    else SimpleNamespace(
+        **dict.fromkeys(("pointer_type", "constexpr", "tensor", "tensor_descriptor"), object)
+    )
 )
 
 
@@ -2519,6 +2095,26 @@ def jit(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - launched as kern
 def runs_kernels(tensor: Tensor) -> bool:
     """Whether Triton can work on a tensor: on a GPU where it is installed."""
     return triton is not None and tensor.is_cuda
+
+
+def moves_tiles(tensor: Tensor) -> bool:
+    """Whether kernels may take a tensor by tiles: on a GPU with a copy engine, from Hopper on."""
+    return runs_kernels(tensor) and torch.cuda.get_device_properties(tensor.device).major >= 9
+
+
+def num_processors(tensor: Tensor) -> int:
+    """Of a tensor's GPU; 1 elsewhere."""
+    if not tensor.is_cuda:
+        return 1
+    return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+
+
+def matrix_of_tiles(matrix: Tensor, num_rows: int, num_columns: int) -> Any:  # noqa: ANN401
+    """A contiguous matrix that kernels load and store in tiles of one size, clipped at its edges.
+
+    Its rows are multiples of 16 bytes: the copy engine takes no others.
+    """
+    return TensorDescriptor.from_tensor(matrix, [num_rows, num_columns])
 
 
 def next_power_of_2(number: int) -> int:
@@ -2814,7 +2410,7 @@ EPSILON = torch.finfo(torch.float32).eps  # within the root, as in fp32 arithmet
 
 
 # ---- trainer/kernels/query_key_rotation/triton_kernel.py
-# Norm, turn and gain in one pass over queries or keys.
+# Norm, turn and gain in one pass over queries or keys, or over queries, keys and values at once.
 
 
 BLOCK_TOKENS = 64  # of one head in one program
@@ -2833,37 +2429,85 @@ def fused_normed_and_turned(
     return turned
 
 
+def fused_heads_of_joint(
+    joint: Tensor,  # (B, T, H + 2 K, D)
+    cosine: Tensor,  # (T, R/2) fp32
+    sine: Tensor,  # (T, R/2) fp32
+    gains: Tensor,  # (H,)
+) -> tuple[Tensor, Tensor, Tensor]:  # (B, T, H, D), (B, T, K, D) twice
+    """Queries as above, keys likewise without a gain, values as they are; differentiable."""
+    queries, keys, values = _HeadsOfJoint.apply(  # type: ignore[no-untyped-call]
+        joint.contiguous(), cosine.contiguous(), sine.contiguous(), gains
+    )
+    return queries, keys, values
+
+
 class _NormedAndTurned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Saved, *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(*inputs)
         turned = torch.empty_like(inputs[0])
-        _launch_rotation(_norm_and_turn, *inputs, turned)
+        nothing = inputs[-1], inputs[-1]  # in the place of keys and values
+        _launch_rotation(_norm_and_turn, *inputs, turned, *nothing)
         return turned
 
     @staticmethod
     def backward(ctx: Saved, upstream: Tensor) -> tuple[Tensor, None, None, Tensor | None]:
-        heads, _, _, gains = ctx.saved_tensors
-        wants_gains = ctx.needs_input_grad[-1]
-        to_heads = torch.empty_like(heads)
-        num_sums = _num_blocks(heads) if wants_gains else 0
-        to_gains = torch.empty(num_sums, heads.size(2), dtype=torch.float32, device=heads.device)
-        inputs = *ctx.saved_tensors, upstream.contiguous()
-        _launch_rotation(_norm_and_turn_backward, *inputs, to_heads, to_gains, wants_gains)
-        summed = to_gains.sum(0).to(gains.dtype) if wants_gains else None
-        return to_heads, None, None, summed
+        gains = ctx.saved_tensors[-1]
+        return _joint_gradients(ctx, upstream.contiguous(), gains, gains)
 
 
-def _launch_rotation(kernel: Kernel, heads: Tensor, cosine: Tensor, *others: Tensor | bool) -> None:
-    num_rows, row_tokens, num_heads, num_channels = heads.shape
-    kernel[num_heads, _num_blocks(heads)](
-        heads,
+class _HeadsOfJoint(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Saved, *inputs: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*inputs)
+        joint, gains = inputs[0], inputs[-1]
+        num_rows, row_tokens, num_joint_heads, num_channels = joint.shape
+        num_kv_heads = (num_joint_heads - len(gains)) // 2
+        heads = tuple(
+            joint.new_empty(num_rows, row_tokens, number, num_channels)
+            for number in (len(gains), num_kv_heads, num_kv_heads)
+        )
+        _launch_rotation(_norm_and_turn, *inputs, *heads)
+        return heads
+
+    @staticmethod
+    def backward(ctx: Saved, *upstream: Tensor) -> tuple[Tensor, None, None, Tensor | None]:
+        return _joint_gradients(ctx, *(one.contiguous() for one in upstream))
+
+
+def _joint_gradients(ctx: Saved, *upstream: Tensor) -> tuple[Tensor, None, None, Tensor | None]:
+    joint, _, _, gains = ctx.saved_tensors
+    wants_gains = ctx.needs_input_grad[-1]
+    to_joint = torch.empty_like(joint)
+    num_sums = _num_blocks(joint) if wants_gains else 0
+    to_gains = torch.empty(num_sums, joint.size(2), dtype=torch.float32, device=joint.device)
+    inputs = *ctx.saved_tensors, *upstream
+    _launch_rotation(_norm_and_turn_backward, *inputs, to_joint, to_gains, wants_gains)
+    summed = to_gains[:, : len(gains)].sum(0).to(gains.dtype) if wants_gains else None
+    return to_joint, None, None, summed
+
+
+def _launch_rotation(
+    kernel: Kernel,
+    joint: Tensor,
+    cosine: Tensor,
+    sine: Tensor,
+    gains: Tensor,
+    *others: Tensor | bool,
+) -> None:
+    num_rows, row_tokens, num_joint_heads, num_channels = joint.shape
+    kernel[num_joint_heads, _num_blocks(joint)](
+        joint,
         cosine,
+        sine,
+        gains,
         *others,
         EPSILON,
         num_rows * row_tokens,
         row_tokens,
-        num_heads,
+        len(gains),
+        (num_joint_heads - len(gains)) // 2,
         num_channels,
         2 * cosine.size(1),
         BLOCK_TOKENS,
@@ -2877,89 +2521,136 @@ def _num_blocks(heads: Tensor) -> int:  # of tokens
 
 @jit
 def _norm_and_turn(
-    heads: tl.pointer_type,
+    joint: tl.pointer_type,
     cosine: tl.pointer_type,
     sine: tl.pointer_type,
     gains: tl.pointer_type,
-    turned: tl.pointer_type,
+    queries: tl.pointer_type,
+    keys: tl.pointer_type,
+    values: tl.pointer_type,
     epsilon: tl.constexpr,
     num_tokens: int,
     num_positions: int,
     num_heads: tl.constexpr,
+    num_kv_heads: tl.constexpr,
     num_channels: tl.constexpr,
     num_turned: tl.constexpr,
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    places, partners, is_inside = _places_and_partners(
-        num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
+    head = tl.program_id(0)
+    channels, partners, is_inside = _channels_and_partners(
+        num_tokens, num_channels, num_turned, block_tokens, block_channels
     )
     cosines, sines = _cosines_and_sines(
         cosine, sine, is_inside, num_positions, num_turned, block_tokens, block_channels
     )
-    own, other = load_wide(heads + places, is_inside), load_wide(heads + partners, is_inside)
+    num_joint_heads: tl.constexpr = num_heads + 2 * num_kv_heads
+    starts = _starts(head, num_joint_heads, num_channels, block_tokens)
+    own = load_wide(joint + starts + channels, is_inside)
+    other = load_wide(joint + starts + partners, is_inside)
     scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)
-    scale *= tl.load(gains + tl.program_id(0)).to(tl.float32)
-    store_narrow(turned + places, scale[:, None] * (own * cosines + other * sines), is_inside)
+    gain = tl.load(gains + tl.minimum(head, num_heads - 1)).to(tl.float32)
+    scale *= tl.where(head < num_heads, gain, 1.0)
+    turned = scale[:, None] * (own * cosines + other * sines)
+    places = _starts(head, num_heads, num_channels, block_tokens) + channels
+    heads = head + 0 * channels  # the interpreter knows no masks of one element
+    store_narrow(queries + places, turned, is_inside & (heads < num_heads))
+    if num_kv_heads > 0:
+        is_key = (heads >= num_heads) & (heads < num_heads + num_kv_heads)
+        places = _starts(head - num_heads, num_kv_heads, num_channels, block_tokens) + channels
+        store_narrow(keys + places, turned, is_inside & is_key)
+        places -= num_kv_heads * num_channels
+        store_narrow(values + places, own, is_inside & (heads >= num_heads + num_kv_heads))
 
 
 @jit
 def _norm_and_turn_backward(
-    heads: tl.pointer_type,
+    joint: tl.pointer_type,
     cosine: tl.pointer_type,
     sine: tl.pointer_type,
     gains: tl.pointer_type,
-    upstream: tl.pointer_type,
-    to_heads: tl.pointer_type,
+    to_queries: tl.pointer_type,
+    to_keys: tl.pointer_type,
+    to_values: tl.pointer_type,
+    to_joint: tl.pointer_type,
     to_gains: tl.pointer_type,
     wants_gains: tl.constexpr,
     epsilon: tl.constexpr,
     num_tokens: int,
     num_positions: int,
     num_heads: tl.constexpr,
+    num_kv_heads: tl.constexpr,
     num_channels: tl.constexpr,
     num_turned: tl.constexpr,
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> None:
-    places, partners, is_inside = _places_and_partners(
-        num_tokens, num_heads, num_channels, num_turned, block_tokens, block_channels
+    head = tl.program_id(0)
+    channels, partners, is_inside = _channels_and_partners(
+        num_tokens, num_channels, num_turned, block_tokens, block_channels
     )
     cosines, sines = _cosines_and_sines(
         cosine, sine, is_inside, num_positions, num_turned, block_tokens, block_channels
     )
-    own = load_wide(heads + places, is_inside)
+    num_joint_heads: tl.constexpr = num_heads + 2 * num_kv_heads
+    places = _starts(head, num_joint_heads, num_channels, block_tokens) + channels
+    own = load_wide(joint + places, is_inside)
     scale = tl.rsqrt(tl.sum(own * own, axis=1) / num_channels + epsilon)[:, None]
     normed = own * scale
-    to_normed = load_wide(upstream + places, is_inside) * cosines
-    to_normed -= load_wide(upstream + partners, is_inside) * sines
+    heads = head + 0 * channels
+    is_asked = is_inside & (heads < num_heads)
+    starts = _starts(head, num_heads, num_channels, block_tokens)
+    upstream = load_wide(to_queries + starts + channels, is_asked)
+    other = load_wide(to_queries + starts + partners, is_asked)
+    if num_kv_heads > 0:
+        is_asked = is_inside & (heads >= num_heads) & (heads < num_heads + num_kv_heads)
+        starts = _starts(head - num_heads, num_kv_heads, num_channels, block_tokens)
+        upstream += load_wide(to_keys + starts + channels, is_asked)
+        other += load_wide(to_keys + starts + partners, is_asked)
+    to_normed = upstream * cosines - other * sines
     along = tl.sum(to_normed * normed, axis=1)
-    head = tl.program_id(0)
     if wants_gains:
-        tl.store(to_gains + tl.program_id(1) * num_heads + head, tl.sum(along, axis=0))
-    gain = tl.load(gains + head).to(tl.float32)
+        sums = to_gains + tl.program_id(1) * num_joint_heads + head
+        tl.store(sums, tl.sum(along, axis=0))
+    gain = tl.load(gains + tl.minimum(head, num_heads - 1)).to(tl.float32)
+    gain = tl.where(head < num_heads, gain, 1.0)
     result = gain * scale * (to_normed - normed * (along / num_channels)[:, None])
-    store_narrow(to_heads + places, result, is_inside)
+    if num_kv_heads > 0:
+        is_value = is_inside & (heads >= num_heads + num_kv_heads)
+        starts -= num_kv_heads * num_channels
+        result += load_wide(to_values + starts + channels, is_value)
+    store_narrow(to_joint + places, result, is_inside)
 
 
 @jit
-def _places_and_partners(
+def _channels_and_partners(
     num_tokens: int,
-    num_heads: tl.constexpr,
     num_channels: tl.constexpr,
     num_turned: tl.constexpr,
     block_tokens: tl.constexpr,
     block_channels: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Where a program's channels and their partners lie, and which of them are there."""
+    """A head's channels and their partners, and which of a program's are there."""
     tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
     channels = tl.arange(0, block_channels)
     half: tl.constexpr = num_turned // 2
     is_turned, is_first = channels < num_turned, channels < half
     partners = tl.where(is_first, channels + half, tl.where(is_turned, channels - half, channels))
     is_inside = (tokens < num_tokens)[:, None] & (channels < num_channels)[None, :]
-    starts = ((tokens.to(tl.int64) * num_heads + tl.program_id(0)) * num_channels)[:, None]
-    return starts + channels[None, :], starts + partners[None, :], is_inside
+    return channels[None, :], partners[None, :], is_inside
+
+
+@jit
+def _starts(
+    head: tl.tensor,
+    num_heads: tl.constexpr,
+    num_channels: tl.constexpr,
+    block_tokens: tl.constexpr,
+) -> tl.tensor:
+    """Where a head of each of a program's tokens lies, among so many heads."""
+    tokens = tl.program_id(1) * block_tokens + tl.arange(0, block_tokens)
+    return ((tokens.to(tl.int64) * num_heads + head) * num_channels)[:, None]
 
 
 @jit
@@ -3138,7 +2829,8 @@ def flash_documents(
     *heads: Tensor,  # (1, N, H, D) queries, (1, N, K, D) keys and values
 ) -> Tensor:  # (1, N, H, D)
     """FlashAttention over packed documents, in one row."""
-    queries, keys, values = (one[0].to(heads[-1].dtype) for one in heads)
+    # Not one[0]: its gradient would be written into a tensor of zeros, that of a view is a view.
+    queries, keys, values = (one.squeeze(0).to(heads[-1].dtype) for one in heads)
     return flash(queries, keys, values, boundaries, longest)[None]
 
 
@@ -3223,8 +2915,12 @@ def product_type(inputs: Tensor) -> torch.dtype:
 
 
 def rms_norm(inputs: Tensor) -> Tensor:
-    """Scale the last dimension to a root mean square of one; no weight."""
-    return F.rms_norm(inputs, (inputs.size(-1),))
+    """Scale the last dimension to a root mean square of one; no weight, the type of the inputs.
+
+    Under autocast PyTorch 2.11 and before, as public scripts had it, keep that type too; later ones
+    make it fp32, and with it all that is computed from it.
+    """
+    return F.rms_norm(inputs, (inputs.size(-1),)).to(inputs.dtype)
 
 
 # ---- trainer/model/rotary.py
@@ -3297,18 +2993,38 @@ class CausalSelfAttention(nn.Module):
         scale: Tensor | None = None,  # (C,) of the outputs
     ) -> Tensor:  # (B, T, C)
         """What each position gathers from itself and the positions before it."""
-        projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
         added = None if deltas is None or deltas.attention is None else deltas.attention(inputs)
-        if added is not None:
-            projected = added.onto_heads(projected)
-        queries, keys, values = map(self._heads, projected)
-        queries, keys = self._turned(queries, keys, around)
+        queries, keys, values = self._projected(inputs, around, added)
         gathered = around.attention(queries, keys, values)
         factors = None
         if self.gate is not None and self.attn_gate_w is not None:
             factors = self.gate.factors(self.attn_gate_w, inputs)
         merged: Tensor = self.proj(self._gated(gathered, values, factors).flatten(2), scale)
         return merged if added is None else plus(merged, added.out)
+
+    def _projected(
+        self,
+        inputs: Tensor,  # (B, T, C)
+        around: Surroundings,
+        added: AttentionDeltas | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (B, T, H, D), (B, T, K, D) twice
+        # Without gradients there is nothing to add up, and calibration watches the layers.
+        is_joint = torch.is_grad_enabled()
+        if is_joint and added is None and runs_kernels(inputs):
+            return self._joint(inputs, around)
+        projected = self.c_q(inputs), self.c_k(inputs), self.c_v(inputs)
+        if added is not None:
+            projected = added.onto_heads(projected)
+        queries, keys, values = map(self._heads, projected)
+        return *self._turned(queries, keys, around), values
+
+    def _joint(
+        self, inputs: Tensor, around: Surroundings
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (B, T, H, D), (B, T, K, D) twice
+        inputs = inputs.to(product_type(inputs))
+        weights = [layer.used_weight(inputs.dtype) for layer in (self.c_q, self.c_k, self.c_v)]
+        joint = self._heads(F.linear(inputs, torch.cat(weights)))
+        return fused_heads_of_joint(joint, around.cosine, around.sine, self.q_gain)
 
     def _turned(
         self,
@@ -3375,11 +3091,11 @@ def head_gate(options: ModelOptions) -> HeadGate | None:
 # Two matrix products with the activation in the epilogue of the first (#1105, #1530).
 
 
-# Tiles small enough for two programs on a processor, one computing while the other writes; with
-# its 139 registers a thread the backward pass still leaves room for one alone.
+# Tiles small enough for two programs on a processor, one computing while the other writes.
 TILE_ROWS, TILE_COLUMNS = 128, 128  # of an output tile
 TILE_INNER_BYTES = 128  # of a row of either input's tile
-TILE_WARPS, TILE_STAGES = 8, 3
+TILE_WARPS, TILE_STAGES = 4, 3
+PROGRAMS_PER_PROCESSOR = 2
 
 
 def fused_feed_forward(
@@ -3388,9 +3104,9 @@ def fused_feed_forward(
     narrow: Tensor,  # (C, H) of the same type
     slope: float,
 ) -> Tensor:  # (N, C)
-    """leaky_relu(inputs widenᵀ)² narrowᵀ, differentiable."""
+    """leaky_relu(inputs widenᵀ)² narrowᵀ, differentiable; C and H fill multiples of 16 bytes."""
     outputs: Tensor = _FusedFeedForward.apply(  # type: ignore[no-untyped-call]
-        inputs.contiguous(), widen, narrow, slope
+        inputs.contiguous(), widen.contiguous(), narrow.contiguous(), slope
     )
     return outputs
 
@@ -3400,7 +3116,7 @@ class _FusedFeedForward(torch.autograd.Function):
     def forward(ctx: Saved, inputs: Tensor, widen: Tensor, narrow: Tensor, slope: float) -> Tensor:
         wide = inputs.new_empty(inputs.size(0), widen.size(0))
         hidden = torch.empty_like(wide)
-        _product_and_square(inputs, widen.T, (wide, hidden), slope, is_backward=False)
+        _product_and_square(inputs, widen, (wide, hidden), slope, is_backward=False)
         wants_inputs, wants_widen, wants_narrow, _ = ctx.needs_input_grad
         ctx.save_for_backward(
             inputs if wants_widen else None,
@@ -3432,35 +3148,37 @@ class _FusedFeedForward(torch.autograd.Function):
 
 
 def _product_and_square(
-    left: Tensor,  # (N, C) contiguous
-    right: Tensor,  # (C, H)
-    outputs: tuple[Tensor, Tensor],  # (N, H) each, contiguous
+    left: Tensor,  # (N, C)
+    right: Tensor,  # (H, C) forward, (C, H) backward
+    outputs: tuple[Tensor, Tensor],  # (N, H) each
     slope: float,
     *,
     is_backward: bool,
 ) -> None:
-    """Write left right and its activation; or left right times the activation's derivative.
+    """Write left rightᵀ and its activation; or left right times the activation's derivative.
 
     Backward, the first of the outputs is the argument of the activation, and only read.
+    All matrices are contiguous.
     """
-    (num_rows, num_inner), num_columns = left.shape, right.size(1)
     wide, written = outputs
-    tiles = (-(-num_rows // TILE_ROWS), -(-num_columns // TILE_COLUMNS))
-    _matmul_leaky_relu_squared[(tiles[0] * tiles[1],)](
-        left,
-        right,
-        wide,
-        written,
+    num_rows, num_columns = wide.shape
+    num_tiles = -(-num_rows // TILE_ROWS) * -(-num_columns // TILE_COLUMNS)
+    num_programs = min(num_tiles, PROGRAMS_PER_PROCESSOR * num_processors(left))
+    inner = TILE_INNER_BYTES // left.element_size()
+    half_a_tile = (TILE_ROWS, TILE_COLUMNS // 2)
+    _matmul_leaky_relu_squared[(num_programs,)](
+        matrix_of_tiles(left, TILE_ROWS, inner),
+        matrix_of_tiles(right, *((inner, TILE_COLUMNS) if is_backward else (TILE_COLUMNS, inner))),
+        matrix_of_tiles(wide, *half_a_tile),
+        matrix_of_tiles(written, *half_a_tile),
         slope,
         num_rows,
         num_columns,
-        num_inner,
-        right.stride(0),
-        right.stride(1),
+        left.size(1),
         is_backward,
         TILE_ROWS,
         TILE_COLUMNS,
-        TILE_INNER_BYTES // left.element_size(),
+        inner,
         num_warps=TILE_WARPS,
         num_stages=TILE_STAGES,
     )
@@ -3468,16 +3186,14 @@ def _product_and_square(
 
 @jit
 def _matmul_leaky_relu_squared(
-    left: tl.pointer_type,
-    right: tl.pointer_type,
-    wide: tl.pointer_type,
-    written: tl.pointer_type,
+    left: tl.tensor_descriptor,
+    right: tl.tensor_descriptor,
+    wide: tl.tensor_descriptor,
+    written: tl.tensor_descriptor,
     slope: tl.constexpr,
     num_rows: int,
     num_columns: tl.constexpr,
     num_inner: tl.constexpr,
-    right_inner_stride: tl.constexpr,
-    right_column_stride: tl.constexpr,
     is_backward: tl.constexpr,
     block_rows: tl.constexpr,
     block_columns: tl.constexpr,
@@ -3485,34 +3201,46 @@ def _matmul_leaky_relu_squared(
 ) -> None:
     # Neighbours share rows of the left side; all of the right side stays in the cache.
     num_column_blocks: tl.constexpr = (num_columns + block_columns - 1) // block_columns
-    row_block = tl.program_id(0) // num_column_blocks
-    rows = row_block * block_rows + tl.arange(0, block_rows)
-    columns = tl.program_id(0) % num_column_blocks * block_columns + tl.arange(0, block_columns)
-    is_row, is_column = rows < num_rows, columns < num_columns
-    inner = tl.arange(0, block_inner)
-    row_starts = left + rows.to(tl.int64)[:, None] * num_inner
-    column_starts = right + columns[None, :] * right_column_stride
-    total = tl.zeros((block_rows, block_columns), dtype=tl.float32)
-    for start in range(0, num_inner, block_inner):
-        places = start + inner
-        is_inner = places < num_inner
-        own = tl.load(row_starts + places[None, :], is_row[:, None] & is_inner[None, :], 0.0)
-        other = tl.load(
-            column_starts + places[:, None] * right_inner_stride,
-            is_inner[:, None] & is_column[None, :],
-            0.0,
+    num_tiles = tl.cdiv(num_rows, block_rows) * num_column_blocks
+    # Backward, the argument of the activation is waited for: one loop of two gains nothing there.
+    for tile in tl.range(tl.program_id(0), num_tiles, tl.num_programs(0), flatten=not is_backward):
+        row, column = (
+            tile // num_column_blocks * block_rows,
+            tile % num_column_blocks * block_columns,
         )
-        total = tl.dot(own, other, total, input_precision="ieee")
-    is_inside = is_row[:, None] & is_column[None, :]
-    targets = rows.to(tl.int64)[:, None] * num_columns + columns[None, :]
+        total = tl.zeros((block_rows, block_columns), dtype=tl.float32)
+        for start in range(0, num_inner, block_inner):
+            own = left.load([row, start])
+            if is_backward:
+                other = right.load([start, column])
+            else:
+                other = right.load([column, start]).T
+            total = tl.dot(own, other, total, input_precision="ieee")
+        # Half by half, so that less of the shared memory is kept for what goes out.
+        halves = total.reshape(block_rows, 2, block_columns // 2).permute(0, 2, 1)
+        first, second = halves.split()
+        _finish(first, wide, written, row, column, slope, is_backward)
+        _finish(second, wide, written, row, column + block_columns // 2, slope, is_backward)
+
+
+@jit
+def _finish(
+    total: tl.tensor,
+    wide: tl.tensor_descriptor,
+    written: tl.tensor_descriptor,
+    row: int,
+    column: int,
+    slope: tl.constexpr,
+    is_backward: tl.constexpr,
+) -> None:
     if is_backward:
-        argument = load_wide(wide + targets, is_inside)
+        argument = wide.load([row, column]).to(tl.float32)
         factor = tl.where(argument > 0, 2.0, 2.0 * slope * slope)
-        store_narrow(written + targets, total * factor * argument, is_inside)
+        written.store([row, column], (total * factor * argument).to(written.dtype))
     else:
         bent = tl.where(total > 0, total, slope * total)
-        store_narrow(wide + targets, total, is_inside)
-        store_narrow(written + targets, bent * bent, is_inside)
+        wide.store([row, column], total.to(wide.dtype))
+        written.store([row, column], (bent * bent).to(written.dtype))
 
 
 # ---- trainer/model/feed_forward.py
@@ -3539,7 +3267,7 @@ class FeedForward(nn.Module):
         scale: Tensor | None = None,  # (C,) of the outputs
     ) -> Tensor:  # (B, T, C)
         # Without gradients there is nothing to save, and calibration watches the layers.
-        if torch.is_grad_enabled() and runs_kernels(inputs):
+        if torch.is_grad_enabled() and moves_tiles(inputs):
             return self._fused(inputs.to(product_type(inputs)), scale)
         widened = self.fc(inputs)
         bent = F.leaky_relu(widened, self.slope) if self.slope else F.relu(widened)
@@ -3595,12 +3323,18 @@ class Block(nn.Module):
         self, normed: Tensor, around: Surroundings, *, deltas: BlockDeltas | None = None
     ) -> Tensor:  # (B, T, C)
         """What attention adds to a stream."""
+        if deltas is None:
+            folded: Tensor = self.attn(normed, around, scale=self.attn_scale)
+            return folded
         gathered: Tensor = self.attn(normed, around, deltas=deltas)
         return self.attn_scale.to(gathered.dtype) * gathered
 
     def feed(self, stream: Tensor, *, deltas: BlockDeltas | None = None) -> Tensor:  # (B, T, C)
         """What the feed-forward layer adds to a stream."""
         normed = self._normed(stream)
+        if deltas is None:
+            folded: Tensor = self.mlp(normed, scale=self.mlp_scale)
+            return folded
         fed: Tensor = self.mlp(normed)
         if deltas is not None and deltas.mlp is not None:
             fed = fed + deltas.mlp(normed)
@@ -4016,8 +3750,8 @@ class GPT(nn.Module):
 
     def _embed(self, input_ids: Tensor) -> Tensor:  # (B, T) → (B, T, C)
         embedded = self.tok_emb(input_ids)
-        normed = rms_norm(embedded)
-        return normed
+        embedded = embedded.to(product_type(embedded))
+        return rms_norm(embedded)
 
 
 def with_skip(
@@ -4116,7 +3850,7 @@ class Adapter:
         self._all_down[documents].mul_(factor)
 
 
-class Abreast:
+class AdapterGroup:
     """Adapters that see the same inputs, by the names of what they are added to.
 
     Their As are one tensor: inputs are read once, and by one product, on the way there and back.
@@ -4166,7 +3900,7 @@ class Adapters:
     def __init__(self, model: GPT, options: EvaluationOptions) -> None:
         self.options = options
         self.device = model.tok_emb.weight.device
-        self.groups: list[Abreast] = []
+        self.groups: list[AdapterGroup] = []
         self.num_begun = self.num_documents = self.steps_missed = 0
         head = model.tok_emb.weight
         self.deltas = Deltas(
@@ -4189,15 +3923,15 @@ class Adapters:
         layers["value"] = model.get_parameter(f"{block}.attn.c_v.weight")
         layers["out"] = queries
         return BlockDeltas(
-            attention=self._abreast(layers).onto_attention if layers else None,
+            attention=self._new_group(layers).onto_attention if layers else None,
             mlp=self._alone(queries),
         )
 
     def _alone(self, weight: Tensor) -> Adapter:
-        return self._abreast({"alone": weight}).adapters["alone"]
+        return self._new_group({"alone": weight}).adapters["alone"]
 
-    def _abreast(self, layers: Mapping[str, Tensor]) -> Abreast:
-        self.groups.append(Abreast(layers, self.options, self.device))
+    def _new_group(self, layers: Mapping[str, Tensor]) -> AdapterGroup:
+        self.groups.append(AdapterGroup(layers, self.options, self.device))
         return self.groups[-1]
 
     def renew(self) -> None:
@@ -4251,7 +3985,7 @@ class Adapters:
                 if tensor.ndim:
                     tensor.copy_(tensor[order])
 
-    def move(self) -> None:
+    def step(self) -> None:
         """One step along the gradients, which are dropped; the host notes it by `note_step`."""
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -4441,7 +4175,7 @@ def learn(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
 def move(adapters: Adapters, chunk: Chunk, token_losses: Tensor) -> None:
     """What of it the device does."""
     torch.autograd.backward((token_losses.mean(dim=1) * chunk.goes_on).sum())
-    adapters.move()
+    adapters.step()
 
 
 def chunks_of(batch: DocumentBatch, options: EvaluationOptions, tape: Tensor) -> Iterator[Chunk]:
@@ -4809,9 +4543,15 @@ DIVERGED_PREFIX = "diverged_rank"  # of the file with a process's state when its
 class RunLog:
     """Writes to stdout and to the log file; on any process but the first, nowhere."""
 
-    file: TextIO | None
+    file: TextIO | None  # None on those others
 
     def write(self, line: str, *, console: bool = True) -> None:
+        """Add a line, at once: a run that is killed has logged all that it printed.
+
+        Args:
+            line: without its end.
+            console: print it on stdout, too.
+        """
         if self.file is None:
             return
         print(line, file=self.file, flush=True)
@@ -4858,23 +4598,26 @@ class Progress:
     """How far training has come."""
 
     step: int
-    num_steps: int
-    train_seconds: float
+    num_steps: int  # that the recipe allows; the time limit may come first
+    train_seconds: float  # validations between steps left out
 
     def __str__(self) -> str:
         train_ms = 1000.0 * self.train_seconds
         return f"train_time:{train_ms:.0f}ms step_avg:{train_ms / max(self.step, 1):.2f}ms"
 
     def train_line(self, loss_nats: float) -> str:
+        """What is logged of a step: its training loss, in nats a token, and the time so far."""
         return f"step:{self.step}/{self.num_steps} train_loss:{loss_nats:.4f} {self}"
 
     def validation_line(self, loss_nats: float, bits_per_byte: float) -> str:
+        """What is logged of a validation between steps; loss in nats a token."""
         return (
             f"step:{self.step}/{self.num_steps} val_loss:{loss_nats:.4f} "
             f"val_bpb:{bits_per_byte:.4f} {self}"
         )
 
     def stopping_line(self) -> str:
+        """What is logged where the time limit ends training before its last step."""
         return (
             f"stopping_early: wallclock_cap train_time:{1000.0 * self.train_seconds:.0f}ms "
             f"step:{self.step}/{self.num_steps}"
@@ -5429,6 +5172,242 @@ def scored_bytes(recipe: Recipe, tokens: np.ndarray) -> int:
     return count_bytes(table, tokens[:-1], tokens[1:])
 
 
+# ---- trainer/quantization/gptq.py
+# Rounding whose later columns make up for the errors of earlier ones (GPTQ, arXiv 2210.17323).
+
+
+DAMPING = 0.01  # of the mean diagonal, added to it: the public scripts' (#1019 on)
+BLOCK_COLUMNS = 128
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """The values that weights may take: a step times a whole number up to the largest."""
+
+    steps: Tensor  # (R, 1) fp32, or (R, C) where columns differ
+    largest: Tensor  # (1,) or (C,) fp32
+
+
+def row_grid(step: Tensor, bits: int) -> Grid:  # (R,)
+    """A step for each row, codes of so many bits."""
+    return Grid(steps=step.float()[:, None], largest=step.new_tensor([max_code(bits)]).float())
+
+
+def sigma_steps(
+    matrix: Tensor,  # (R, C)
+    bits: int,
+    clip_sigmas: float,
+) -> Tensor:  # (R,) fp16
+    """Steps with which codes end at so many standard deviations of their row (SDClip, #1394).
+
+    Fewer deviations make finer steps, and codes that carry more bits: `size_law.py`.
+    """
+    step = clip_sigmas * matrix.float().std(dim=1) / max_code(bits)
+    return step.half().clamp_min(SMALLEST_STEP)
+
+
+def coarse_steps(step: Tensor, mantissa_bits: int) -> Tensor:  # (R,) fp16 → (R,) fp16
+    """Steps with fewer digits, which compress: most of what an fp16 step takes is its last bits.
+
+    With four bits a step is up to 3 % off, to either side: as finer ones make up for coarser ones,
+    the errors that codes make grow by less than 0.1 %. 0 leaves all ten.
+    """
+    if mantissa_bits == 0:
+        return step
+    mantissa, exponent = step.float().frexp()  # from 1/2 to 1
+    whole = (mantissa * 2.0 ** (mantissa_bits + 1)).round()
+    return torch.ldexp(whole, exponent - mantissa_bits - 1).half()
+
+
+def nearest_codes(matrix: Tensor, grid: Grid) -> Tensor:  # (R, C) → (R, C) int8
+    """Each weight at the nearest value of its grid."""
+    codes = (matrix.float() / grid.steps).round()
+    return codes.clamp(-grid.largest, grid.largest).to(torch.int8)
+
+
+def gptq_codes(
+    matrix: Tensor,  # (R, C)
+    hessian: Tensor,  # (C, C)
+    grid: Grid,
+) -> Tensor:  # (R, C) int8
+    """Codes whose rows do no more to the layer's outputs than the nearest ones.
+
+    Compensation is greedy, so that now and then the nearest codes do better; rows for which they
+    do keep them.
+    """
+    nearest = nearest_codes(matrix, grid)
+    compensated = compensated_codes(matrix.float(), hessian.float(), grid)
+    errors = [output_error(matrix, hessian, codes, grid) for codes in (compensated, nearest)]
+    return torch.where((errors[0] <= errors[1])[:, None], compensated, nearest)
+
+
+def output_error(
+    matrix: Tensor,  # (R, C)
+    hessian: Tensor,  # (C, C)
+    codes: Tensor,  # (R, C) int8
+    grid: Grid,
+) -> Tensor:  # (R,)
+    """What rounding does to the squares of the layer's outputs, row by row: e H e'."""
+    error = matrix.float() - codes.float() * grid.steps
+    return ((error @ hessian.float()) * error).sum(dim=1)
+
+
+def compensated_codes(
+    matrix: Tensor,  # (R, C) fp32
+    hessian: Tensor,  # (C, C) fp32
+    grid: Grid,
+) -> Tensor:  # (R, C) int8
+    """Round column by column, most used inputs first, and spread each error over those to come.
+
+    With U'U the inverse of the Hessian, U upper triangular, an error e in column j is taken up by
+    the later columns as e U[j, j+1:] / U[j, j]. Columns are done in blocks: within one at once,
+    beyond it when the block is done.
+    """
+    order = hessian.diagonal().argsort(descending=True, stable=True)
+    factor = inverse_factor(hessian[order][:, order])
+    steps = grid.steps.expand_as(matrix).T[order]
+    largest = grid.largest.expand(len(order))[order]
+    weights = matrix.T[order].contiguous()  # (C, R): a column of the matrix is a row here
+    codes = torch.empty_like(weights, dtype=torch.int8)
+    errors = torch.empty_like(weights)
+    for start in range(0, len(order), BLOCK_COLUMNS):
+        stop = min(start + BLOCK_COLUMNS, len(order))
+        for column in range(start, stop):
+            step, end = steps[column], largest[column]
+            code = (weights[column] / step).round().clamp(-end, end)
+            codes[column] = code.to(torch.int8)
+            errors[column] = (weights[column] - code * step) / factor[column, column]
+            after = slice(column + 1, stop)
+            weights[after].addr_(factor[column, after], errors[column], alpha=-1.0)
+        weights[stop:].addmm_(factor[start:stop, stop:].T, errors[start:stop], alpha=-1.0)
+    in_place = torch.empty_like(codes)
+    in_place[order] = codes
+    return in_place.T.contiguous()
+
+
+def inverse_factor(hessian: Tensor) -> Tensor:  # (C, C) → (C, C) fp32, upper triangular
+    """U with U'U the inverse of the damped Hessian; an input that is never on counts by itself.
+
+    In fp64: the Hessian of few tokens is near to singular.
+    """
+    damped = hessian.double()
+    diagonal = damped.diagonal()
+    diagonal[diagonal == 0] = 1.0
+    diagonal += DAMPING * diagonal.mean()
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor.float()
+
+
+# ---- trainer/quantization/fine_columns.py
+# Eight bits for the few columns of which the outputs hear most (AWQ-lite, #1945).
+
+
+FINE_BITS = 8
+COLUMNS = ":columns:"
+
+
+def with_fine_columns(
+    grid: Grid,
+    fine_step: Tensor,  # (R,) fp16
+    num_columns: int,
+    fine: list[slice],
+) -> Grid:
+    """The grid with steps and codes of eight bits in some columns."""
+    steps = grid.steps.repeat(1, num_columns)
+    largest = grid.largest.repeat(num_columns)
+    for columns in fine:
+        steps[:, columns] = fine_step.float()[:, None]
+        largest[columns] = max_code(FINE_BITS)
+    return Grid(steps=steps, largest=largest)
+
+
+# ---- trainer/quantization/calibrated_rounding.py
+# A model's tensors in their stored form, rounded as calibration says.
+
+
+Hessians = Mapping[str, Tensor]  # name of a matrix (R, C) → (C, C) fp32
+
+
+def quantize_calibrated(
+    state: Mapping[str, Tensor], hessians: Hessians, options: QuantizationOptions
+) -> dict[str, StoredTensor]:
+    """Store a model's tensors; large matrices as GPTQ codes on SDClip grids.
+
+    A matrix without a Hessian is no linear layer's but a table: its rows are rounded to nearest.
+
+    Raises:
+        TrainerError: a matrix is not finite.
+    """
+    matrices = {n: t.detach() for n, t in state.items() if is_rounded(n, t, options)}
+    fine: dict[str, list[slice]] = {}
+    stored: dict[str, StoredTensor] = {}
+    for name, tensor in state.items():
+        if name not in matrices:
+            stored[name] = store_tensor(name, tensor.detach().cpu(), options)
+            continue
+        parts = round_matrix(name, tensor, hessians.get(name), fine.get(name, []), options)
+        stored |= parts
+    return stored
+
+
+def round_matrix(
+    name: str,
+    matrix: Tensor,  # (R, C)
+    hessian: Tensor | None,  # (C, C)
+    fine: list[slice],  # columns that get more bits
+    options: QuantizationOptions,
+) -> dict[str, StoredTensor]:
+    """One matrix: its codes, and those of fine columns apart.
+
+    Raises:
+        TrainerError: weights, inputs or steps are no numbers, which no factorization survives.
+    """
+    bits, sigmas = code_bits(name, options), clip_sigmas(name, options)
+    step, fine_step = (
+        coarse_steps(sigma_steps(matrix, width, sigmas), options.step_mantissa_bits)
+        for width in (bits, FINE_BITS)
+    )
+    if not all(bool(part.isfinite().all()) for part in (step, hessian) if part is not None):
+        raise TrainerError(
+            f"{name}: weights or their inputs are not finite, trained to no number or beyond fp16; "
+            "lower the learning rates, or clip gradients"
+        )
+    grid = row_grid(step, bits)
+    if fine:
+        grid = with_fine_columns(grid, fine_step, matrix.size(1), fine)
+    codes = nearest_codes(matrix, grid) if hessian is None else gptq_codes(matrix, hessian, grid)
+    codes = codes.cpu()
+    parts = {}
+    for columns in fine:
+        parts[f"{name}{COLUMNS}{columns.start}"] = StoredTensor(
+            values=codes[:, columns].clone(), scale=fine_step.cpu(), dtype=matrix.dtype
+        )
+        codes[:, columns] = 0
+    parts[name] = StoredTensor(values=codes, scale=step.cpu(), dtype=matrix.dtype, bits=bits)
+    return parts
+
+
+def clip_sigmas(name: str, options: QuantizationOptions) -> float:
+    """After how many standard deviations a matrix's grids end."""
+    if name.startswith("tok_emb"):
+        return options.embed_clip_sigmas
+    own = 0.0
+    if ".mlp." in name:
+        own = options.mlp_clip_sigmas
+    if ".attn." in name:
+        own = options.attn_clip_sigmas
+    return own or options.matrix_clip_sigmas
+
+
+def restore_calibrated(
+    stored: Mapping[str, StoredTensor], options: QuantizationOptions
+) -> dict[str, Tensor]:
+    """The tensors that the stored ones stand for, with all that is stored apart put back."""
+    state = dequantize_state(stored)
+    return state
+
+
 # ---- trainer/phases/evaluate.py
 # From the artifact's file to its score, or to its predictions for a harness that asks.
 
@@ -5502,6 +5481,222 @@ def load_artifact(model: GPT, options: QuantizationOptions) -> None:
         raise DataError(f"{ARTIFACT_NAME}: no such file here; run the verb train first") from None
     except RuntimeError:
         raise DataError(f"{ARTIFACT_NAME}: belongs to a model of another shape") from None
+
+
+# ---- trainer/quantization/size_law.py
+# How many bits codes take, before any are made.
+
+
+# Where the mean square error of a Gaussian in six bits is about least; with more bits it is farther
+# out, and trained rows have longer tails.
+NEAREST_CLIP_SIGMAS = 4.0
+ROWS_PER_OCTAVE = 4  # sizes of rows that are told apart: those of rare tokens are smaller
+LEAST_ROW = 2.0**-10  # of codes that are all 0
+FITTED_ROOM = 0.001  # of the budget, the most that a fitted artifact leaves
+WIDEST_FACTOR = 32.0  # on clips: beyond, steps are so wide that all codes are 0
+
+
+def normal_share_below(deviations: float) -> float:
+    """The share of a normal distribution that lies below so many deviations."""
+    return 0.5 * math.erfc(-deviations / math.sqrt(2.0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeSpreads:
+    """How far apart codes are, in N cells of all matrices: a column's codes in rows of one size.
+
+    What a column's codes have in common is no matter: entropy coding takes it off.
+    """
+
+    variances: np.ndarray  # (N,) in steps, before rounding
+    # (N,) the part that does not shrink as steps grow: errors that GPTQ hands on to later columns
+    handed_on: np.ndarray
+    num_codes: np.ndarray  # (N,)
+
+    def saved_bytes(self, factor: float) -> float:
+        """What codes take less if all clips are so many times as wide."""
+        wider = (self.variances - self.handed_on) / factor**2 + self.handed_on
+        bits = gaussian_bits(self.variances) - gaussian_bits(wider)
+        return float((bits * self.num_codes).sum()) / 8
+
+
+def code_spreads(stored: Mapping[str, StoredTensor], options: QuantizationOptions) -> CodeSpreads:
+    """Those of all codes that clips decide on; a few beside them have grids of their own."""
+    parts = [
+        matrix_spreads(tensor.values.numpy(), max_code(tensor.bits) / clip_sigmas(name, options))
+        for name, tensor in stored.items()
+        if tensor.scale is not None and tensor.values.numel() > MAX_KEPT_ELEMENTS
+    ]
+    variances, handed_on, num_codes = np.concatenate([np.empty((3, 0)), *parts], axis=1)
+    return CodeSpreads(variances=variances, handed_on=handed_on, num_codes=num_codes)
+
+
+def matrix_spreads(codes: np.ndarray, weight_steps: float) -> np.ndarray:  # (R, C) int8 → (3, N)
+    """Variances of a matrix's cells, what of them was handed on, codes.
+
+    On SDClip's grids the weights of a row have a known variance in steps. Rounded to nearest, codes
+    have a twelfth more; by GPTQ up to a third, the same at all clips.
+    """
+    table = rounded_gaussians()
+    excess = float(codes.var(axis=1, dtype=np.float32).mean()) - 1 / 12 - weight_steps**2
+    apart = codes - codes.mean(axis=0, dtype=np.float32)
+    rows = np.sqrt(np.square(apart).mean(axis=1)).clip(LEAST_ROW)
+    columns = np.sqrt(np.square(apart / rows[:, None]).mean(axis=0))
+    levels, num_rows = np.unique(np.rint(ROWS_PER_OCTAVE * np.log2(rows)), return_counts=True)
+    cells = np.outer(2.0 ** (levels / ROWS_PER_OCTAVE), columns)
+    variances = np.interp(cells, table.code_deviations, table.deviations) ** 2
+    handed_on = np.minimum(max(excess, 0.0), variances)
+    num_codes = np.broadcast_to(num_rows[:, None], cells.shape)
+    return np.stack([variances, handed_on, num_codes]).reshape(3, -1)
+
+
+def gaussian_bits(variances: np.ndarray) -> np.ndarray:
+    """The entropy of Gaussians that are rounded to whole numbers."""
+    table = rounded_gaussians()
+    bits: np.ndarray = np.interp(np.sqrt(variances), table.deviations, table.bits)
+    return bits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundedGaussians:
+    """Gaussians rounded to whole numbers, from such that are always 0."""
+
+    deviations: np.ndarray  # (K,)
+    code_deviations: np.ndarray  # (K,) after rounding
+    bits: np.ndarray  # (K,) of entropy
+
+
+@cache
+def rounded_gaussians() -> RoundedGaussians:
+    """A table, sixteen to an octave."""
+    deviations = 2.0 ** np.arange(-3.0, 7.0, 1 / 16)
+    found = [(0.0, 0.0), *(rounded_gaussian(deviation) for deviation in deviations)]
+    after, bits = np.array(found).T
+    return RoundedGaussians(deviations=np.append(0.0, deviations), code_deviations=after, bits=bits)
+
+
+def rounded_gaussian(deviation: float) -> tuple[float, float]:
+    """The standard deviation and the entropy in bits of a Gaussian rounded to whole numbers."""
+    last = math.ceil(7 * deviation)
+    below = [normal_share_below((code - 0.5) / deviation) for code in range(-last, last + 2)]
+    shares = [after - before for before, after in zip(below[:-1], below[1:], strict=True)]
+    square = sum(share * code**2 for code, share in enumerate(shares, start=-last))
+    return math.sqrt(square), -sum(share * math.log2(share) for share in shares if share > 0)
+
+
+def finest_factor(options: QuantizationOptions) -> float:
+    """The least by which clips may be multiplied: none ends nearer than NEAREST_CLIP_SIGMAS."""
+    clips = (
+        options.matrix_clip_sigmas,
+        options.attn_clip_sigmas,
+        options.mlp_clip_sigmas,
+        options.embed_clip_sigmas,
+    )
+    return NEAREST_CLIP_SIGMAS / min(clip for clip in clips if clip > 0)
+
+
+def with_clips_times(options: QuantizationOptions, factor: float) -> QuantizationOptions:
+    """The options with every clip so many times as wide; 0 stays the word for another's."""
+    return replace(
+        options,
+        matrix_clip_sigmas=options.matrix_clip_sigmas * factor,
+        attn_clip_sigmas=options.attn_clip_sigmas * factor,
+        mlp_clip_sigmas=options.mlp_clip_sigmas * factor,
+        embed_clip_sigmas=options.embed_clip_sigmas * factor,
+    )
+
+
+# ---- trainer/fitted_artifact.py
+# The artifact of a given size: clips are widened or narrowed until it keeps to a budget.
+
+
+MAX_FITTINGS = 6
+HALVINGS = 30  # of the octaves that clips may change by: to a billionth
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedArtifact:
+    """An artifact whose clips were chosen for its size."""
+
+    artifact: PackedArtifact
+    clip_factor: float  # on every clip of the recipe
+    predicted_bytes: int  # before its codes were made
+
+
+def fit_artifact(
+    store: Callable[[QuantizationOptions], dict[str, StoredTensor]],
+    options: QuantizationOptions,
+    budget_bytes: int,
+) -> FittedArtifact:
+    """The finest grids with which the artifact keeps to a budget.
+
+    One artifact with the recipe's clips tells how much is too much, and its codes, by the size law,
+    what clips take off as much. What that leaves over or under is taken off in the same way. Grids
+    never end so near that clipping would do more harm than finer steps do good: a budget can be too
+    large. Where sizes jump and none comes near the budget, the largest artifact that keeps to it is
+    taken: a run is not lost for a thousandth of its bytes.
+
+    Args:
+        store: makes the stored tensors as options say.
+        options: the recipe's; all its clips are multiplied by one factor.
+        budget_bytes: the most that the artifact may take.
+
+    Raises:
+        RecipeError: no clips make it small enough.
+    """
+    target_bytes = round(budget_bytes * (1.0 - FITTED_ROOM / 2))
+    finest = finest_factor(options)
+    tried: list[FittedArtifact] = []
+    factor, predicted_bytes = 1.0, 0
+    for _ in range(MAX_FITTINGS):
+        scaled = with_clips_times(options, factor)
+        stored = store(scaled)
+        artifact = pack_artifact(stored, scaled)
+        num_bytes = artifact.num_bytes
+        tried.append(
+            FittedArtifact(
+                artifact=artifact,
+                clip_factor=factor,
+                predicted_bytes=predicted_bytes or num_bytes,
+            )
+        )
+        is_filled = num_bytes >= budget_bytes * (1.0 - FITTED_ROOM) or math.isclose(factor, finest)
+        if num_bytes <= budget_bytes and is_filled:
+            break
+        spreads = code_spreads(stored, scaled)
+        ends = (finest / factor, WIDEST_FACTOR / factor)
+        times = fitting_factor(spreads, num_bytes - target_bytes, ends)
+        factor *= times
+        predicted_bytes = num_bytes - round(spreads.saved_bytes(times))
+    return best_fitting(tried, budget_bytes)
+
+
+def best_fitting(tried: Sequence[FittedArtifact], budget_bytes: int) -> FittedArtifact:
+    """The largest artifact that keeps to a budget.
+
+    Raises:
+        RecipeError: none does.
+    """
+    fitting = [one for one in tried if one.artifact.num_bytes <= budget_bytes]
+    if not fitting:
+        least = min(one.artifact.num_bytes for one in tried)
+        raise RecipeError(
+            f"quantization.fit_total_bytes leaves {budget_bytes:,} bytes for the artifact, which "
+            f"no clips lead to: the least was {least:,}, {least - budget_bytes:,} too many; lower "
+            "model.num_layers or mlp_hidden, or shorten the script (--packed)"
+        )
+    return max(fitting, key=lambda one: one.artifact.num_bytes)
+
+
+def fitting_factor(spreads: CodeSpreads, excess_bytes: float, ends: tuple[float, float]) -> float:
+    """By what to multiply clips to save so many bytes, or the end that comes nearest to it."""
+    low, high = ends
+    if spreads.saved_bytes(low) >= excess_bytes:
+        return low
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if spreads.saved_bytes(middle) < excess_bytes else (low, middle)
+    return high
 
 
 # ---- trainer/quantization/calibration.py
@@ -6420,6 +6615,151 @@ def log_peak_memory(log: RunLog, group: ProcessGroup) -> None:
         log.write(f"peak memory allocated: {allocated} MiB reserved: {reserved} MiB")
 
 
+# ---- trainer/recipe_contradictions.py
+# What is wrong between a recipe's options, each of which is right on its own.
+
+
+def contradictions(recipe: Recipe) -> Iterator[str]:
+    """All contradictions, each a line that names the options."""
+    yield from batch_contradictions(recipe.batch)
+    yield from shape_contradictions(recipe.model)
+    yield from kernel_contradictions(recipe.model)
+    yield from block_contradictions(recipe.model)
+    yield from optimizer_contradictions(recipe.optimizer)
+    yield from schedule_contradictions(recipe)
+    yield from quantization_contradictions(recipe.quantization)
+    yield from evaluation_contradictions(recipe)
+
+
+def batch_contradictions(batch: BatchOptions) -> Iterator[str]:
+    """What cannot be dealt out evenly."""
+    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
+    if rest > 0 or micro_batch_tokens % batch.train_seq_len > 0:
+        yield (
+            f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
+            f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
+            f"{batch.train_seq_len}"
+        )
+    if batch.val_batch_size < batch.micro_batches_per_step * batch.train_seq_len:
+        yield (
+            f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
+            f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}"
+        )
+
+
+def shape_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What does not divide."""
+    if model.model_dim % model.num_heads > 0:
+        yield f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}"
+    if model.head_dim % 2 > 0:
+        yield (f"model.model_dim / num_heads = {model.head_dim} must be even for rotary positions")
+    if model.num_heads % model.num_kv_heads > 0:
+        yield (
+            f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
+            f"{model.num_kv_heads}"
+        )
+    if model.rope_dims > 0 and (model.rope_dims % 2 > 0 or model.rope_dims > model.head_dim):
+        yield (
+            f"model.rope_dims {model.rope_dims} must be even and at most model_dim / num_heads = "
+            f"{model.head_dim}"
+        )
+    gates = (model.attn_out_gate_enabled, model.sparse_attn_gate_enabled, model.gated_attn_enabled)
+    if sum(gates) > 1:
+        yield (
+            "model.attn_out_gate_enabled, sparse_attn_gate_enabled, gated_attn_enabled: "
+            "set one at most"
+        )
+
+
+def kernel_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What a kernel that is switched on cannot do."""
+    if model.model_dim % 8 > 0 or model.hidden_dim % 8 > 0:
+        yield (
+            f"model.model_dim {model.model_dim} and the feed-forward's {model.hidden_dim} channels "
+            "must be multiples of 8 where fused_mlp_enabled: it moves rows of whole 16 bytes"
+        )
+    if model.logit_softcap > 40 or model.vocab_size > 16_384:
+        yield (
+            f"model.logit_softcap {model.logit_softcap} must be at most 40 and vocab_size "
+            f"{model.vocab_size} at most 16384 where fused_ce_enabled"
+        )
+
+
+def block_contradictions(model: ModelOptions) -> Iterator[str]:
+    """What names blocks that the model does not have, or cannot use so."""
+    last = model.num_layers - 1
+    if model.num_loops > 0 and not model.loop_start <= model.loop_end <= last:
+        yield (
+            f"model.num_loops {model.num_loops} repeats the blocks loop_start {model.loop_start} "
+            f"to loop_end {model.loop_end}: set both, from 0 to {last}"
+        )
+    end_of_loop = model.loop_end if model.num_loops > 0 else 0
+    if model.parallel_start_layer > 0 and not end_of_loop < model.parallel_start_layer <= last:
+        yield (
+            f"model.parallel_start_layer {model.parallel_start_layer} must be at most {last}, and "
+            f"above loop_end {end_of_loop} where blocks are looped"
+        )
+
+
+def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
+    """What no optimizer can do."""
+    if optimizer.muon_momentum >= 1:
+        yield f"optimizer.muon_momentum {optimizer.muon_momentum} must be below 1"
+    if optimizer.ema_decay > 0 and (optimizer.ema_decay >= 1):
+        yield (
+            f"optimizer.ema_decay {optimizer.ema_decay} must be below 1, and 0 where swa_enabled"
+        )
+    if optimizer.muon_backend_steps > 5:
+        yield (
+            f"optimizer.muon_backend_steps {optimizer.muon_backend_steps}: polar_express has "
+            "coefficients for 5"
+        )
+
+
+def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no clock can keep."""
+    schedule = recipe.schedule
+    if recipe.device.deterministic and schedule.max_wallclock_seconds > 0:
+        yield "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time"
+    if recipe.run.stop_after_seconds > 0:
+        yield "run.stop_after_seconds needs checkpoints to go on from: set checkpoint_every"
+
+
+def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
+    """What no codes can hold."""
+    if options.matrix_bits > 8:
+        yield f"quantization.matrix_bits {options.matrix_bits} must be at most 8"
+    if options.embed_bits not in (0, 2, 3, 4, 5, 6, 7, 8):
+        yield f"quantization.embed_bits {options.embed_bits} must be 2 to 8, or 0"
+
+
+def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
+    """What no window can hold."""
+    options = recipe.evaluation
+    yield from test_time_contradictions(options)
+    eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
+    if options.eval_stride > eval_seq_len:
+        yield (
+            f"evaluation.eval_stride {options.eval_stride} must be at most the length of "
+            f"the windows, {eval_seq_len}"
+        )
+
+
+def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
+    """What nothing can learn from."""
+    seq_len = options.ttt_eval_seq_len
+    if options.ttt_chunk_size > seq_len:
+        yield (
+            f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
+            f"ttt_eval_seq_len {seq_len}"
+        )
+    if options.phased_ttt_num_phases > 0 and options.global_ttt_chunk_tokens % seq_len > 0:
+        yield (
+            f"evaluation.global_ttt_chunk_tokens {options.global_ttt_chunk_tokens} must be a "
+            f"multiple of ttt_eval_seq_len {seq_len}"
+        )
+
+
 # ---- trainer/recipe_checks.py
 # From settings to a recipe: each value parsed and held to its bounds, then against the others.
 
@@ -6509,137 +6849,6 @@ def convert(kind: object, raw: object) -> Value:
         float: "a number",
     }
     raise RecipeError(f"expected {wanted[kind]}, not {raw!r}")
-
-
-def contradictions(recipe: Recipe) -> Iterator[str]:
-    """What is wrong between options that are each right on their own."""
-    yield from batch_contradictions(recipe.batch)
-    yield from shape_contradictions(recipe.model)
-    yield from block_contradictions(recipe.model)
-    yield from optimizer_contradictions(recipe.optimizer)
-    yield from schedule_contradictions(recipe)
-    yield from quantization_contradictions(recipe.quantization)
-    yield from evaluation_contradictions(recipe)
-
-
-def batch_contradictions(batch: BatchOptions) -> Iterator[str]:
-    """What cannot be dealt out evenly."""
-    micro_batch_tokens, rest = divmod(batch.train_batch_tokens, batch.micro_batches_per_step)
-    if rest > 0 or micro_batch_tokens % batch.train_seq_len > 0:
-        yield (
-            f"batch.train_batch_tokens {batch.train_batch_tokens} must be a multiple of "
-            f"micro_batches_per_step {batch.micro_batches_per_step} x train_seq_len "
-            f"{batch.train_seq_len}"
-        )
-    if batch.val_batch_size < batch.micro_batches_per_step * batch.train_seq_len:
-        yield (
-            f"batch.val_batch_size {batch.val_batch_size} must be at least micro_batches_per_step "
-            f"{batch.micro_batches_per_step} x train_seq_len {batch.train_seq_len}"
-        )
-
-
-def shape_contradictions(model: ModelOptions) -> Iterator[str]:
-    """What does not divide."""
-    if model.model_dim % model.num_heads > 0:
-        yield f"model.model_dim {model.model_dim} must be a multiple of num_heads {model.num_heads}"
-    if model.head_dim % 2 > 0:
-        yield (f"model.model_dim / num_heads = {model.head_dim} must be even for rotary positions")
-    if model.num_heads % model.num_kv_heads > 0:
-        yield (
-            f"model.num_heads {model.num_heads} must be a multiple of num_kv_heads "
-            f"{model.num_kv_heads}"
-        )
-    if model.rope_dims > 0 and (model.rope_dims % 2 > 0 or model.rope_dims > model.head_dim):
-        yield (
-            f"model.rope_dims {model.rope_dims} must be even and at most model_dim / num_heads = "
-            f"{model.head_dim}"
-        )
-    gates = (model.attn_out_gate_enabled, model.sparse_attn_gate_enabled, model.gated_attn_enabled)
-    if sum(gates) > 1:
-        yield (
-            "model.attn_out_gate_enabled, sparse_attn_gate_enabled, gated_attn_enabled: "
-            "set one at most"
-        )
-    if model.logit_softcap > 40 or model.vocab_size > 16_384:
-        yield (
-            f"model.logit_softcap {model.logit_softcap} must be at most 40 and vocab_size "
-            f"{model.vocab_size} at most 16384 where fused_ce_enabled"
-        )
-
-
-def block_contradictions(model: ModelOptions) -> Iterator[str]:
-    """What names blocks that the model does not have, or cannot use so."""
-    last = model.num_layers - 1
-    if model.num_loops > 0 and not model.loop_start <= model.loop_end <= last:
-        yield (
-            f"model.num_loops {model.num_loops} repeats the blocks loop_start {model.loop_start} "
-            f"to loop_end {model.loop_end}: set both, from 0 to {last}"
-        )
-    end_of_loop = model.loop_end if model.num_loops > 0 else 0
-    if model.parallel_start_layer > 0 and not end_of_loop < model.parallel_start_layer <= last:
-        yield (
-            f"model.parallel_start_layer {model.parallel_start_layer} must be at most {last}, and "
-            f"above loop_end {end_of_loop} where blocks are looped"
-        )
-
-
-def optimizer_contradictions(optimizer: OptimizerOptions) -> Iterator[str]:
-    """What no optimizer can do."""
-    if optimizer.muon_momentum >= 1:
-        yield f"optimizer.muon_momentum {optimizer.muon_momentum} must be below 1"
-    if optimizer.ema_decay > 0 and (optimizer.ema_decay >= 1):
-        yield (
-            f"optimizer.ema_decay {optimizer.ema_decay} must be below 1, and 0 where swa_enabled"
-        )
-    if optimizer.muon_backend_steps > 5:
-        yield (
-            f"optimizer.muon_backend_steps {optimizer.muon_backend_steps}: polar_express has "
-            "coefficients for 5"
-        )
-
-
-def schedule_contradictions(recipe: Recipe) -> Iterator[str]:
-    """What no clock can keep."""
-    schedule = recipe.schedule
-    if recipe.device.deterministic and schedule.max_wallclock_seconds > 0:
-        yield "device.deterministic needs max_wallclock_seconds 0: no two runs take the same time"
-    if recipe.run.stop_after_seconds > 0:
-        yield "run.stop_after_seconds needs checkpoints to go on from: set checkpoint_every"
-
-
-def quantization_contradictions(options: QuantizationOptions) -> Iterator[str]:
-    """What no codes can hold."""
-    if options.matrix_bits > 8:
-        yield f"quantization.matrix_bits {options.matrix_bits} must be at most 8"
-    if options.embed_bits not in (0, 2, 3, 4, 5, 6, 7, 8):
-        yield f"quantization.embed_bits {options.embed_bits} must be 2 to 8, or 0"
-
-
-def evaluation_contradictions(recipe: Recipe) -> Iterator[str]:
-    """What no window can hold."""
-    options = recipe.evaluation
-    yield from test_time_contradictions(options)
-    eval_seq_len = options.eval_seq_len or recipe.batch.train_seq_len
-    if options.eval_stride > eval_seq_len:
-        yield (
-            f"evaluation.eval_stride {options.eval_stride} must be at most the length of "
-            f"the windows, {eval_seq_len}"
-        )
-
-
-def test_time_contradictions(options: EvaluationOptions) -> Iterator[str]:
-    """What nothing can learn from."""
-    seq_len = options.ttt_eval_seq_len
-    if options.ttt_chunk_size > seq_len:
-        yield (
-            f"evaluation.ttt_chunk_size {options.ttt_chunk_size} must be at most "
-            f"ttt_eval_seq_len {seq_len}"
-        )
-    if options.phased_ttt_num_phases > 0 and options.global_ttt_chunk_tokens % seq_len > 0:
-        yield (
-            f"evaluation.global_ttt_chunk_tokens {options.global_ttt_chunk_tokens} must be a "
-            f"multiple of ttt_eval_seq_len {seq_len}"
-        )
 
 
 # ---- trainer/public_names.py
@@ -6787,28 +6996,33 @@ def main(settings: Mapping[str, Value], script: Path, built_in: Mapping[str, Val
         script: the source that is running, for the log and for the count of code bytes.
         built_in: likewise the options that the script was written for, which cannot be changed.
     """
+    exit_code = 0
     try:
-        verbs = sys.argv[1:] or VERBS
-        if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
-            raise RecipeError(f"no verb {min(unknown)!r}; expected train, evaluate or stream")
         refuse_what_is_built_in(os.environ, built_in)
-        recipe = build_recipe({**settings, **environment_settings(os.environ)})
-        run = prepare_run(recipe, script)
-        if "train" in verbs:
-            train_and_pack(run, script)
-        run.group.barrier()
-        if "evaluate" in verbs:
-            evaluate_artifact(run)
-        if STREAM_VERB in verbs:
-            stream_artifact(run)
+        run_verbs(build_recipe({**settings, **environment_settings(os.environ)}), script)
     except PausedError:
-        return 0  # the log says so; torchrun would report a failure at length
+        pass  # the log says so; torchrun would report a failure at length
     except (TrainerError, OSError) as error:  # the latter is mostly a full disk
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", TrainerError.exit_code)
+        exit_code = getattr(error, "exit_code", TrainerError.exit_code)
     finally:
         leave_process_group()
-    return 0
+    return end_process(exit_code)
+
+
+def run_verbs(recipe: Recipe, script: Path) -> None:
+    """Train, evaluate or stream, as the command line says; without a word the first two."""
+    verbs = sys.argv[1:] or VERBS
+    if unknown := set(verbs) - {*VERBS, STREAM_VERB}:
+        raise RecipeError(f"no verb {min(unknown)!r}; expected train, evaluate or stream")
+    run = prepare_run(recipe, script)
+    if "train" in verbs:
+        train_and_pack(run, script)
+    run.group.barrier()
+    if "evaluate" in verbs:
+        evaluate_artifact(run)
+    if STREAM_VERB in verbs:
+        stream_artifact(run)
 
 
 def train_and_pack(run: PreparedRun, script: Path) -> None:
