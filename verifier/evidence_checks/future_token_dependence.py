@@ -64,7 +64,7 @@ def _moved_a_little(changed: list[MoveRecord], rounded_nats: float) -> CheckResu
             return cannot_tell(
                 f"{move.name}: the loss of a token before the change moves by "
                 f"{move.in_document_nats:.2g} nats: too little to reject for, and more than "
-                "rounding; longer training (--env ITERATIONS=...) shows whether attention sees ahead"
+                "rounding; a longer training (--env ITERATIONS=...) shows what it comes of"
             )
     return None
 
