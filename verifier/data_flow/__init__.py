@@ -64,7 +64,8 @@ def _follow(program: Program, settings: Settings) -> Trace:
     others = [module for module in program.modules if module.file is not program.modules[0].file]
     try:
         for module in main:
-            interpreter.run_module(module)
+            if module.name not in interpreter.run_in_calls:
+                interpreter.run_module(module)
         for module in others:
             if not _is_told(trace, settings):
                 interpreter.run_module(module)

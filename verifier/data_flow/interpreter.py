@@ -57,6 +57,7 @@ class Interpreter(Calls):
     def __init__(self, modules: Mapping[str, Module], settings: Settings) -> None:
         super().__init__(modules, settings)
         self._module_scopes: dict[str, Scope] = {}
+        self.run_in_calls: set[str] = set()  # modules that were followed where they are run
         self._frames: list[_Frame] = []
         self._variable_names: dict[ast.AST, Mapping[str, object]] = {}
         self._bindings: dict[str, Bindings] = {}  # by module
@@ -388,6 +389,18 @@ class Interpreter(Calls):
                 scope.assign(bound, names[alias.name])
             else:
                 scope.assign(bound, Value(name=f"{node.module or ''}.{alias.name}".strip(".")))
+
+    def run_here(self, node: ast.Call, scope: Scope) -> None:
+        """Follow code that was packed and is run at a call, under the names around it."""
+        place = self.module_name, node.lineno
+        for module in self.modules.values():
+            if module.run_at == place and module.name not in self.run_in_calls:
+                self.run_in_calls.add(module.name)
+                self._bindings[module.name] = Bindings.of(module)
+                self._note_attributes(module)
+                outer, self.module_name = self.module_name, module.name
+                self.execute(module.tree.body, scope)
+                self.module_name = outer
 
     def module_named(self, path: str) -> Value | None:
         """A module of the submission by its file's path or its dotted name."""

@@ -7,10 +7,10 @@ Starts at the main script and follows imports and strings that name files of the
 import ast
 from collections import defaultdict
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import PurePosixPath
-from typing import Literal, TypeVar, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 from verifier.intake.bounded_files import read_bounded
 from verifier.intake.submission import FileKind, ReadProblem, Submission, SubmissionFile
@@ -34,6 +34,7 @@ class Module:
     tree: ast.Module = field(repr=False)
     text: str = field(repr=False)
     depth: int = 0  # 0 as shipped, 1 unpacked once, …
+    run_at: tuple[str, int] | None = None  # the module and line that run it, where it was packed
     nodes: tuple[ast.AST, ...] = field(default=(), repr=False)  # all of `tree`, walked once
     nodes_by_kind: Mapping[type[ast.AST], list[ast.AST]] = field(default_factory=dict, repr=False)
     lines: list[str] = field(default_factory=list, repr=False)  # of `text`
@@ -81,7 +82,7 @@ class Program:
 def read_module(file: SubmissionFile) -> Module | None:
     """One script of the folder by itself, as shipped; None if it does not parse."""
     try:
-        return _parsed(file, str(file.path), file.text or "", 0)
+        return _parsed(file, str(file.path), file.text or "")
     except SyntaxError:
         return None
 
@@ -100,6 +101,15 @@ def unparsed(program: Program) -> tuple[ReadProblem, ...]:
     return tuple(ReadProblem(path=PurePosixPath(c.file), message=c.reason) for c in broken)
 
 
+class _Pending(NamedTuple):
+    """Code that was reached and not read yet."""
+
+    file: SubmissionFile
+    text: str
+    depth: int = 0
+    run_at: tuple[str, int] | None = None
+
+
 class _Reader:
     """Collects modules in the order in which they are reached."""
 
@@ -115,16 +125,18 @@ class _Reader:
         self._names: set[str] = set()
         self._modules: list[Module] = []
         self._opaque: list[OpaqueCode] = []
-        self._pending: list[tuple[SubmissionFile, str, int]] = []  # file, text, depth
+        self._pending: list[_Pending] = []
 
     def follow(self, start: SubmissionFile) -> None:
         """Read `start` and what it reaches."""
         self._add_file(start)
         while self._pending:
-            file, text, depth = self._pending.pop(0)
-            name = self._free_name(file, depth)
+            found = self._pending.pop(0)
+            name = self._free_name(found.file, found.depth)
             try:
-                module = _parsed(file, name, text, depth)
+                module = replace(
+                    _parsed(found.file, name, found.text), depth=found.depth, run_at=found.run_at
+                )
                 self._modules.append(module)
                 self._add_reached(module)
             except SyntaxError as error:
@@ -156,7 +168,7 @@ class _Reader:
     def _add_file(self, file: SubmissionFile) -> None:
         if str(file.path) not in self._names:
             self._names.add(str(file.path))
-            self._pending.append((file, file.text or "", 0))
+            self._pending.append(_Pending(file=file, text=file.text or ""))
 
     def _add_reached(self, module: Module) -> None:
         self._add_mentioned(module, _mentioned_paths(module, self._file_names))
@@ -201,14 +213,16 @@ class _Reader:
         if not packed.text.strip():
             return
         file = self._by_text.get(packed.text)
-        pending = {text for _, text, _ in self._pending}
+        pending = {found.text for found in self._pending}
         if file is not None:
             self._add_file(file)
         elif module.depth >= MAX_DEPTH:
             reason = f"code packed more than {MAX_DEPTH} times"
             self._add_opaque(module, Unreadable(kind="code", line=packed.line, reason=reason))
         elif packed.text not in pending:
-            self._pending.append((module.file, packed.text, module.depth + 1))
+            place, depth = (module.name, packed.line), module.depth + 1
+            inside = _Pending(file=module.file, text=packed.text, depth=depth, run_at=place)
+            self._pending.append(inside)
 
     def _content(self, path: PurePosixPath) -> bytes | None:
         """The bytes of a file of the folder, None if it is not there or too large."""
@@ -223,7 +237,7 @@ class _Reader:
         return content.head
 
 
-def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
+def _parsed(file: SubmissionFile, name: str, text: str) -> Module:
     tree = parse_python(text)
     nodes = all_nodes(tree)
     by_kind: defaultdict[type[ast.AST], list[ast.AST]] = defaultdict(list)
@@ -234,7 +248,6 @@ def _parsed(file: SubmissionFile, name: str, text: str, depth: int) -> Module:
         file=file,
         tree=tree,
         text=text,
-        depth=depth,
         nodes=nodes,
         nodes_by_kind=dict(by_kind),
         lines=text.split("\n"),
