@@ -70,9 +70,19 @@ def claimed_values(paper: Paper) -> ClaimedValues:
         claimed_bpbs=claims.claimed_bpbs,
         scored_tokens=text.log.val_tokens if text else None,
         implied_bytes=implied.value if implied else None,
+        nats_per_bpb=_nats_per_bpb(claims),
         seeds=tuple(_seed_claimed(claims, log) for log in claims.claiming_logs)
         or _stated_runs(metadata),
     )
+
+
+def _nats_per_bpb(claims: Claims) -> float | None:
+    """Of the first claimed score that is printed with its loss."""
+    for log in claims.claiming_logs:
+        metric = claims.claimed_metric(log)
+        if metric is not None and metric.val_loss and metric.val_bpb:
+            return metric.val_loss / metric.val_bpb
+    return None
 
 
 def _stated_runs(metadata: Metadata | None) -> tuple[SeedClaimed, ...]:

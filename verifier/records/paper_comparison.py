@@ -122,12 +122,15 @@ def _prior(claims: ClaimedValues, submission: str, ledger: Ledger) -> PriorRecor
 
 
 def _margin_bpb(claims: ClaimedValues, profile: Profile, track: Track) -> float | None:
-    """The profile's margin in BPB of the submission's tokenizer; None where that is unknown."""
+    """The profile's margin in BPB of the submission's tokenizer; None where that is unknown.
+
+    Where no tokens are counted, a printed loss and BPB tell how many nats make one.
+    """
     if profile.margin.value == 0:
         return 0.0
     num_bytes = track.dataset.scored_bytes(claims.scored_tokens) or claims.implied_bytes
     if not claims.scored_tokens or not num_bytes:
-        return None
+        return profile.margin.value / claims.nats_per_bpb if claims.nats_per_bpb else None
     return bits_per_byte(profile.margin.value, claims.scored_tokens, num_bytes)
 
 

@@ -313,6 +313,8 @@ class ClaimedValues(StrictModel):
     scored_tokens: int | None = None
     implied_bytes: float | None = None
     """What tokens, loss and BPB of a log imply; decides what a margin in nats means in BPB."""
+    nats_per_bpb: float | None = None
+    """The claimed score's loss (nats a token) over its BPB, as printed: the same, uncounted."""
     seeds: tuple[SeedClaimed, ...] = ()
 
 

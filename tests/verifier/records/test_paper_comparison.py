@@ -62,6 +62,13 @@ def test_what_is_missing_is_said():
     assert "tokens and bytes" in str(answer(1.05, 1.051, profile="readme-strict"))
 
 
+def test_where_no_tokens_are_counted_a_printed_pair_says_what_the_margin_is():
+    own = claims(1.05, 1.051).model_copy(update={"nats_per_bpb": 2.7 / 1.05})
+    test = compare_claims(own, "new", LEDGER, BOOK.profile("readme-strict"), BOOK.track)
+    assert isinstance(test, SignificanceRecord)
+    assert test.margin_bpb == pytest.approx(0.005 * 1.05 / 2.7)
+
+
 def test_a_gain_needs_a_score_and_a_day_and_no_more():
     gain = claimed_gain(claims(day="2026-03-25", headline=0.4343), "new", LEDGER)
     assert gain.bpb == pytest.approx(0.685, abs=1e-3) and gain.prior == "PR 549"
