@@ -78,10 +78,10 @@ def claimed_values(paper: Paper) -> ClaimedValues:
 
 def _nats_per_bpb(claims: Claims) -> float | None:
     """Of the first claimed score that is printed with its loss."""
-    for log in claims.claiming_logs:
-        metric = claims.claimed_metric(log)
-        if metric is not None and metric.val_loss and metric.val_bpb:
-            return metric.val_loss / metric.val_bpb
+    for metric in map(claims.claimed_metric, claims.claiming_logs):
+        loss, bpb = (metric.val_loss, metric.val_bpb) if metric else (None, None)
+        if loss and bpb and loss > 0 and bpb > 0:
+            return loss / bpb
     return None
 
 

@@ -60,11 +60,9 @@ def convert(name: str, value: object) -> object:
         return UNKNOWN
 
 
-def of_value(value: Value) -> object:
-    """A value's constant; that of a sequence whose items all have one is a tuple."""
-    if value.constant is not UNKNOWN or not value.items:
-        return value.constant
-    items = tuple(item.constant for item in value.items)
+def of_items(value: Value) -> object:
+    """The constants of a sequence's items; UNKNOWN where one has none."""
+    items = tuple(item.constant for item in value.items or [])
     return UNKNOWN if UNKNOWN in items else items
 
 

@@ -159,7 +159,9 @@ class Library(Probabilities):
         if "requires_grad" in arguments.named or last == "Parameter":
             marks.add(self.new_mark(LEAF))
         value = Value(marks=marks, text=arguments.first().text)
-        value.constant = constants.convert(last, constants.of_value(arguments.first()))
+        given = arguments.first()
+        several = constants.of_items(given) if last == "bytes" else given.constant
+        value.constant = constants.convert(last, several)
         if last in _FRESH:
             value.attributes = {}  # a thing of its own: a table keeps its identity in a collection
             value.is_mapping = last in _MAPPINGS
